@@ -1,0 +1,44 @@
+"""Loss, activation and optimizer kernels for CPUs: fused, exact, reproducible to the bit.
+
+A loss is an object; arrays, how to reduce and where to write are arguments of its verbs::
+
+    loss, dlogits = lossk.CrossEntropy(label_smoothing=0.1).value_and_grad(logits, labels)
+"""
+
+from ._runtime import (
+    available_isas,
+    get_num_threads,
+    isa,
+    set_isa,
+    set_num_threads,
+    show_versions,
+    threads,
+)
+from .activations import log_softmax, logsumexp, softmax
+from .binary import Hinge, SquaredHinge
+from .optimizers import SGD
+from .regression import AbsoluteError, Huber, SquaredError
+from .rows import CrossEntropy, RowStats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "AbsoluteError",
+    "CrossEntropy",
+    "Hinge",
+    "Huber",
+    "RowStats",
+    "SquaredError",
+    "SquaredHinge",
+    "available_isas",
+    "get_num_threads",
+    "isa",
+    "log_softmax",
+    "logsumexp",
+    "set_isa",
+    "set_num_threads",
+    "show_versions",
+    "softmax",
+    "threads",
+]

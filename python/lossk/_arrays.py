@@ -1,0 +1,100 @@
+"""From what users pass to arrays that kernels can read, and back to where users want results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_FLOAT_NAMES = " or ".join(d.name for d in FLOATS)
+
+
+def as_array(name: str, value: object) -> Array:
+    """Return `value` as an ndarray: through DLPack or the buffer protocol without a copy where it speaks them."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: got a masked array, wanted a plain one (kernels do not know masks)")
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
+    if hasattr(value, "__dlpack__"):
+        device = value.__dlpack_device__()  # type: ignore[attr-defined]
+        if device[0] != 1:
+            raise TypeError(f"{name}: got a {type(value).__name__} on DLPack device {device}, wanted one on the CPU")
+        return np.from_dlpack(value)  # type: ignore[arg-type]
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise TypeError(f"{name}: got {type(value).__name__}, wanted an array of {_FLOAT_NAMES}")
+    return array
+
+
+def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the array C-contiguous, aligned, in native byte order and of `dtype`; itself where it is."""
+    return np.require(array, dtype=dtype.newbyteorder("="), requirements=["C", "A"])
+
+
+def floats(name: str, value: object) -> Array:
+    """Return predictions as kernels want them: contiguous, of a supported floating type."""
+    array = as_array(name, value)
+    if array.dtype.kind in "iub" and not isinstance(value, np.ndarray):
+        array = array.astype(np.float64)  # numbers typed in by hand
+    if array.dtype.newbyteorder("=") not in FLOATS:
+        raise TypeError(f"{name}: got dtype {array.dtype}, wanted {_FLOAT_NAMES}")
+    return contiguous(array, array.dtype)
+
+
+def floats_like(name: str, value: object, z: Array) -> Array:
+    """Return targets or weights in the dtype of `z`; numbers of any real type are converted."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        raise TypeError(f"{name}: got dtype {array.dtype}, wanted real numbers")
+    return contiguous(array, z.dtype)
+
+
+def class_axis(z: Array, axis: int) -> int:
+    """Return the class axis of z as a non-negative number."""
+    if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or not -z.ndim <= axis < z.ndim:
+        raise ValueError(f"axis: got {axis!r}, wanted an integer in [{-z.ndim}, {z.ndim}), as z has shape {z.shape}")
+    return int(axis) % z.ndim
+
+
+class Output:
+    """Where a result goes: a user's `out` of any strides, filled from the contiguous array a kernel wrote.
+
+    Checked at construction, before any kernel runs: an ndarray, writeable, of the shape and dtype of `z`, either
+    exactly `z` or apart from it and from every other input.
+    """
+
+    def __init__(self, name: str, out: object, z: Array, others: dict[str, Array]) -> None:
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"{name}: got {type(out).__name__}, wanted a NumPy array to write to")
+        if out.dtype != z.dtype:
+            raise TypeError(f"{name}: got dtype {out.dtype}, wanted {z.dtype}")
+        if out.shape != z.shape:
+            raise ValueError(f"{name}: got shape {out.shape}, wanted {z.shape}")
+        if not out.flags.writeable:
+            raise ValueError(f"{name}: got a read-only array, wanted a writeable one")
+        if not _is_same(out, z) and np.may_share_memory(out, z) and _share(out, z):
+            raise ValueError(f"{name}: got memory that overlaps z, wanted z itself or separate memory")
+        for other_name, other in others.items():
+            if np.may_share_memory(out, other) and _share(out, other):
+                raise ValueError(f"{name}: got memory that overlaps {other_name}, wanted separate memory")
+        self._out = out
+
+    def fill(self, result: Array) -> Array:
+        """Copy the result to the user's array and return that."""
+        self._out[...] = result
+        return self._out
+
+
+def _is_same(a: Array, b: Array) -> bool:
+    return (a.__array_interface__["data"], a.shape, a.strides) == (b.__array_interface__["data"], b.shape, b.strides)
+
+
+def _share(a: Array, b: Array) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=100_000)
+    except np.exceptions.TooHardError:
+        return True

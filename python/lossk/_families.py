@@ -1,0 +1,326 @@
+"""What losses have in common: frozen parameters, the verbs, reductions, and the way to the kernels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from ._arrays import Array, Output, floats, floats_like
+
+# A float, or with reduction="none" an array of per-sample values.
+Value: TypeAlias = Any
+
+# The verbs, numbered as in src/cpp/base/types.hpp.
+VALUE, GRAD, VALUE_AND_GRAD, GRAD_AND_HESS = range(4)
+
+Reference = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+# Every loss with a kernel, by the kernel's name: what tests, benchmarks and the reference page go through.
+LOSSES: dict[str, type[Loss]] = {}
+
+_Class = TypeVar("_Class", bound="type[Loss]")
+
+
+def loss(cls: _Class) -> _Class:
+    """Make a class a frozen dataclass and enter it in the catalogue."""
+    frozen: _Class = dataclasses.dataclass(frozen=True, eq=False)(cls)
+    LOSSES[frozen.kernel] = frozen
+    return frozen
+
+
+def check_number(name: str, value: object, wanted: str, accept: Callable[[float], bool]) -> float:
+    """Return a parameter of a loss or an optimizer as a float, or say what was got and what is wanted."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name}: got {value!r}, wanted {wanted}")
+    if not accept(float(value)):
+        raise ValueError(f"{name}: got {value!r}, wanted {wanted}")
+    return float(value)
+
+
+def positive(name: str, value: object) -> float:
+    """Check that a parameter is a finite number above 0."""
+    return check_number(name, value, "a finite number above 0", lambda x: 0 < x < float("inf"))
+
+
+def finite(name: str, value: object) -> float:
+    """Check that a parameter is a finite number."""
+    return check_number(name, value, "a finite number", lambda x: abs(x) < float("inf"))
+
+
+class Loss:
+    """A loss: its fields define it, its calls take arrays.
+
+    Losses are frozen, hashable, picklable, and equal where their class and parameters are.
+    """
+
+    # The kernel's name in src/cpp/registry.hpp.
+    kernel: ClassVar[str]
+    # Constructor arguments that tests and benchmarks go through.
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _key(self) -> tuple[object, ...]:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        values = (getattr(self, field.name) for field in fields)
+        return tuple((v.shape, v.tobytes()) if isinstance(v, np.ndarray) else v for v in values)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other) or not isinstance(other, Loss):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._key()))
+
+    def __reduce__(self) -> tuple[Callable[..., Loss], tuple[object, ...]]:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return _rebuild, (type(self), {field.name: getattr(self, field.name) for field in fields})
+
+
+def _rebuild(cls: type[Loss], fields: dict[str, object]) -> Loss:
+    return cls(**fields)
+
+
+class PointwiseLoss(Loss):
+    """A loss of predictions `z` and targets `y` of one shape, sample by sample."""
+
+    _index: int
+    _parameters: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        self._check()
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        self._set("_index", _core.pointwise_kernels()[self.kernel])
+        self._set("_parameters", tuple(float(getattr(self, field.name)) for field in fields))
+
+    def _check(self) -> None:
+        """Raise where a parameter is not what the formula wants."""
+
+    def _reference(self, z: NDArray[np.float64], y: NDArray[np.float64]) -> Reference:
+        """Return value, gradient and second derivative per sample, in float64."""
+        raise NotImplementedError
+
+    @staticmethod
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+        """Draw predictions and targets from the loss's domain, for tests and benchmarks."""
+        return rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
+
+    # ---- verbs --------------------------------------------------------------------------------------------------
+
+    def __call__(
+        self,
+        z: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+    ) -> Value:
+        """Return the loss.
+
+        Parameters
+        ----------
+        z : array_like of float32 or float64, any shape
+            Predictions.
+        y : array_like, the shape of `z`
+            Targets; converted to the dtype of `z`.
+        sample_weight : array_like, the shape of `z`, optional
+            Factor of each sample's loss.
+        reduction : {"mean", "sum", "none"}
+            ``"mean"`` divides the sum by the number of samples, or by the sum of their weights.
+        normalizer : float, optional
+            Divisor of ``"mean"`` in place of that.
+        num_threads : int, optional
+            Threads of this call; the result does not depend on it.
+
+        Returns
+        -------
+        float or ndarray
+            A float, accumulated in float64; with ``"none"`` an array like `z`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where an argument is not as above; the message says what was got and what is wanted.
+        """
+        return self._run(VALUE, z, y, sample_weight, reduction, normalizer, num_threads, None)
+
+    def grad(
+        self,
+        z: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """Return the gradient with respect to `z`, an array like `z`.
+
+        Parameters are those of calling the loss. With ``reduction="none"`` each sample's gradient is its own,
+        unscaled. `out` is the array to write to: of the shape and dtype of `z`, writeable, and either `z` itself
+        or separate memory; nothing is written where anything raises.
+        """
+        result: Array = self._run(GRAD, z, y, sample_weight, reduction, normalizer, num_threads, out)
+        return result
+
+    def value_and_grad(
+        self,
+        z: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        out: Array | None = None,
+    ) -> tuple[Value, Array]:
+        """Return the loss and its gradient, from one pass over the data; see calling the loss and `grad`."""
+        result: tuple[Value, Array] = self._run(
+            VALUE_AND_GRAD, z, y, sample_weight, reduction, normalizer, num_threads, out
+        )
+        return result
+
+    def grad_and_hess(
+        self,
+        z: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        out: tuple[Array, Array] | None = None,
+    ) -> tuple[Array, Array]:
+        """Return gradient and diagonal second derivative with respect to `z`; `out` is a pair of arrays."""
+        result: tuple[Array, Array] = self._run(
+            GRAD_AND_HESS, z, y, sample_weight, reduction, normalizer, num_threads, out
+        )
+        return result
+
+    def vjp(
+        self,
+        z: ArrayLike,
+        y: ArrayLike,
+        cotangent: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        num_threads: int | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """Return each sample's gradient times its entry of `cotangent`, which has the shape of `z`."""
+        z = floats("z", z)
+        weight = product_of_weights(z, cotangent, sample_weight, z.shape)
+        result: Array = self._run(GRAD, z, y, weight, "none", None, num_threads, out)
+        return result
+
+    def reference(
+        self,
+        z: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        derivatives: bool = False,
+    ) -> Value:
+        """Return what calling the loss returns, from the formula in plain float64 NumPy: the specification.
+
+        With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
+        """
+        z64, y64 = np.asarray(z, np.float64), np.asarray(y, np.float64)
+        w = np.ones_like(z64) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        value, grad, hess = (w * part for part in self._reference(z64, y64))
+        divisor = w.sum() if normalizer is None else normalizer
+        return reduce_reference(reduction, value, (grad, hess), divisor, derivatives)
+
+    # ---- the way to the kernels ---------------------------------------------------------------------------------
+
+    def _run(self, verb: int, z: Any, y: Any, w: Any, reduction: str, normalizer: Any, threads: Any, out: Any) -> Any:
+        arguments = (w, reduction, normalizer, threads, out)
+        result = _core.pointwise(self._index, self._parameters, verb, z, y, *arguments)
+        if result is not NotImplemented:
+            return result
+        return self._run_prepared(verb, z, y, *arguments)
+
+    def _run_prepared(
+        self, verb: int, z: Any, y: Any, w: Any, reduction: str, normalizer: Any, threads: Any, out: Any
+    ) -> Any:
+        """Run on arrays that kernels could not read or write as they were."""
+        given = {name: a for name, a in (("y", y), ("sample_weight", w)) if isinstance(a, np.ndarray)}
+        outputs = prepare_outputs(verb, out, z, given)
+        z = floats("z", z)
+        y = floats_like("y", y, z)
+        w = None if w is None else floats_like("sample_weight", w, z)
+        result = _core.pointwise(self._index, self._parameters, verb, z, y, w, reduction, normalizer, threads, None)
+        return fill_outputs(verb, outputs, result)
+
+
+def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tuple[int, ...]) -> Array:
+    """Return upstream gradient times sample weight, in the dtype of `z`."""
+    cotangent = floats_like("cotangent", cotangent, z)
+    if cotangent.shape != shape:
+        raise ValueError(f"cotangent: got shape {cotangent.shape}, wanted {shape}, one entry a sample")
+    if sample_weight is None:
+        return cotangent
+    weight = floats_like("sample_weight", sample_weight, z)
+    if weight.shape != shape:
+        raise ValueError(f"sample_weight: got shape {weight.shape}, wanted {shape}, one weight a sample")
+    product: Array = cotangent * weight
+    return product
+
+
+def reduce_reference(
+    reduction: str, value: Array, derivatives: tuple[Array, ...], divisor: float, with_derivatives: bool
+) -> Value:
+    """Reduce per-sample values and scale derivatives as the kernels do."""
+    total: Value
+    if reduction == "none":
+        total, scale = value, 1.0
+    elif reduction == "sum":
+        total, scale = float(value.sum()), 1.0
+    elif reduction == "mean":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            total, scale = float(np.divide(value.sum(), divisor)), float(np.divide(1.0, divisor))
+    else:
+        raise ValueError(f"reduction: got {reduction!r}, wanted 'mean', 'sum' or 'none'")
+    if not with_derivatives:
+        return total
+    with np.errstate(invalid="ignore"):
+        return (total, *(d * scale for d in derivatives))
+
+
+def prepare_outputs(verb: int, out: Any, z: Any, others: dict[str, Array]) -> tuple[Output, ...]:
+    """Check a user's `out` for a call whose arrays must be prepared first."""
+    if out is None or verb == VALUE:
+        return ()
+    if not isinstance(z, np.ndarray):
+        z = floats("z", z)
+    if verb != GRAD_AND_HESS:
+        return (Output("out", out, z, others),)
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise TypeError(f"out: got {type(out).__name__}, wanted a tuple of two arrays")
+    pair = Output("out[0]", out[0], z, others), Output("out[1]", out[1], z, others)
+    if np.may_share_memory(out[0], out[1]):
+        raise ValueError("out[1]: got memory that overlaps out[0], wanted separate memory")
+    return pair
+
+
+def fill_outputs(verb: int, outputs: tuple[Output, ...], result: Any) -> Any:
+    """Put fresh results where the user wanted them; returns what the verb returns."""
+    if not outputs:
+        return result
+    if verb == GRAD:
+        return outputs[0].fill(result)
+    if verb == VALUE_AND_GRAD:
+        return result[0], outputs[0].fill(result[1])
+    return outputs[0].fill(result[0]), outputs[1].fill(result[1])

@@ -1,0 +1,267 @@
+"""Optimizers: in-place updates of lists or dicts of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from . import _core
+from ._arrays import FLOATS, Array, contiguous
+from ._families import check_number
+
+Arrays: TypeAlias = Sequence[Array] | Mapping[str, Array]
+Gradients: TypeAlias = Sequence[Array | None] | Mapping[str, Array | None]
+
+
+def _at_least_0(name: str, value: object) -> float:
+    return check_number(name, value, "a finite number, at least 0", lambda x: 0 <= x < float("inf"))
+
+
+class Optimizer:
+    """Parameters, their state, and the update of both."""
+
+    # Names of the state arrays, in the order of the kernel's slots.
+    slots: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, params: Arrays, lr: float) -> None:
+        if isinstance(params, np.ndarray) or not isinstance(params, Sequence | Mapping):
+            raise TypeError(f"params: got {type(params).__name__}, wanted a list or a dict of arrays")
+        self._keys: tuple[str, ...] = tuple(params) if isinstance(params, Mapping) else ()
+        arrays = list(params.values()) if isinstance(params, Mapping) else list(params)
+        self._params = [self._checked_parameter(self._name("params", i), p) for i, p in enumerate(arrays)]
+        for i, p in enumerate(self._params):
+            for j in range(i):
+                if np.may_share_memory(p, self._params[j]):
+                    raise ValueError(f"{self._name('params', i)}: got memory that overlaps {self._name('params', j)}")
+        self._state: list[list[Array]] = []
+        self._steps = [0] * len(self._params)
+        self.lr = lr
+
+    @staticmethod
+    def _checked_parameter(name: str, p: object) -> Array:
+        if not isinstance(p, np.ndarray):
+            raise TypeError(f"{name}: got {type(p).__name__}, wanted a NumPy array to update in place")
+        if p.dtype not in FLOATS:
+            raise TypeError(f"{name}: got dtype {p.dtype}, wanted {' or '.join(d.name for d in FLOATS)}")
+        if not p.flags.writeable:
+            raise ValueError(f"{name}: got a read-only array, wanted a writeable one")
+        if np.lib.stride_tricks.as_strided(p).size and 0 in p.strides and p.size > 1:
+            raise ValueError(f"{name}: got a broadcast array, wanted one with memory of its own")
+        return p
+
+    def _name(self, what: str, i: int) -> str:
+        return f"{what}[{self._keys[i]!r}]" if self._keys else f"{what}[{i}]"
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; set it between steps to follow a schedule."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = _at_least_0("lr", value)
+
+    def _kernel(self) -> tuple[str, tuple[float, ...]]:
+        """Return the kernel's name and its parameters for the coming step."""
+        raise NotImplementedError
+
+    def _gradients(self, grads: Gradients) -> list[Array | None]:
+        if self._keys:
+            if not isinstance(grads, Mapping) or set(grads) != set(self._keys):
+                got = sorted(grads) if isinstance(grads, Mapping) else type(grads).__name__
+                raise ValueError(f"grads: got {got}, wanted a dict with the keys {sorted(self._keys)}")
+            ordered: list[Any] = [grads[key] for key in self._keys]
+        else:
+            if isinstance(grads, np.ndarray | Mapping) or not isinstance(grads, Sequence):
+                raise TypeError(f"grads: got {type(grads).__name__}, wanted a list of arrays")
+            ordered = list(grads)
+            if len(ordered) != len(self._params):
+                raise ValueError(f"grads: got {len(ordered)} arrays, wanted {len(self._params)}")
+        return [None if g is None else self._checked_gradient(i, g) for i, g in enumerate(ordered)]
+
+    def _checked_gradient(self, i: int, g: object) -> Array:
+        name, p = self._name("grads", i), self._params[i]
+        if not isinstance(g, np.ndarray):
+            raise TypeError(f"{name}: got {type(g).__name__}, wanted a NumPy array or None")
+        if g.dtype != p.dtype:
+            raise TypeError(f"{name}: got dtype {g.dtype}, wanted {p.dtype}, the dtype of its parameter")
+        if g.shape != p.shape:
+            raise ValueError(f"{name}: got shape {g.shape}, wanted {p.shape}, the shape of its parameter")
+        for j, other in enumerate(self._params):
+            if np.may_share_memory(g, other):
+                raise ValueError(f"{name}: got memory that overlaps {self._name('params', j)}, wanted separate memory")
+        return contiguous(g, p.dtype)
+
+    def step(self, grads: Gradients, *, num_threads: int | None = None) -> None:
+        """Update the parameters in place.
+
+        Parameters
+        ----------
+        grads : list or dict of ndarray
+            One gradient a parameter, of its shape and dtype, any strides; None leaves the parameter as it is.
+        num_threads : int, optional
+            Threads of this call; the result does not depend on it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where a gradient is not as above; nothing has been updated then.
+        """
+        gradients = self._gradients(grads)
+        name, parameters = self._kernel()
+        index, slots = _core.optimizer_kernels()[name]
+        if not self._state:
+            self._state = [[np.zeros(p.shape, p.dtype) for _ in self.slots[:slots]] for p in self._params]
+        chosen = [i for i, g in enumerate(gradients) if g is not None]
+        # A strided parameter is updated in a contiguous copy and written back.
+        working = [np.ascontiguousarray(self._params[i]).reshape(self._params[i].shape) for i in chosen]
+        _core.update(
+            index,
+            parameters,
+            working,
+            [gradients[i] for i in chosen],  # type: ignore[misc]
+            [self._state[i] for i in chosen],
+            [self._steps[i] == 0 for i in chosen],
+            num_threads,
+        )
+        for i, p in zip(chosen, working, strict=True):
+            self._steps[i] += 1
+            if p is not self._params[i] and not np.may_share_memory(p, self._params[i]):
+                self._params[i][...] = p
+
+    def _label(self, i: int) -> str:
+        return self._keys[i] if self._keys else str(i)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return copies of all state as a flat dict of arrays and numbers, ready for ``numpy.savez`` and pickle."""
+        state: dict[str, Any] = {"lr": self._lr}
+        for i in range(len(self._params)):
+            state[f"steps.{self._label(i)}"] = self._steps[i]
+            for slot, array in zip(self.slots, self._state[i] if self._state else [], strict=False):
+                state[f"{slot}.{self._label(i)}"] = array.copy()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state that `state_dict` returned, of an optimizer of the same parameters.
+
+        Raises
+        ------
+        ValueError
+            If an entry is missing, unknown or of another shape; nothing has changed then.
+        """
+        state = dict(state)
+        lr = _at_least_0("lr", float(state.pop("lr", self._lr)))
+        count = range(len(self._params))
+        steps = [int(_take(state, f"steps.{self._label(i)}")) for i in count]
+        held = [slot for slot in self.slots if any(f"{slot}.{self._label(i)}" in state for i in count)]
+        arrays = [[np.array(_take(state, f"{slot}.{self._label(i)}")) for slot in held] for i in count]
+        if state:
+            raise ValueError(f"state: got unknown entries {sorted(state)}")
+        for i, own in enumerate(arrays):
+            for slot, array in zip(held, own, strict=True):
+                if array.shape != self._params[i].shape or array.dtype != self._params[i].dtype:
+                    raise ValueError(
+                        f"state[{slot + '.' + self._label(i)!r}]: got {array.dtype} of shape {array.shape}, wanted "
+                        f"{self._params[i].dtype} of shape {self._params[i].shape}"
+                    )
+        self._lr, self._steps, self._state = lr, steps, arrays if held else []
+
+
+def _take(state: dict[str, Any], name: str) -> Any:
+    if name not in state:
+        raise ValueError(f"state: got no entry {name!r}")
+    return state.pop(name)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, in place, as PyTorch or as Keras defines it.
+
+    ``style="torch"``, with ``g`` the gradient (negated if `maximize`)::
+
+        d = g + weight_decay * p
+        b = momentum * b + (1 - dampening) * d      (b = d at a parameter's first step)
+        p -= lr * (d + momentum * b if nesterov else b)
+
+    ``style="keras"``, with decoupled weight decay::
+
+        m = momentum * m - lr * g
+        p -= lr * weight_decay * p
+        p += momentum * m - lr * g if nesterov else m
+
+    Parameters
+    ----------
+    params : list or dict of ndarray
+        Parameters, float32 or float64, any strides, updated in place by `step`.
+    lr : float
+        Learning rate, at least 0; the attribute `lr` may be set between steps.
+    momentum, dampening, weight_decay : float
+        At least 0; dampening is torch's alone.
+    nesterov, maximize : bool
+        Nesterov's momentum; climb instead of descending.
+    style : {"torch", "keras"}
+        Whose definition of momentum and weight decay.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as above; nesterov needs momentum above 0 and, in torch's style, no dampening.
+
+    References
+    ----------
+    ``torch.optim.SGD``; ``keras.optimizers.SGD``; Sutskever et al., "On the importance of initialization and
+    momentum in deep learning", 2013.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> p = np.array([1.0])
+    >>> sgd = lossk.SGD([p], lr=0.1, momentum=0.9)
+    >>> sgd.step([np.array([1.0])])
+    >>> sgd.step([np.array([1.0])])
+    >>> p.round(6)
+    array([0.71])
+    """
+
+    slots = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        params: Arrays,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        maximize: bool = False,
+        style: str = "torch",
+    ) -> None:
+        self._momentum = _at_least_0("momentum", momentum)
+        self._dampening = check_number("dampening", dampening, "a finite number", lambda x: abs(x) < float("inf"))
+        self._weight_decay = _at_least_0("weight_decay", weight_decay)
+        self._nesterov, self._maximize, self._style = bool(nesterov), bool(maximize), style
+        if style not in ("torch", "keras"):
+            raise ValueError(f"style: got {style!r}, wanted 'torch' or 'keras'")
+        if style == "keras" and dampening != 0:
+            raise ValueError(f"dampening: got {dampening}, wanted 0 in Keras' style, which has none")
+        if nesterov and style == "torch" and (momentum <= 0 or dampening != 0):
+            raise ValueError(
+                f"nesterov: got momentum {momentum} and dampening {dampening}, wanted momentum above 0 and no dampening"
+            )
+        super().__init__(params, lr)
+
+    def __repr__(self) -> str:
+        return (
+            f"SGD({len(self._params)} parameters, lr={self._lr}, momentum={self._momentum}, "
+            f"dampening={self._dampening}, nesterov={self._nesterov}, weight_decay={self._weight_decay}, "
+            f"maximize={self._maximize}, style={self._style!r})"
+        )
+
+    def _kernel(self) -> tuple[str, tuple[float, ...]]:
+        parameters = (self._lr, self._momentum, self._dampening, self._weight_decay, self._nesterov, self._maximize)
+        if self._style == "keras":
+            name = "sgd_keras"
+        else:
+            name = "sgd_momentum" if self._momentum else "sgd"
+        return name, tuple(float(x) for x in parameters)

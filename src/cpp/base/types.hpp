@@ -1,0 +1,169 @@
+// What the runtime and the ISA objects agree on: element types, verbs, argument structs and the table of kernels.
+//
+// Plain data only: this header is compiled under several -m flags, so nothing here may emit code.
+// Letters, everywhere: z prediction, y target, w weight, g gradient, h second derivative, n length, N rows, C classes.
+#pragma once
+
+#include <cstdint>
+
+namespace lossk {
+
+using index = std::int64_t;
+
+enum class element : int { f32, f64 };
+constexpr int element_count = 2;
+
+enum class verb : int { value, grad, value_and_grad, grad_and_hess };
+constexpr int verb_count = 4;
+
+constexpr bool wants_value(verb v) { return v == verb::value || v == verb::value_and_grad; }
+constexpr bool wants_grad(verb v) { return v != verb::value; }
+constexpr bool wants_hess(verb v) { return v == verb::grad_and_hess; }
+
+// Work is cut into pieces of fixed size, whatever the number of threads: each piece has one partial sum, and partial
+// sums are added in order, so results do not depend on how pieces were shared out.
+constexpr index pointwise_chunk = 16384;  // elements
+constexpr index row_block = 512;          // elements of a row that share one reference maximum
+constexpr index row_chunk = 16384;        // elements of a row that one thread takes when rows are few
+constexpr index few_classes = 64;         // up to here a vector lane holds a row, not an element of a row
+constexpr int max_parameters = 8;
+
+// ---- pointwise losses: z, y -> value, gradient, second derivative, all of one shape -----------------------------
+
+struct pointwise_args {
+    const void* z;
+    const void* y;
+    const void* w;     // per-sample factor of value and gradient; null: 1
+    void* each;        // per-sample values; null: only their sum is wanted
+    void* g;
+    void* h;
+    double scale;      // factor of every gradient and second derivative
+    bool streaming;    // store g and h past the caches
+    double parameters[max_parameters];
+};
+// Elements [begin, end), within one chunk; returns the sum of their values.
+using pointwise_kernel = double (*)(const pointwise_args&, index begin, index end);
+
+// ---- softmax rows: z (N, C) -> cross-entropy, softmax, log-softmax, log-sum-exp ---------------------------------
+
+enum class row_output : int { loss, softmax, log_softmax };
+
+struct softmax_args {
+    const void* z;                 // (N, C)
+    index rows, classes;
+    const std::int64_t* label;     // (N); negative: the row does not count. Null: no labels
+    const void* target;            // (N, C) probabilities; null: none
+    const void* class_weight;      // (C); null: 1
+    const void* row_weight;        // (N); null: 1
+    void* each;                    // (N) losses; null: only their sum is wanted
+    void* g;                       // (N, C)
+    void* h;                       // (N, C)
+    void* lse;                     // (N)
+    std::uint8_t* correct;         // (N): is the label the (first) largest logit?
+    double scale;                  // factor of every gradient and second derivative
+    double label_smoothing, z_loss, softcap;
+    double class_weight_sum;
+    row_output output;
+    bool streaming;
+    void* scratch;                 // of the calling thread, or one slot a row where rows are few
+    index scratch_stride;          // bytes of a slot
+};
+
+// Bytes of scratch that one row needs; what they hold is softmax_many.hpp's business.
+constexpr index softmax_scratch_bytes(index classes, index element_bytes, bool streaming) {
+    const index state = 128, chunk = 64 * ((classes + row_chunk - 1) / row_chunk);
+    const index references = element_bytes * ((classes + row_block - 1) / row_block);
+    const index kept = streaming ? element_bytes * (classes + 64) : 0;
+    return (state + chunk + references + kept + 128) / 64 * 64;
+}
+
+// Rows [begin, end); returns the sum of their losses.
+using softmax_kernel = double (*)(const softmax_args&, index begin, index end);
+// One chunk of one row: item = row * chunks + chunk.
+using softmax_part = void (*)(const softmax_args&, index begin_item, index end_item);
+
+// ---- labels: any integer type -> int64, checked -----------------------------------------------------------------
+
+enum class integer : int { i8, u8, i16, u16, i32, u32, i64, u64 };
+constexpr int integer_count = 8;
+
+struct label_args {
+    const void* label;             // (N) of some integer type
+    std::int64_t* checked;         // (N): the label, or -1 where it is ignore_index
+    index classes;
+    std::int64_t ignore_index;
+    const void* class_weight;      // (C); null: 1
+    const void* row_weight;        // (N); null: 1
+};
+struct label_summary {
+    index first_bad;               // first row whose label is neither in [0, C) nor ignore_index; -1: none
+    index counted;                 // rows that count
+    double weight;                 // sum of their weights
+};
+using label_kernel = label_summary (*)(const label_args&, index begin, index end);
+
+// ---- optimizers: one in-place step over flat arrays -------------------------------------------------------------
+
+constexpr int max_slots = 2;
+struct update_args {
+    void* p;
+    const void* g;
+    void* slot[max_slots];         // state of the optimizer, one array of p's shape per slot
+    double parameters[max_parameters];
+    bool first;                    // the first step of this parameter
+};
+using update_kernel = void (*)(const update_args&, index begin, index end);
+
+// ---- the rest ---------------------------------------------------------------------------------------------------
+
+using unary_kernel = void (*)(const void* x, void* out, index n);
+using sum_kernel = double (*)(const void* x, index begin, index end);
+
+// The bandwidth twin of a kernel: the same streams, no arithmetic to speak of.
+constexpr int max_reads = 3, max_writes = 2;
+struct twin_args {
+    const void* read[max_reads];
+    void* write[max_writes];
+    int reads, writes;
+    bool streaming;
+};
+using twin_kernel = float (*)(const twin_args&, index begin, index end);  // in floats
+
+struct pointwise_entry {
+    const char* name;
+    int parameters;
+    pointwise_kernel kernel[element_count][verb_count];
+};
+struct softmax_entry {
+    softmax_kernel few[element_count][verb_count];
+    softmax_kernel whole[element_count][verb_count];
+    softmax_part reduce[element_count][verb_count];
+    softmax_kernel finish[element_count][verb_count];
+    softmax_part write[element_count][verb_count];
+};
+struct update_entry {
+    const char* name;
+    int slots, parameters;
+    update_kernel kernel[element_count];
+};
+struct unary_entry {
+    const char* name;
+    unary_kernel kernel[element_count];
+};
+
+struct kernel_table {
+    const char* isa;
+    int (*register_width)();       // bytes of a register, told by code of the ISA object itself
+    const pointwise_entry* pointwise;
+    int pointwise_count;
+    const update_entry* update;
+    int update_count;
+    const unary_entry* unary;
+    int unary_count;
+    softmax_entry softmax;
+    label_kernel label[integer_count][element_count];
+    sum_kernel sum[element_count];
+    twin_kernel twin;
+};
+
+}  // namespace lossk

@@ -1,0 +1,157 @@
+#include "arrays.hpp"
+
+#include <cmath>
+
+#include "../runtime/cpu.hpp"
+#include "../runtime/parallel.hpp"
+
+namespace lossk {
+namespace {
+
+using npy = py::detail::npy_api;
+
+std::string text(py::handle h) {
+    return std::string(py::str(h));
+}
+
+}  // namespace
+
+bool array_view::has_shape(const index* wanted, int n) const {
+    if (ndim() != n) return false;
+    for (int i = 0; i < n; ++i)
+        if (shape(i) != wanted[i]) return false;
+    return true;
+}
+
+bool array_view::same_shape(const array_view& other) const {
+    return has_shape(reinterpret_cast<const index*>(other.array_.shape()), other.ndim());
+}
+
+std::string shape_text(const index* shape, int ndim) {
+    std::string s = "(";
+    for (int i = 0; i < ndim; ++i) s += std::to_string(shape[i]) + (ndim == 1 ? "," : i + 1 < ndim ? ", " : "");
+    return s + ")";
+}
+
+std::string array_view::shape_text() const {
+    return lossk::shape_text(reinterpret_cast<const index*>(array_.shape()), ndim());
+}
+
+std::string array_view::type_text() const {
+    return text(array_.dtype());
+}
+
+std::optional<array_view> view(py::handle object) {
+    if (reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())) != reinterpret_cast<PyObject*>(npy::get().PyArray_Type_)) return std::nullopt;
+    py::array array = py::reinterpret_borrow<py::array>(object);
+    constexpr int wanted = npy::NPY_ARRAY_C_CONTIGUOUS_ | npy::NPY_ARRAY_ALIGNED_;
+    const char order = array.dtype().byteorder();
+    if ((array.flags() & wanted) != wanted || order == '>') return std::nullopt;
+    return array_view(std::move(array));
+}
+
+std::optional<element> element_of(const array_view& a) {
+    switch (a.type()) {
+        case npy::NPY_FLOAT_: return element::f32;
+        case npy::NPY_DOUBLE_: return element::f64;
+        default: return std::nullopt;
+    }
+}
+
+std::optional<integer> integer_of(const array_view& a) {
+    const char kind = a.object().dtype().kind();
+    if (kind != 'i' && kind != 'u') return std::nullopt;
+    const bool is_unsigned = kind == 'u';
+    switch (a.object().itemsize()) {
+        case 1: return is_unsigned ? integer::u8 : integer::i8;
+        case 2: return is_unsigned ? integer::u16 : integer::i16;
+        case 4: return is_unsigned ? integer::u32 : integer::i32;
+        default: return is_unsigned ? integer::u64 : integer::i64;
+    }
+}
+
+array_view fresh(const py::dtype& dtype, const index* shape, int ndim) {
+    index count = 1;
+    for (int i = 0; i < ndim; ++i) count *= shape[i];
+    const index item = dtype.itemsize();
+    const std::vector<py::ssize_t> dims(shape, shape + ndim);
+    if (count * item < (index{1} << 16)) return array_view(py::array(dtype, dims));
+    // NumPy aligns to 16 bytes: a few elements more, and a view from the first cache line on.
+    const py::array base(dtype, count + 64 / item);
+    const auto past = reinterpret_cast<std::uintptr_t>(base.data()) % 64;
+    const char* start = static_cast<const char*>(base.data()) + (past ? 64 - past : 0);
+    return array_view(py::array(dtype, dims, start, base));
+}
+
+std::optional<array_view> output_view(py::handle out, const char* name, const array_view& like) {
+    if (!py::isinstance<py::array>(out))
+        throw py::type_error(std::string(name) + ": got " + text(py::type::handle_of(out).attr("__name__")) +
+                             ", wanted a NumPy array to write to");
+    const py::array array = py::reinterpret_borrow<py::array>(out);
+    if (!array.dtype().is(like.object().dtype()) && !array.dtype().equal(like.object().dtype()))
+        throw py::type_error(std::string(name) + ": got dtype " + text(array.dtype()) + ", wanted " + like.type_text());
+    const array_view unprepared(array);
+    if (!unprepared.same_shape(like))
+        throw py::value_error(std::string(name) + ": got shape " + unprepared.shape_text() + ", wanted " + like.shape_text());
+    if (!array.writeable()) throw py::value_error(std::string(name) + ": got a read-only array, wanted a writeable one");
+    return view(out);
+}
+
+void check_overlap(const array_view& out, const char* out_name, const array_view& in, const char* in_name,
+                   bool same_allowed) {
+    const char *a = out.data(), *b = in.data();
+    if (a == b && out.bytes() == in.bytes() && same_allowed) return;
+    if (a < b + in.bytes() && b < a + out.bytes())
+        throw py::value_error(std::string(out_name) + ": got memory that overlaps " + in_name + ", wanted " +
+                              (same_allowed ? std::string(in_name) + " itself or " : std::string()) + "separate memory");
+}
+
+void check_same_shape(const array_view& a, const char* name, const array_view& like, const char* like_name) {
+    if (!a.same_shape(like))
+        throw py::value_error(std::string(name) + ": got shape " + a.shape_text() + ", wanted " + like.shape_text() +
+                              ", the shape of " + like_name);
+}
+
+void check_same_type(const array_view& a, const char* name, const array_view& like, const char* like_name) {
+    if (a.type() != like.type())
+        throw py::type_error(std::string(name) + ": got dtype " + a.type_text() + ", wanted " + like.type_text() +
+                             ", the dtype of " + like_name);
+}
+
+reduction reduction_of(py::handle h) {
+    if (PyUnicode_Check(h.ptr())) {
+        if (PyUnicode_CompareWithASCIIString(h.ptr(), "mean") == 0) return reduction::mean;
+        if (PyUnicode_CompareWithASCIIString(h.ptr(), "sum") == 0) return reduction::sum;
+        if (PyUnicode_CompareWithASCIIString(h.ptr(), "none") == 0) return reduction::none;
+    }
+    throw py::value_error("reduction: got " + text(py::repr(h)) + ", wanted 'mean', 'sum' or 'none'");
+}
+
+int threads_of(py::handle h) {
+    if (h.is_none()) return get_num_threads();
+    const long n = PyIndex_Check(h.ptr()) ? PyLong_AsLong(h.ptr()) : -1;
+    if (PyErr_Occurred()) PyErr_Clear();
+    if (n < 1 || n > 4096)
+        throw py::value_error("num_threads: got " + text(py::repr(h)) + ", wanted an integer from 1 to 4096");
+    return static_cast<int>(n);
+}
+
+std::optional<double> normalizer_of(py::handle h, reduction how) {
+    if (h.is_none()) return std::nullopt;
+    if (how != reduction::mean)
+        throw py::value_error("normalizer: got " + text(py::repr(h)) + ", wanted None unless reduction is 'mean'");
+    const double value = PyFloat_AsDouble(h.ptr());
+    if (PyErr_Occurred()) PyErr_Clear();
+    else if (value > 0 && std::isfinite(value)) return value;
+    throw py::value_error("normalizer: got " + text(py::repr(h)) + ", wanted a finite number above 0");
+}
+
+verb verb_of(py::handle h) {
+    return static_cast<verb>(PyLong_AsLong(h.ptr()));
+}
+
+bool should_stream(const array_view& out, const array_view& in) {
+    return out.data() != in.data() && out.bytes() > last_level_cache() / 2;
+}
+
+}  // namespace lossk

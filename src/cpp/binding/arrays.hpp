@@ -1,0 +1,84 @@
+// NumPy arrays as kernels see them, and the checks that every family shares.
+//
+// Functions here take what Python passed, by position. What is not yet an array that kernels can read (a list, a
+// strided view, another byte order) makes the call return NotImplemented, and _arrays.py prepares it.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <optional>
+#include <string>
+
+#include "../base/types.hpp"
+
+namespace lossk {
+
+namespace py = pybind11;
+
+// A C-contiguous, aligned array in native byte order.
+class array_view {
+    py::array array_;
+    int type_;
+
+public:
+    explicit array_view(py::array array) : array_(std::move(array)), type_(array_.dtype().num()) {}
+
+    const py::array& object() const { return array_; }
+    const char* data() const { return static_cast<const char*>(array_.data()); }
+    // Of an output that was checked.
+    char* mutable_data() const { return const_cast<char*>(data()); }
+    index size() const { return array_.size(); }
+    index bytes() const { return array_.nbytes(); }
+    int ndim() const { return static_cast<int>(array_.ndim()); }
+    index shape(int axis) const { return array_.shape(axis); }
+    int type() const { return type_; }
+    bool same_shape(const array_view& other) const;
+    bool has_shape(const index* shape, int ndim) const;
+    std::string shape_text() const;
+    std::string type_text() const;
+};
+
+std::string shape_text(const index* shape, int ndim);
+
+// Nothing where the object must be prepared first.
+std::optional<array_view> view(py::handle object);
+
+std::optional<element> element_of(const array_view& a);
+std::optional<integer> integer_of(const array_view& a);
+
+// A fresh C-contiguous array, aligned to a cache line if it is large.
+array_view fresh(const py::dtype& dtype, const index* shape, int ndim);
+
+// Is `out` an array that results of `like`'s shape and dtype can be written to? Raises where it never can be, returns
+// nothing where it must be prepared first.
+std::optional<array_view> output_view(py::handle out, const char* name, const array_view& like);
+
+// Raises unless the two are disjoint or, where that is allowed, exactly the same memory.
+void check_overlap(const array_view& out, const char* out_name, const array_view& in, const char* in_name, bool same_allowed);
+void check_same_shape(const array_view& a, const char* name, const array_view& like, const char* like_name);
+void check_same_type(const array_view& a, const char* name, const array_view& like, const char* like_name);
+
+enum class reduction : int { mean, sum, none };
+reduction reduction_of(py::handle text);
+
+// None: the default of the calling thread.
+int threads_of(py::handle number);
+
+// None: nothing. Else a number > 0.
+std::optional<double> normalizer_of(py::handle number, reduction how);
+
+verb verb_of(py::handle text);
+
+// Outputs past this size go past the caches, unless they are updated in place.
+bool should_stream(const array_view& out, const array_view& in);
+
+// Runs `work` without the interpreter lock where it is long enough to be worth the switch.
+template <class F>
+auto without_gil(index elements, F&& work) {
+    if (elements < 16384) return work();
+    const py::gil_scoped_release release;
+    return work();
+}
+
+}  // namespace lossk

@@ -1,0 +1,13 @@
+// What module.cpp puts together: each family adds its functions.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace lossk {
+
+void bind_runtime(pybind11::module_& m);
+void bind_pointwise(pybind11::module_& m);
+void bind_softmax(pybind11::module_& m);
+void bind_optimizers(pybind11::module_& m);
+
+}  // namespace lossk

@@ -1,0 +1,94 @@
+// Binding of the runtime: ISAs, threads, bandwidth twins, and the mathematics for its sweeps.
+#include "arrays.hpp"
+#include "families.hpp"
+
+#include <pybind11/stl.h>
+
+#include "../runtime/cpu.hpp"
+#include "../runtime/parallel.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace lossk {
+namespace {
+
+constexpr index twin_chunk = 16384;
+
+float run_twin(const py::list& reads, const py::list& writes, bool streaming, const py::object& num_threads) {
+    twin_args a{};
+    a.reads = static_cast<int>(reads.size());
+    a.writes = static_cast<int>(writes.size());
+    a.streaming = streaming;
+    if (a.reads > max_reads || a.writes > max_writes) throw py::value_error("twin: at most 3 reads and 2 writes");
+    index bytes = -1;
+    const auto add = [&](py::handle h) {
+        const std::optional<array_view> v = view(h);
+        if (!v) throw py::type_error("twin: wanted C-contiguous NumPy arrays");
+        if (bytes >= 0 && v->bytes() != bytes) throw py::value_error("twin: wanted arrays of one size");
+        bytes = v->bytes();
+        if (streaming && reinterpret_cast<std::uintptr_t>(v->data()) % 64 != 0)
+            throw py::value_error("twin: streaming wants arrays aligned to 64 bytes");
+        return v->mutable_data();
+    };
+    for (int i = 0; i < a.reads; ++i) a.read[i] = add(reads[static_cast<std::size_t>(i)]);
+    for (int i = 0; i < a.writes; ++i) a.write[i] = add(writes[static_cast<std::size_t>(i)]);
+    const index n = std::max(bytes, index{0}) / 4, chunks = (n + twin_chunk - 1) / twin_chunk;
+    std::vector<float> partial(static_cast<std::size_t>(chunks));
+    const twin_kernel kernel = kernels().twin;
+    without_gil(n, [&] {
+        parallel_for(chunks, threads_of(num_threads), [&](index first, index last) {
+            for (index c = first; c < last; ++c)
+                partial[static_cast<std::size_t>(c)] = kernel(a, c * twin_chunk, std::min((c + 1) * twin_chunk, n));
+        });
+        return 0;
+    });
+    float total = 0;
+    for (float x : partial) total += x;
+    return total;
+}
+
+// One function of simd/math.hpp over an array, for the ULP sweeps.
+void run_function(const std::string& name, const py::array& x, const py::array& out) {
+    const std::optional<array_view> from = view(x), to = view(out);
+    if (!from || !to || from->type() != to->type() || from->size() != to->size() || !element_of(*from))
+        throw py::value_error("function: wanted two C-contiguous arrays of one floating type and size");
+    for (int i = 0; i < kernels().unary_count; ++i) {
+        const unary_entry& entry = kernels().unary[i];
+        if (name != entry.name) continue;
+        const unary_kernel kernel = entry.kernel[static_cast<int>(*element_of(*from))];
+        without_gil(from->size(), [&] {
+            kernel(from->data(), to->mutable_data(), from->size());
+            return 0;
+        });
+        return;
+    }
+    throw py::value_error("function: no function '" + name + "'");
+}
+
+py::list functions() {
+    py::list names;
+    for (int i = 0; i < kernels().unary_count; ++i) names.append(kernels().unary[i].name);
+    return names;
+}
+
+}  // namespace
+
+void bind_runtime(py::module_& m) {
+    m.def("available_isas", available_isas);
+    m.def("isa", [] { return std::string(kernels().isa); });
+    m.def("set_isa", set_isa);
+    m.def("register_bytes", [] { return kernels().register_width(); });
+    m.def("get_num_threads", get_num_threads);
+    m.def("set_num_threads", [](const py::object& n) { set_num_threads(threads_of(n)); });
+    m.def("set_own_threads", [](int n) { return set_own_threads(n); });
+    m.def("parallel_runtime", parallel_runtime);
+    m.def("last_level_cache", last_level_cache);
+    m.def("compiler", [] { return std::string(LOSSK_COMPILER); });
+    m.def("twin", run_twin);
+    m.def("functions", functions);
+    m.def("function", run_function);
+    kernels();  // an unknown LOSSK_ISA shows at import
+}
+
+}  // namespace lossk

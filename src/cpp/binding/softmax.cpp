@@ -1,0 +1,284 @@
+// Binding of the softmax family: cross-entropy, softmax, log-softmax and log-sum-exp over the last axis.
+#include "arrays.hpp"
+#include "families.hpp"
+
+#include "../runtime/cpu.hpp"
+#include "../runtime/parallel.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+namespace lossk {
+namespace {
+
+constexpr index streaming_row_limit = index{4} << 20;  // bytes: longer rows would not fit their scratch in cache
+
+// Positions of what Python passes.
+enum argument : std::size_t {
+    output_at, verb_at, z_at, target_at, smoothing_at, z_loss_at, softcap_at, class_weight_at, ignore_index_at,
+    sample_weight_at, reduction_at, normalizer_at, threads_at, out_at, stats_at,
+};
+
+struct call {
+    verb what;
+    element type;
+    reduction how;
+    std::optional<double> normalizer;
+    int threads;
+    bool stats;
+    row_output output;
+    std::optional<array_view> z, label, target, class_weight, w, g, h, each, lse, correct;
+    softmax_args a{};
+    label_args labels{};
+    integer label_type{};
+
+    bool accept(const py::args& in);
+    bool accept_target(const py::args& in);
+    bool accept_out(const py::object& out);
+    void allocate();
+    void check_labels(std::vector<std::int64_t>& checked);
+    double divide();
+    double run_rows();
+    double run_split();
+    py::object run();
+    py::object result(double value) const;
+
+    int leading() const { return z->ndim() - 1; }
+    const index* rows_shape() const { return reinterpret_cast<const index*>(z->object().shape()); }
+    softmax_kernel kernel(const softmax_kernel (&of)[element_count][verb_count]) const {
+        return of[static_cast<int>(type)][static_cast<int>(what)];
+    }
+};
+
+bool call::accept(const py::args& in) {
+    output = static_cast<row_output>(PyLong_AsLong(in[output_at].ptr()));
+    what = verb_of(in[verb_at]);
+    how = reduction_of(in[reduction_at]);
+    normalizer = normalizer_of(in[normalizer_at], how);
+    threads = threads_of(in[threads_at]);
+    stats = in[stats_at].ptr() == Py_True;
+    z = view(in[z_at]);
+    if (!z) return false;
+    const std::optional<element> e = element_of(*z);
+    if (!e) return false;
+    type = *e;
+    if (z->ndim() == 0) throw py::value_error("z: got a 0-dimensional array, wanted logits of shape (..., C)");
+
+    a.classes = z->shape(leading());
+    a.rows = a.classes ? z->size() / a.classes : 0;
+    a.label_smoothing = PyFloat_AsDouble(in[smoothing_at].ptr());
+    a.z_loss = PyFloat_AsDouble(in[z_loss_at].ptr());
+    a.softcap = PyFloat_AsDouble(in[softcap_at].ptr());
+    a.output = output;
+    labels.ignore_index = PyLong_AsLongLong(in[ignore_index_at].ptr());
+    if (a.classes == 0) throw py::value_error("z: got shape " + z->shape_text() + ", wanted at least one class");
+
+    if (!in[class_weight_at].is_none()) {
+        class_weight = view(in[class_weight_at]);
+        if (!class_weight || class_weight->type() != z->type()) return false;
+        if (!class_weight->has_shape(&a.classes, 1))
+            throw py::value_error("weight: got shape " + class_weight->shape_text() + ", wanted " +
+                                  shape_text(&a.classes, 1) + ", one weight a class");
+    }
+    if (!in[sample_weight_at].is_none()) {
+        w = view(in[sample_weight_at]);
+        if (!w || w->type() != z->type()) return false;
+        if (!w->has_shape(rows_shape(), leading()))
+            throw py::value_error("sample_weight: got shape " + w->shape_text() + ", wanted " +
+                                  shape_text(rows_shape(), leading()) + ", one weight a row");
+    }
+    return accept_target(in) && accept_out(in[out_at]);
+}
+
+bool call::accept_target(const py::args& in) {
+    if (in[target_at].is_none()) return true;
+    std::optional<array_view> y = view(in[target_at]);
+    if (!y) return false;
+    if (const std::optional<integer> i = integer_of(*y)) {
+        if (!y->has_shape(rows_shape(), leading()))
+            throw py::value_error("target: got labels of shape " + y->shape_text() + ", wanted " +
+                                  shape_text(rows_shape(), leading()) + ", the shape of z without its class axis");
+        label = y;
+        label_type = *i;
+        return true;
+    }
+    if (y->type() != z->type()) return false;
+    if (!y->same_shape(*z))
+        throw py::value_error("target: got probabilities of shape " + y->shape_text() + ", wanted " + z->shape_text() +
+                              ", the shape of z (labels are integers)");
+    target = y;
+    return true;
+}
+
+bool call::accept_out(const py::object& out) {
+    if (out.is_none() || !wants_grad(what)) return true;
+    py::object g_out = out, h_out;
+    if (wants_hess(what)) {
+        if (!py::isinstance<py::tuple>(out) || py::len(out) != 2)
+            throw py::type_error("out: got " + std::string(py::str(py::type::handle_of(out).attr("__name__"))) +
+                                 ", wanted a tuple of two arrays, for the gradient and the second derivative");
+        g_out = out[py::int_(0)], h_out = out[py::int_(1)];
+    }
+    g = output_view(g_out, wants_hess(what) ? "out[0]" : "out", *z);
+    if (wants_hess(what)) h = output_view(h_out, "out[1]", *z);
+    if (!g || (wants_hess(what) && !h)) return false;
+    for (const auto* o : {&g, &h}) {
+        if (!*o) continue;
+        check_overlap(**o, "out", *z, "z", true);
+        for (const auto& [other, name] : {std::pair{&label, "target"}, {&target, "target"}, {&class_weight, "weight"},
+                                          {&w, "sample_weight"}})
+            if (*other) check_overlap(**o, "out", **other, name, false);
+    }
+    if (h) check_overlap(*h, "out[1]", *g, "out[0]", false);
+    return true;
+}
+
+void call::allocate() {
+    const py::dtype dtype = z->object().dtype();
+    if (wants_grad(what) && !g) g = fresh(dtype, rows_shape(), z->ndim());
+    if (wants_hess(what) && !h) h = fresh(dtype, rows_shape(), z->ndim());
+    if (wants_value(what) && how == reduction::none) each = fresh(dtype, rows_shape(), leading());
+    if (stats) {
+        lse = fresh(dtype, rows_shape(), leading());
+        correct = fresh(py::dtype::of<bool>(), rows_shape(), leading());
+    }
+    a.z = z->data();
+    a.target = target ? target->data() : nullptr;
+    a.class_weight = class_weight ? class_weight->data() : nullptr;
+    a.row_weight = w ? w->data() : nullptr;
+    a.each = each ? each->mutable_data() : nullptr;
+    a.g = g ? g->mutable_data() : nullptr;
+    a.h = h ? h->mutable_data() : nullptr;
+    a.lse = lse ? lse->mutable_data() : nullptr;
+    a.correct = correct ? reinterpret_cast<std::uint8_t*>(correct->mutable_data()) : nullptr;
+    const index row_bytes = a.classes * z->object().itemsize();
+    a.streaming = g && a.classes > few_classes && row_bytes <= streaming_row_limit && should_stream(*g, *z);
+    a.scratch_stride = softmax_scratch_bytes(a.classes, z->object().itemsize(), a.streaming);
+}
+
+// Checks the labels, which also tells how many rows count and what they weigh.
+void call::check_labels(std::vector<std::int64_t>& checked) {
+    checked.resize(static_cast<std::size_t>(a.rows));
+    labels.label = label->data();
+    labels.checked = checked.data();
+    labels.classes = a.classes;
+    labels.class_weight = a.class_weight;
+    labels.row_weight = a.row_weight;
+    a.label = checked.data();
+}
+
+[[noreturn]] void throw_bad_label(const call& c, index row) {
+    std::string at;
+    index rest = row;
+    for (int axis = c.leading() - 1; axis >= 0; --axis) {
+        at = std::to_string(rest % c.z->shape(axis)) + (at.empty() ? "" : ", ") + at;
+        rest /= c.z->shape(axis);
+    }
+    const py::object value = c.label->object().attr("flat")[py::int_(row)];
+    throw py::index_error("target[" + at + "]: got " + std::string(py::str(value)) + ", wanted a label in [0, " +
+                          std::to_string(c.a.classes) + ") or ignore_index (" + std::to_string(c.labels.ignore_index) + ")");
+}
+
+constexpr index label_chunk = 16384;
+
+label_summary summarize(const call& c) {
+    const label_kernel kernel = kernels().label[static_cast<int>(c.label_type)][static_cast<int>(c.type)];
+    const index chunks = (c.a.rows + label_chunk - 1) / label_chunk;
+    std::vector<label_summary> part(static_cast<std::size_t>(chunks));
+    parallel_for(chunks, c.threads, [&](index first, index last) {
+        for (index i = first; i < last; ++i)
+            part[static_cast<std::size_t>(i)] =
+                kernel(c.labels, i * label_chunk, std::min((i + 1) * label_chunk, c.a.rows));
+    });
+    label_summary all{-1, 0, 0};
+    for (const label_summary& s : part) {
+        if (all.first_bad < 0) all.first_bad = s.first_bad;
+        all.counted += s.counted;
+        all.weight += s.weight;
+    }
+    return all;
+}
+
+// Whole rows, several to a piece.
+double call::run_rows() {
+    const index per_piece = std::max(index{1}, row_chunk / a.classes / 64 * 64);
+    const index pieces = (a.rows + per_piece - 1) / per_piece;
+    const softmax_entry& family = kernels().softmax;
+    const softmax_kernel rows = a.classes <= few_classes ? kernel(family.few) : kernel(family.whole);
+    std::vector<double> partial(static_cast<std::size_t>(pieces));
+    parallel_for(pieces, threads, [&](index first, index last) {
+        softmax_args own = a;
+        own.scratch = thread_scratch(static_cast<std::size_t>(a.scratch_stride));
+        for (index i = first; i < last; ++i)
+            partial[static_cast<std::size_t>(i)] = rows(own, i * per_piece, std::min((i + 1) * per_piece, a.rows));
+    });
+    double total = 0;
+    for (double x : partial) total += x;
+    return total;
+}
+
+// Few long rows: their chunks are shared out, twice.
+double call::run_split() {
+    const index items = a.rows * ((a.classes + row_chunk - 1) / row_chunk);
+    const softmax_entry& family = kernels().softmax;
+    const int e = static_cast<int>(type), v = static_cast<int>(what);
+    a.scratch = thread_scratch(static_cast<std::size_t>(a.rows * a.scratch_stride));
+    parallel_for(items, threads, [&](index first, index last) { family.reduce[e][v](a, first, last); });
+    double total = 0;
+    for (index row = 0; row < a.rows; ++row) total += family.finish[e][v](a, row, row + 1);
+    if (wants_grad(what))
+        parallel_for(items, threads, [&](index first, index last) { family.write[e][v](a, first, last); });
+    return total;
+}
+
+py::object call::run() {
+    allocate();
+    std::vector<std::int64_t> checked;
+    if (label) check_labels(checked);
+    double value = 0, divisor = 1;
+    index bad = -1;
+    without_gil(z->size(), [&] {
+        label_summary summary{-1, a.rows, static_cast<double>(a.rows)};
+        if (label) summary = summarize(*this);
+        bad = summary.first_bad;
+        if (bad >= 0) return;
+        if (target && w) {
+            // Rows of probabilities are weighed by the samples' weights alone.
+            summary.weight = kernels().sum[static_cast<int>(type)](a.row_weight, 0, a.rows);
+        }
+        if (how == reduction::mean) divisor = normalizer ? *normalizer : summary.weight;
+        a.scale = output == row_output::loss ? 1.0 / divisor : 1.0;
+        const bool split = threads > 1 && a.rows < 2 * threads && a.classes >= 2 * row_chunk;
+        if (a.rows > 0) value = split ? run_split() : run_rows();
+    });
+    if (bad >= 0) throw_bad_label(*this, bad);
+    return result(value / divisor);
+}
+
+py::object call::result(double value) const {
+    const py::object v = each ? py::object(each->object()) : py::object(py::float_(value));
+    py::object main;
+    switch (what) {
+        case verb::value: main = v; break;
+        case verb::grad: main = g->object(); break;
+        case verb::value_and_grad: main = py::make_tuple(v, g->object()); break;
+        default: main = py::make_tuple(g->object(), h->object());
+    }
+    if (!stats) return main;
+    return py::make_tuple(main, lse->object(), correct->object());
+}
+
+py::object softmax_call(const py::args& in) {
+    call c{};
+    if (!c.accept(in)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+    return c.run();
+}
+
+}  // namespace
+
+void bind_softmax(py::module_& m) {
+    m.def("softmax", softmax_call);
+}
+
+}  // namespace lossk

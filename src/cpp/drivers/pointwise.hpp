@@ -1,0 +1,83 @@
+// One pass over pointwise arrays: value, gradient and second derivative of a formula for z, y of any length.
+#pragma once
+
+#include "../losses/point.hpp"
+#include "memory.hpp"
+#include "reduce.hpp"
+
+namespace lossk {
+namespace {
+
+// A tile is small enough for f32 lanes to be summed exactly enough (16 additions a lane) and for L1 to hold it while
+// its results wait to be streamed.
+constexpr index tile = 512;
+
+template <class Formula, class T, verb what>
+struct pointwise_driver {
+    using V = vec<T>;
+    static constexpr int L = lanes<V>;
+    static constexpr int K = 128 / register_bytes;
+
+    const pointwise_args& a;
+    const Formula formula{a.parameters};
+    const V scale = splat<V>(static_cast<T>(a.scale));
+    lane_sum<T, K> sum{};
+
+    // Register k of a group: samples i .. i + n - 1, results to g and h.
+    template <bool whole>
+    void step(index i, int n, int k, T* g, T* h) {
+        const auto get = [&](const void* p, T fill) {
+            const T* from = static_cast<const T*>(p) + i;
+            return whole ? load<V>(from) : load_first<V>(from, n, fill);
+        };
+        const auto put = [&](T* to, V v) { whole ? store(to, v) : store_first(to, v, n); };
+
+        point<V> at = formula(get(a.z, T(1)), get(a.y, T(1)));
+        if (a.w) {
+            const V w = get(a.w, T(0));
+            at = {at.value * w, at.grad * w, at.hess * w};
+        }
+        if constexpr (wants_value(what)) {
+            if (a.each) put(static_cast<T*>(a.each) + i, at.value);
+            sum.add(k, whole ? at.value : keep(first_lanes<V>(n), at.value));
+        }
+        if constexpr (wants_grad(what)) put(g, at.grad * scale);
+        if constexpr (wants_hess(what)) put(h, at.hess * scale);
+    }
+
+    void run_tile(index i, index n, T* g, T* h) {
+        const index grouped = n - n % (K * L);
+        index j = 0;
+        for (; j < grouped; j += K * L)
+#pragma GCC unroll 8
+            for (int k = 0; k < K; ++k) step<true>(i + j + k * L, L, k, g + j + k * L, h + j + k * L);
+        for (int k = 0; j < n; ++k, j += L) {
+            if (n - j >= L)
+                step<true>(i + j, L, k, g + j, h + j);
+            else
+                step<false>(i + j, static_cast<int>(n - j), k, g + j, h + j);
+        }
+        if constexpr (wants_value(what)) sum.flush();
+    }
+
+    double run(index begin, index end) {
+        alignas(line_bytes) T g_tile[tile], h_tile[tile];
+        T *g_all = static_cast<T*>(a.g), *h_all = static_cast<T*>(a.h);
+        for (index i = begin; i < end; i += tile) {
+            const index n = smaller(tile, end - i);
+            run_tile(i, n, a.streaming ? g_tile : g_all + i, a.streaming ? h_tile : h_all + i);
+            if (a.streaming && wants_grad(what)) stream_block(g_all + i, g_tile, n);
+            if (a.streaming && wants_hess(what)) stream_block(h_all + i, h_tile, n);
+        }
+        if (a.streaming) stream_fence();
+        return wants_value(what) ? sum.result() : 0.0;
+    }
+};
+
+template <class Formula, class T, verb what>
+double pointwise(const pointwise_args& a, index begin, index end) {
+    return pointwise_driver<Formula, T, what>{a}.run(begin, end);
+}
+
+}  // namespace
+}  // namespace lossk

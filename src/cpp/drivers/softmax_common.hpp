@@ -1,0 +1,49 @@
+// What both softmax drivers (a lane holds a row; a lane holds an element of a row) share: typed arguments, the linear
+// weights of a row's classes, and the finishing of rows.
+#pragma once
+
+#include "../losses/cross_entropy.hpp"
+#include "memory.hpp"
+#include "reduce.hpp"
+
+namespace lossk {
+namespace {
+
+// The arguments of a softmax kernel with their element type back.
+template <class T>
+struct softmax_problem {
+    const softmax_args& a;
+    const T* z = static_cast<const T*>(a.z);
+    const T* target = static_cast<const T*>(a.target);
+    const T* class_weight = static_cast<const T*>(a.class_weight);
+    const T* row_weight = static_cast<const T*>(a.row_weight);
+    T* each = static_cast<T*>(a.each);
+    T* g = static_cast<T*>(a.g);
+    T* h = static_cast<T*>(a.h);
+    T* lse = static_cast<T*>(a.lse);
+    const T keep_share = static_cast<T>(1.0 - a.label_smoothing);  // 1 - e
+    const T even_share = static_cast<T>(a.label_smoothing / static_cast<double>(a.classes));  // e / C
+
+    // Do q_k differ from class to class, or depend on the row?
+    bool varied() const { return target || (class_weight && even_share != T(0)); }
+    bool counts(index row) const { return !a.label || a.label[row] >= 0; }
+    T weight(index row) const { return row_weight ? row_weight[row] : T(1); }
+    // w_t (1 - e): the weight of the label's own term.
+    T label_weight(std::int64_t t) const { return (class_weight ? class_weight[t] : T(1)) * keep_share; }
+    T linear_weight_of_label(std::int64_t t) const { return (class_weight ? class_weight[t] : T(1)) * even_share; }
+
+    // q_k of one register of classes, or of one class of a register of rows, given its weights and probabilities.
+    template <class V>
+    V linear_weight(V w, V y) const {
+        return target ? w * fma(y, keep_share, even_share) : w * even_share;
+    }
+};
+
+// q d with 0 * -infinity = 0.
+template <class V>
+inline V linear_term(V q, V d) {
+    return keep<V>(q != lane_t<V>(0), q * d);
+}
+
+}  // namespace
+}  // namespace lossk

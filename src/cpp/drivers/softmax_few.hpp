@@ -1,0 +1,176 @@
+// Softmax rows of few classes: a lane holds a row, so that short rows fill the registers and one logarithm serves many.
+//
+// A batch of rows is transposed into L1, worked on class by class, and transposed back.
+#pragma once
+
+#include "softmax_common.hpp"
+
+namespace lossk {
+namespace {
+
+template <class T, verb what>
+struct softmax_few {
+    using V = vec<T>;
+    using I = bits<V>;
+    static constexpr int L = lanes<V>;
+
+    // z[k], later e_k and the gradient; the linear weights q_k; second derivatives: class k of L rows.
+    struct batch {
+        alignas(line_bytes) T z[few_classes][L], q[few_classes][L], h[few_classes][L];
+    };
+
+    const softmax_args& a;
+    const softmax_problem<T> in{a};
+    const soft_cap<V> cap{static_cast<T>(a.softcap)};
+    const bool capped = a.softcap > 0;
+    const int classes = static_cast<int>(a.classes);
+    const bool linear = a.label_smoothing > 0 || a.target;
+
+    void gather(const T* from, int rows, T (*to)[L]) const {
+        for (int j = 0; j < L; ++j)
+            for (int k = 0; k < classes; ++k) to[k][j] = j < rows ? from[j * classes + k] : T(0);
+    }
+    void scatter(const T (*from)[L], int rows, T* to) const {
+        for (int j = 0; j < rows; ++j)
+            for (int k = 0; k < classes; ++k) to[j * classes + k] = from[k][j];
+    }
+
+    // One value a lane from an array indexed by label; 0 in lanes without a label.
+    V by_label(const T* values, I t) const {
+        V v{};
+        for (int j = 0; j < L; ++j) v[j] = t[j] >= 0 ? values[t[j]] : T(0);
+        return v;
+    }
+
+    I labels(index row, int rows) const {
+        I t;
+        for (int j = 0; j < L; ++j) t[j] = a.label && j < rows ? static_cast<int>(a.label[row + j]) : -1;
+        return t;
+    }
+
+    // Index of each lane's first largest logit.
+    I largest(const T (*z)[L]) const {
+        V m = load<V>(z[0]);
+        I at{};
+        for (int k = 1; k < classes; ++k) {
+            const V x = load<V>(z[k]);
+            const I larger = x > m;
+            m = larger ? x : m;
+            at = larger ? at - at + k : at;
+        }
+        return at;
+    }
+
+    void find_linear_weights(index row, int rows, batch& b) const {
+        if (a.target) gather(in.target + row * a.classes, rows, b.q);
+        for (int k = 0; k < classes; ++k) {
+            const V w = splat<V>(in.class_weight ? in.class_weight[k] : T(1));
+            store(b.q[k], in.linear_weight(w, load<V>(b.q[k])));
+        }
+    }
+
+    // Turns the logits into exponentials (with capping: into capped logits) and sums them.
+    row_sums<V> reduce(batch& b, I t) const {
+        row_sums<V> s{splat<V>(-T(__builtin_inf())), V{}, splat<V>(-T(__builtin_inf())), V{}, V{}};
+        for (int k = 0; k < classes; ++k) {
+            V x = load<V>(b.z[k]);
+            if (capped) store(b.z[k], x = cap(x));
+            s.maximum = max(s.maximum, x);
+        }
+        // A row of -infinity alone has no probabilities: leave its exponentials 0, as their sum will tell.
+        s.maximum = max(splat<V>(sizeof(T) == 4 ? T(-0x1.fffffep127f) : T(-0x1.fffffffffffffp1023)), s.maximum);
+        for (int k = 0; k < classes; ++k) {
+            const V d = load<V>(b.z[k]) - s.maximum;
+            const V e = exp_flush(d);
+            const I own = t == k;
+            s.others += keep(~own, e);
+            s.d_t = own ? d : s.d_t;
+            if (linear) {
+                const V q = load<V>(b.q[k]);
+                s.linear += linear_term(q, d);
+                s.mass += q;
+            }
+            if (!capped) store(b.z[k], e);
+        }
+        if (a.output == row_output::softmax) s.mass = splat<V>(1);  // softmax is the gradient of lse
+        return s;
+    }
+
+    void write(batch& b, const row_sums<V>& s, const row_result<V>& r, I t, V factor, I counts) const {
+        const V two_z_loss = splat<V>(static_cast<T>(2 * a.z_loss));
+        for (int k = 0; k < classes; ++k) {
+            const V x = load<V>(b.z[k]);
+            const V p = (capped ? exp_flush(x - s.maximum) : x) * r.inverse;
+            const I own = t == k;
+            V grad = own ? r.grad_t : softmax_grad(p, r.slope, linear ? load<V>(b.q[k]) : V{});
+            V hess = own ? r.hess_t : softmax_hess(p, r.slope, two_z_loss);
+            if (capped) {
+                const V bend = cap.slope(x);
+                hess = hess * bend * bend + grad * cap.curvature(x);
+                grad = grad * bend;
+            }
+            store(b.z[k], keep(counts, grad * factor));
+            if constexpr (wants_hess(what)) store(b.h[k], keep(counts, hess * factor));
+        }
+    }
+
+    void write_log_softmax(batch& b, const T* z, int rows, const row_sums<V>& s, const row_result<V>& r) const {
+        gather(z, rows, b.z);
+        for (int k = 0; k < classes; ++k)
+            store(b.z[k], (load<V>(b.z[k]) - s.maximum) + log(r.inverse));
+    }
+
+    // Rows row .. row + rows - 1; their losses, one a lane.
+    V run_batch(index row, int rows, batch& b) const {
+        const T* z = in.z + row * a.classes;
+        const I t = labels(row, rows);
+        const I counts = first_lanes<V>(rows) & (a.label ? t >= 0 : ~I{});
+        const V weight = in.row_weight ? load_first<V>(in.row_weight + row, rows, T(0)) : splat<V>(1);
+
+        gather(z, rows, b.z);
+        if (linear) find_linear_weights(row, rows, b);
+        I predicted{};
+        if (a.correct) predicted = largest(b.z);
+        const row_sums<V> s = reduce(b, t);
+        V own{}, q_t{};
+        if (a.label) {
+            const V w = in.class_weight ? by_label(in.class_weight, t) : splat<V>(1);
+            own = w * in.keep_share;
+            q_t = w * in.even_share;
+        }
+        const cross_entropy<V> formula{a.label != nullptr, static_cast<T>(a.z_loss)};
+        const row_result<V> r = formula(s, own, q_t);
+        const V loss = keep(counts, r.loss * weight);
+
+        if (in.lse) store_first(in.lse + row, r.lse, rows);
+        if (a.correct)
+            for (int j = 0; j < rows; ++j) a.correct[row + j] = predicted[j] == t[j] && r.lse[j] == r.lse[j];
+        if (in.each) store_first(in.each + row, loss, rows);
+        if constexpr (wants_grad(what)) {
+            if (a.output == row_output::log_softmax)
+                write_log_softmax(b, z, rows, s, r);
+            else
+                write(b, s, r, t, weight * static_cast<T>(a.scale), counts);
+            scatter(b.z, rows, in.g + row * a.classes);
+            if constexpr (wants_hess(what)) scatter(b.h, rows, in.h + row * a.classes);
+        }
+        return loss;
+    }
+};
+
+template <class T, verb what>
+double softmax_short_rows(const softmax_args& a, index begin, index end) {
+    using driver_type = softmax_few<T, what>;
+    constexpr int L = driver_type::L;
+    const driver_type driver{a};
+    typename driver_type::batch b;
+    lane_sum<T, 1> total;
+    for (index row = begin; row < end; row += L) {
+        total.add(0, driver.run_batch(row, static_cast<int>(smaller(L, end - row)), b));
+        total.flush();
+    }
+    return total.result();
+}
+
+}  // namespace
+}  // namespace lossk

@@ -1,0 +1,372 @@
+// Softmax rows of many classes: a lane holds an element of a row, and a row is read from memory once.
+//
+// A row is cut into chunks (what one thread takes when rows are few) of blocks (what shares a reference maximum).
+// reduce: block by block, e_k = exp(z_k - r) with r the largest logit so far, which is kept where the gradient will
+// be, and its sum. finish: the row's loss and coefficients from its chunks, in f64. write: the gradient from the e_k,
+// scaled by exp(r - maximum). The next blocks are prefetched meanwhile.
+#pragma once
+
+#include "softmax_common.hpp"
+
+namespace lossk {
+namespace {
+
+// What reduce leaves of a chunk.
+struct chunk_sums {
+    double reference, sum, linear, mass;
+    double logit_t;  // the label's (capped) logit, if it lies in this chunk
+    index largest;   // index in the row of the first largest logit
+};
+
+// What finish leaves of a row for write, and where it keeps the label's element.
+struct row_state {
+    double maximum, inverse, slope, factor, logit_t, grad_t, hess_t;
+};
+
+// Scratch of one row: its state, its chunks' sums, its blocks' references and, for streamed gradients, its e_k.
+template <class T>
+struct row_scratch {
+    row_state* state;
+    chunk_sums* chunk;
+    T* reference;
+    T* e;
+
+    static index chunks(index classes) { return (classes + row_chunk - 1) / row_chunk; }
+    static index blocks(index classes) { return (classes + row_block - 1) / row_block; }
+
+    row_scratch(const softmax_args& a, index slot) {
+        char* p = static_cast<char*>(a.scratch) + slot * a.scratch_stride;
+        state = reinterpret_cast<row_state*>(p);
+        chunk = reinterpret_cast<chunk_sums*>(state + 1);
+        reference = reinterpret_cast<T*>(chunk + chunks(a.classes));
+        const auto past = reinterpret_cast<std::uintptr_t>(reference + blocks(a.classes));
+        e = reinterpret_cast<T*>((past + line_bytes - 1) / line_bytes * line_bytes);
+    }
+};
+
+template <class T, verb what>
+struct softmax_many {
+    using V = vec<T>;
+    static constexpr int L = lanes<V>;
+    static constexpr int K = line_bytes / register_bytes;
+    static constexpr index group = K * L;  // elements of a cache line
+    static constexpr T lowest = sizeof(T) == 4 ? T(-0x1.fffffep127f) : T(-0x1.fffffffffffffp1023);
+    static constexpr index ahead = 2048 / static_cast<index>(sizeof(T));
+
+    const softmax_args& a;
+    const softmax_problem<T> in{a};
+    const soft_cap<V> cap{static_cast<T>(a.softcap)};
+    const bool capped = a.softcap > 0;
+    // Where the gradient needs them, the e_k (with capping: the capped logits) are kept from reduce to write.
+    const bool keeps = wants_grad(what) && a.output != row_output::log_softmax;
+
+    T* kept_row(const row_scratch<T>& s, index row) const { return a.streaming ? s.e : in.g + row * a.classes; }
+
+    // ---- reduce ---------------------------------------------------------------------------------------------
+
+    static T block_maximum(const T* z, index n) {
+        V m[K];
+        for (int k = 0; k < K; ++k) m[k] = splat<V>(lowest);
+        index i = 0;
+        for (; i + group <= n; i += group)
+            for (int k = 0; k < K; ++k) m[k] = max(m[k], load<V>(z + i + k * L));
+        for (; i < n; i += L)
+            m[0] = max(m[0], n - i >= L ? load<V>(z + i) : load_first<V>(z + i, static_cast<int>(n - i), lowest));
+        for (int k = 1; k < K; ++k) m[0] = max(m[0], m[k]);
+        return largest_lane(m[0]);
+    }
+
+    static index first_equal(const T* z, index n, T value) {
+        for (index i = 0; i < n; ++i)
+            if (z[i] == value) return i;
+        return 0;  // a NaN row
+    }
+
+    // The sum of e_k = exp(z_k - reference) without element `t` of the block (negative or past the end: none is left
+    // out), which is staged away as -infinity, as are the lanes past the end.
+    template <bool storing>
+    static double exponentiate(const T* z, index n, T reference, index t, T* e) {
+        V sum[K]{};
+        for (index i = 0; i < n; i += group) {
+            alignas(line_bytes) T staged[group];
+            const T* from = z + i;
+            T* to = storing ? e + i : nullptr;
+            const bool partial = n - i < group;
+            const bool has_t = static_cast<std::uint64_t>(t - i) < static_cast<std::uint64_t>(group);
+            if (partial | has_t) [[unlikely]] {
+                const index in_reach = smaller(group, n - i);
+                for (index j = 0; j < group; ++j) staged[j] = j < in_reach && i + j != t ? from[j] : -T(__builtin_inf());
+                from = staged;
+                if (partial) to = staged;
+            }
+            prefetch(z + i, ahead);
+#pragma GCC unroll 4
+            for (int k = 0; k < K; ++k) {
+                const V v = exp_flush(load<V>(from + k * L) - reference);
+                sum[k] += v;
+                if constexpr (storing) store(to + k * L, v);
+            }
+            if (storing && partial) [[unlikely]]
+                for (index j = 0; j < n - i; ++j) e[i + j] = staged[j];
+        }
+        lane_sum<T, K> total;
+        for (int k = 0; k < K; ++k) total.add(k, sum[k]);
+        return total.result();
+    }
+
+    V class_weights(index k, int n) const {
+        return in.class_weight ? load_first<V>(in.class_weight + k, n, T(0)) : splat<V>(1);
+    }
+    V linear_weights(index row, index k, int n) const {
+        const V y = in.target ? load_first<V>(in.target + row * a.classes + k, n, T(0)) : V{};
+        return keep(first_lanes<V>(n), in.linear_weight(class_weights(k, n), y));
+    }
+
+    // Adds a block's linear sums: sum of q_k (z_k - reference) and of q_k.
+    void add_linear(const T* z, index row, index first, index n, T reference, double& linear, double& mass) const {
+        lane_sum<T, 1> term, weight;
+        for (index i = 0; i < n; i += L) {
+            const int m = static_cast<int>(smaller(L, n - i));
+            const V q = linear_weights(row, first + i, m);
+            term.add(0, linear_term(q, load_first<V>(z + i, m, reference) - reference));
+            weight.add(0, q);
+        }
+        linear += term.result();
+        mass += weight.result();
+    }
+
+    void apply_cap(const T* z, index n, T* y) const {
+        for (index i = 0; i < n; i += L) {
+            const int m = static_cast<int>(smaller(L, n - i));
+            store_first(y + i, cap(load_first<V>(z + i, m, T(0))), m);
+        }
+    }
+
+    // Rows that do not count are not even read, unless their statistics are wanted.
+    bool skips(index row) const { return !in.counts(row) && !in.lse; }
+
+    void reduce(index row, index chunk, const row_scratch<T>& s) const {
+        if (skips(row)) return;
+        const T* z = in.z + row * a.classes;
+        T* kept = keeps ? kept_row(s, row) : nullptr;
+        const index begin = chunk * row_chunk, end = smaller(begin + row_chunk, a.classes);
+        const index t = a.label ? a.label[row] : -1;
+        alignas(line_bytes) T capped_block[row_block];
+
+        chunk_sums out{static_cast<double>(lowest), 0, 0, 0, 0, begin};
+        if (t >= begin && t < end) out.logit_t = static_cast<double>(capped ? cap(splat<V>(z[t]))[0] : z[t]);
+        T reference = lowest;
+        T coming = block_maximum(z + begin, smaller(row_block, end - begin));
+        for (index first = begin; first < end; first += row_block) {
+            const index n = smaller(row_block, end - first), next = first + row_block;
+            const T largest = coming;
+            if (next < end) coming = block_maximum(z + next, smaller(row_block, end - next));
+            if (largest > reference && a.correct) out.largest = first + first_equal(z + first, n, largest);
+
+            const T* x = z + first;
+            if (capped) apply_cap(x, n, capped_block), x = capped_block;
+            const T larger = capped ? cap(splat<V>(largest))[0] : largest;
+            if (larger > reference) {
+                const double shift = static_cast<double>(reference) - static_cast<double>(larger);
+                if (out.sum != 0) out.sum *= exp(splat<vec<double>>(shift))[0];
+                if (out.mass != 0) out.linear += out.mass * shift;
+                reference = larger;
+            }
+            if (a.label_smoothing > 0 || in.target) add_linear(x, row, first, n, reference, out.linear, out.mass);
+            if (capped && keeps)
+                for (index i = 0; i < n; ++i) kept[first + i] = capped_block[i];
+            out.sum += keeps && !capped ? exponentiate<true>(x, n, reference, t - first, kept + first)
+                                        : exponentiate<false>(x, n, reference, t - first, nullptr);
+            s.reference[first / row_block] = reference;
+        }
+        out.reference = static_cast<double>(reference);
+        s.chunk[chunk] = out;
+    }
+
+    // ---- finish ---------------------------------------------------------------------------------------------
+
+    // The row's loss (weighted; 0 where the row does not count), its lse and whether it was predicted correctly.
+    double finish(index row, const row_scratch<T>& s) const {
+        if (skips(row)) {
+            if (in.each) in.each[row] = T(0);
+            if (a.correct) a.correct[row] = 0;
+            return 0;
+        }
+        using W = vec<double>;
+        const index chunks = row_scratch<T>::chunks(a.classes);
+        const index t = a.label ? a.label[row] : -1;
+
+        double maximum = s.chunk[0].reference;
+        index largest = s.chunk[0].largest;
+        for (index c = 1; c < chunks; ++c)
+            if (s.chunk[c].reference > maximum) maximum = s.chunk[c].reference, largest = s.chunk[c].largest;
+        row_sums<W> sums{splat<W>(maximum), W{}, splat<W>(-__builtin_inf()), W{}, W{}};
+        for (index c = 0; c < chunks; ++c) {
+            const double shift = s.chunk[c].reference - maximum;
+            sums.others += s.chunk[c].sum * exp(splat<W>(shift));
+            sums.linear += s.chunk[c].mass != 0 ? s.chunk[c].linear + s.chunk[c].mass * shift : 0.0;
+            sums.mass += s.chunk[c].mass;
+        }
+        if (a.output == row_output::softmax) sums.mass = splat<W>(1);  // softmax is the gradient of lse
+        double own = 0, q_t = 0, logit_t = 0;
+        if (t >= 0) {
+            own = static_cast<double>(in.label_weight(t));
+            q_t = static_cast<double>(in.linear_weight_of_label(t));
+            logit_t = s.chunk[t / row_chunk].logit_t;
+            sums.d_t = splat<W>(logit_t - maximum);
+        }
+        const cross_entropy<W> formula{a.label != nullptr, a.z_loss};
+        const row_result<W> r = formula(sums, splat<W>(own), splat<W>(q_t));
+
+        const double weight = static_cast<double>(in.weight(row)), factor = weight * a.scale;
+        *s.state = {maximum, r.inverse[0], r.slope[0], factor, logit_t, r.grad_t[0] * factor, r.hess_t[0] * factor};
+        if (in.lse) in.lse[row] = static_cast<T>(r.lse[0]);
+        if (a.correct) a.correct[row] = largest == t && r.lse[0] == r.lse[0];
+        const double loss = in.counts(row) ? r.loss[0] * weight : 0.0;
+        if (in.each) in.each[row] = static_cast<T>(loss);
+        return loss;
+    }
+
+    // ---- write ----------------------------------------------------------------------------------------------
+
+    // g = factor e - constant: every gradient whose linear weights are all alike, and softmax itself.
+    static void write_plain(const T* e, index n, T factor, T constant, T* g, const T* next) {
+        index i = 0;
+        for (; i + group <= n; i += group) {
+            prefetch(next + i, 0);
+#pragma GCC unroll 4
+            for (int k = 0; k < K; ++k)
+                store(g + i + k * L, fma(load<V>(e + i + k * L), splat<V>(factor), splat<V>(-constant)));
+        }
+        for (; i < n; i += L) {
+            const int m = static_cast<int>(smaller(L, n - i));
+            store_first(g + i, fma(load_first<V>(e + i, m, T(0)), splat<V>(factor), splat<V>(-constant)), m);
+        }
+    }
+
+    // Any gradient, with or without second derivative.
+    void write_general(const T* kept, index row, index first, index n, T reference, const row_state& r, T* g, T* h) const {
+        const T rescale = static_cast<T>(r.inverse * exp(splat<vec<double>>(static_cast<double>(reference) - r.maximum))[0]);
+        const T inverse = static_cast<T>(r.inverse), maximum = static_cast<T>(r.maximum), factor = static_cast<T>(r.factor);
+        const V slope = splat<V>(static_cast<T>(r.slope)), two_z_loss = splat<V>(static_cast<T>(2 * a.z_loss));
+        for (index i = 0; i < n; i += L) {
+            const int m = static_cast<int>(smaller(L, n - i));
+            const V x = load_first<V>(kept + i, m, T(0));
+            const V p = capped ? exp_flush(x - maximum) * inverse : x * rescale;
+            V grad = softmax_grad(p, slope, linear_weights(row, first + i, m));
+            V hess = softmax_hess(p, slope, two_z_loss);
+            if (capped) {
+                const V bend = cap.slope(x);
+                hess = hess * bend * bend + grad * cap.curvature(x);
+                grad = grad * bend;
+            }
+            store_first(g + i, grad * factor, m);
+            if constexpr (wants_hess(what)) store_first(h + i, hess * factor, m);
+        }
+    }
+
+    static void write_log_softmax(const T* z, index n, const row_state& r, T* out) {
+        const T maximum = static_cast<T>(r.maximum), log_total = static_cast<T>(-log(splat<vec<double>>(r.inverse))[0]);
+        for (index i = 0; i < n; i += L) {
+            const int m = static_cast<int>(smaller(L, n - i));
+            store_first(out + i, (load_first<V>(z + i, m, T(0)) - maximum) - log_total, m);
+        }
+    }
+
+    // The label's element, whose p_t - 1 must not suffer from cancellation.
+    void write_label(const row_state& r, T* g_t, T* h_t) const {
+        double grad = r.grad_t, hess = r.hess_t;
+        if (capped) {
+            const soft_cap<vec<double>> wide{a.softcap};
+            const vec<double> y = splat<vec<double>>(r.logit_t);
+            const double bend = wide.slope(y)[0];
+            hess = hess * bend * bend + grad * wide.curvature(y)[0];
+            grad *= bend;
+        }
+        *g_t = static_cast<T>(grad);
+        if constexpr (wants_hess(what)) *h_t = static_cast<T>(hess);
+    }
+
+    void write_block(index row, index first, index n, const row_scratch<T>& s, T* g, T* h) const {
+        const row_state& r = *s.state;
+        const T reference = s.reference[first / row_block];
+        const index t = a.label ? a.label[row] - first : -1;
+        if (a.output == row_output::log_softmax) {
+            write_log_softmax(in.z + row * a.classes + first, n, r, g);
+            return;
+        }
+        const T* kept = kept_row(s, row) + first;
+        if (wants_hess(what) || capped || in.varied()) {
+            write_general(kept, row, first, n, reference, r, g, h);
+        } else {
+            const double shift = static_cast<double>(reference) - r.maximum;
+            const double rescale = shift == 0 ? 1.0 : exp(splat<vec<double>>(shift))[0];
+            const T factor = static_cast<T>(r.inverse * r.slope * r.factor * rescale);
+            const T constant = static_cast<T>(static_cast<double>(in.even_share) * r.factor);
+            write_plain(kept, n, factor, constant, g, in.z + (row + 1) * a.classes + first);
+        }
+        if (static_cast<std::uint64_t>(t) < static_cast<std::uint64_t>(n)) write_label(r, g + t, h + t);
+    }
+
+    void write(index row, index chunk, const row_scratch<T>& s) const {
+        const index begin = chunk * row_chunk, end = smaller(begin + row_chunk, a.classes);
+        T* g_row = in.g + row * a.classes;
+        T* h_row = wants_hess(what) ? in.h + row * a.classes : nullptr;
+        for (index first = begin; first < end; first += row_block) {
+            const index n = smaller(row_block, end - first);
+            alignas(line_bytes) T g_tile[row_block], h_tile[row_block];
+            T* g = a.streaming ? g_tile : g_row + first;
+            T* h = a.streaming || !wants_hess(what) ? h_tile : h_row + first;
+            if (!in.counts(row))
+                for (index i = 0; i < n; ++i) g[i] = h[i] = T(0);
+            else
+                write_block(row, first, n, s, g, h);
+            if (a.streaming) {
+                stream_block(g_row + first, g_tile, n);
+                if constexpr (wants_hess(what)) stream_block(h_row + first, h_tile, n);
+            }
+        }
+        if (a.streaming) stream_fence();
+    }
+};
+
+template <class T, verb what>
+double softmax_whole(const softmax_args& a, index begin, index end) {
+    const softmax_many<T, what> driver{a};
+    const row_scratch<T> s(a, 0);
+    const index chunks = row_scratch<T>::chunks(a.classes);
+    double total = 0;
+    for (index row = begin; row < end; ++row) {
+        for (index chunk = 0; chunk < chunks; ++chunk) driver.reduce(row, chunk, s);
+        total += driver.finish(row, s);
+        if constexpr (wants_grad(what))
+            for (index chunk = 0; chunk < chunks; ++chunk) driver.write(row, chunk, s);
+    }
+    return total;
+}
+
+// The same in three steps for few rows: reduce and write by chunks (item = row * chunks + chunk), finish by rows.
+template <class T, verb what>
+void softmax_reduce(const softmax_args& a, index begin, index end) {
+    const softmax_many<T, what> driver{a};
+    const index chunks = row_scratch<T>::chunks(a.classes);
+    for (index i = begin; i < end; ++i) driver.reduce(i / chunks, i % chunks, row_scratch<T>(a, i / chunks));
+}
+template <class T, verb what>
+double softmax_finish(const softmax_args& a, index begin, index end) {
+    const softmax_many<T, what> driver{a};
+    double total = 0;
+    for (index row = begin; row < end; ++row) total += driver.finish(row, row_scratch<T>(a, row));
+    return total;
+}
+template <class T, verb what>
+void softmax_write(const softmax_args& a, index begin, index end) {
+    if constexpr (wants_grad(what)) {
+        const softmax_many<T, what> driver{a};
+        const index chunks = row_scratch<T>::chunks(a.classes);
+        for (index i = begin; i < end; ++i) driver.write(i / chunks, i % chunks, row_scratch<T>(a, i / chunks));
+    }
+}
+
+}  // namespace
+}  // namespace lossk

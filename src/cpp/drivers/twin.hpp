@@ -1,0 +1,56 @@
+// Bandwidth twins: the streams of a kernel without its arithmetic, the yardstick of every benchmark.
+#pragma once
+
+#include "memory.hpp"
+
+namespace lossk {
+namespace {
+
+// In f32 registers: every written register is the sum of what was read at the same place.
+template <int reads, int writes, bool streaming>
+float twin_streams(const twin_args& a, index begin, index end) {
+    using V = vec<float>;
+    constexpr int L = lanes<V>, K = 128 / register_bytes;
+    V checksum[K]{};
+    index i = begin;
+    for (; i + K * L <= end; i += K * L)
+#pragma GCC unroll 8
+        for (int k = 0; k < K; ++k) {
+            V v{};
+            for (int r = 0; r < reads; ++r) v += load<V>(static_cast<const float*>(a.read[r]) + i + k * L);
+            for (int w = 0; w < writes; ++w) {
+                float* to = static_cast<float*>(a.write[w]) + i + k * L;
+                streaming ? store_streaming(to, v) : store(to, v);
+            }
+            if constexpr (writes == 0) checksum[k] += v;
+        }
+    float sum = 0;
+    for (; i < end; ++i) {
+        float v = 0;
+        for (int r = 0; r < reads; ++r) v += static_cast<const float*>(a.read[r])[i];
+        for (int w = 0; w < writes; ++w) static_cast<float*>(a.write[w])[i] = v;
+        sum += v;
+    }
+    if constexpr (streaming) stream_fence();
+    for (int k = 0; k < K; ++k) sum += checksum[k][0];
+    return sum;
+}
+
+template <int reads, int writes>
+float twin_kind(const twin_args& a, index begin, index end) {
+    return a.streaming ? twin_streams<reads, writes, true>(a, begin, end)
+                       : twin_streams<reads, writes, false>(a, begin, end);
+}
+
+inline float twin(const twin_args& a, index begin, index end) {
+    static constexpr twin_kernel kinds[max_reads + 1][max_writes + 1] = {
+        {twin_kind<0, 0>, twin_kind<0, 1>, twin_kind<0, 2>},
+        {twin_kind<1, 0>, twin_kind<1, 1>, twin_kind<1, 2>},
+        {twin_kind<2, 0>, twin_kind<2, 1>, twin_kind<2, 2>},
+        {twin_kind<3, 0>, twin_kind<3, 1>, twin_kind<3, 2>},
+    };
+    return kinds[a.reads][a.writes](a, begin, end);
+}
+
+}  // namespace
+}  // namespace lossk

@@ -1,0 +1,69 @@
+// All kernels, compiled once per ISA: LOSSK_TABLE and LOSSK_ISA name the one symbol that this object exports.
+#include "registry.hpp"
+
+namespace lossk {
+namespace {
+
+template <class A, int n>
+constexpr int count(const A (&)[n]) {
+    return n;
+}
+
+template <class I>
+constexpr void fill(label_kernel (&of)[element_count]) {
+    of[0] = check_labels<I, float>;
+    of[1] = check_labels<I, double>;
+}
+
+template <class T, verb what>
+constexpr void fill(softmax_entry& s, int e, int v) {
+    s.few[e][v] = softmax_short_rows<T, what>;
+    s.whole[e][v] = softmax_whole<T, what>;
+    s.reduce[e][v] = softmax_reduce<T, what>;
+    s.finish[e][v] = softmax_finish<T, what>;
+    s.write[e][v] = softmax_write<T, what>;
+}
+template <class T>
+constexpr void fill(softmax_entry& s, int e) {
+    fill<T, verb::value>(s, e, 0);
+    fill<T, verb::grad>(s, e, 1);
+    fill<T, verb::value_and_grad>(s, e, 2);
+    fill<T, verb::grad_and_hess>(s, e, 3);
+}
+
+int register_width() {
+    return register_bytes;
+}
+
+constexpr kernel_table make_table() {
+    kernel_table t{};
+    t.isa = LOSSK_ISA;
+    t.register_width = register_width;
+    t.pointwise = pointwise_losses;
+    t.pointwise_count = count(pointwise_losses);
+    t.update = optimizers;
+    t.update_count = count(optimizers);
+    t.unary = functions;
+    t.unary_count = count(functions);
+    fill<float>(t.softmax, 0);
+    fill<double>(t.softmax, 1);
+    fill<std::int8_t>(t.label[0]);
+    fill<std::uint8_t>(t.label[1]);
+    fill<std::int16_t>(t.label[2]);
+    fill<std::uint16_t>(t.label[3]);
+    fill<std::int32_t>(t.label[4]);
+    fill<std::uint32_t>(t.label[5]);
+    fill<std::int64_t>(t.label[6]);
+    fill<std::uint64_t>(t.label[7]);
+    t.sum[0] = sum<float>;
+    t.sum[1] = sum<double>;
+    t.twin = twin;
+    return t;
+}
+
+}  // namespace
+
+extern const kernel_table LOSSK_TABLE;
+constexpr kernel_table LOSSK_TABLE = make_table();
+
+}  // namespace lossk

@@ -1,0 +1,9 @@
+// The extension module lossk._core: one binding a family. Not for users; python/lossk is.
+#include "binding/families.hpp"
+
+PYBIND11_MODULE(_core, m) {
+    lossk::bind_runtime(m);
+    lossk::bind_pointwise(m);
+    lossk::bind_softmax(m);
+    lossk::bind_optimizers(m);
+}

@@ -1,0 +1,80 @@
+// The list of everything: one entry a formula. A new loss or optimizer is added here, and nowhere else in C++.
+#pragma once
+
+#include "drivers/labels.hpp"
+#include "drivers/pointwise.hpp"
+#include "drivers/softmax_few.hpp"
+#include "drivers/softmax_many.hpp"
+#include "drivers/twin.hpp"
+#include "drivers/unary.hpp"
+#include "drivers/update.hpp"
+#include "losses/absolute_error.hpp"
+#include "losses/hinge.hpp"
+#include "losses/huber.hpp"
+#include "losses/squared_error.hpp"
+#include "losses/squared_hinge.hpp"
+#include "optimizers/sgd.hpp"
+
+namespace lossk {
+namespace {
+
+template <template <class> class F>
+constexpr pointwise_entry pointwise_loss() {
+    static_assert(F<float>::parameters <= max_parameters);
+    return {F<float>::name,
+            F<float>::parameters,
+            {{pointwise<F<float>, float, verb::value>, pointwise<F<float>, float, verb::grad>,
+              pointwise<F<float>, float, verb::value_and_grad>, pointwise<F<float>, float, verb::grad_and_hess>},
+             {pointwise<F<double>, double, verb::value>, pointwise<F<double>, double, verb::grad>,
+              pointwise<F<double>, double, verb::value_and_grad>, pointwise<F<double>, double, verb::grad_and_hess>}}};
+}
+
+template <template <class> class F>
+constexpr update_entry optimizer() {
+    static_assert(F<float>::slots <= max_slots && F<float>::parameters <= max_parameters);
+    return {F<float>::name, F<float>::slots, F<float>::parameters, {update<F<float>, float>, update<F<double>, double>}};
+}
+
+template <class F>
+constexpr unary_entry function(const char* name) {
+    return {name, {unary<F, float>, unary<F, double>}};
+}
+
+// clang-format off
+constexpr pointwise_entry pointwise_losses[] = {
+    pointwise_loss<squared_error>(),
+    pointwise_loss<absolute_error>(),
+    pointwise_loss<huber>(),
+    pointwise_loss<hinge>(),
+    pointwise_loss<squared_hinge>(),
+};
+
+constexpr update_entry optimizers[] = {
+    optimizer<sgd>(),
+    optimizer<sgd_momentum>(),
+    optimizer<sgd_keras>(),
+};
+
+struct exp_function { template <class V> V operator()(V x) const { return exp(x); } };
+struct exp_flush_function { template <class V> V operator()(V x) const { return exp_flush(x); } };
+struct expm1_function { template <class V> V operator()(V x) const { return expm1(x); } };
+struct log_function { template <class V> V operator()(V x) const { return log(x); } };
+struct log1p_function { template <class V> V operator()(V x) const { return log1p(x); } };
+struct tanh_function { template <class V> V operator()(V x) const { return tanh(x); } };
+struct sigmoid_function { template <class V> V operator()(V x) const { return sigmoid(x); } };
+struct softplus_function { template <class V> V operator()(V x) const { return softplus(x); } };
+
+constexpr unary_entry functions[] = {
+    function<exp_function>("exp"),
+    function<exp_flush_function>("exp_flush"),
+    function<expm1_function>("expm1"),
+    function<log_function>("log"),
+    function<log1p_function>("log1p"),
+    function<tanh_function>("tanh"),
+    function<sigmoid_function>("sigmoid"),
+    function<softplus_function>("softplus"),
+};
+// clang-format on
+
+}  // namespace
+}  // namespace lossk

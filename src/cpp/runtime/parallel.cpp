@@ -1,0 +1,95 @@
+#include "parallel.hpp"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <string>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace lossk {
+namespace {
+
+// The pool of libgomp does not survive fork (GCC PR 60035): a child that forks from a used parent runs serially.
+std::atomic<bool> forked{false};
+
+int threads_from_environment() {
+    pthread_atfork(nullptr, nullptr, [] { forked = true; });
+    if (const char* asked = std::getenv("LOSSK_NUM_THREADS"))
+        if (const int n = std::atoi(asked); n > 0) return n;
+#if defined(_OPENMP)
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+std::atomic<int>& process_threads() {
+    static std::atomic<int> n{threads_from_environment()};
+    return n;
+}
+
+thread_local int own_threads = 0;
+
+}  // namespace
+
+int get_num_threads() {
+    return own_threads > 0 ? own_threads : process_threads().load(std::memory_order_relaxed);
+}
+
+void set_num_threads(int n) {
+    process_threads() = n;
+}
+
+int set_own_threads(int n) {
+    const int before = own_threads;
+    own_threads = n;
+    return before;
+}
+
+const char* parallel_runtime() {
+#if defined(_OPENMP)
+    static const std::string name = "OpenMP " + std::to_string(_OPENMP);
+    return name.c_str();
+#else
+    return "none (serial build)";
+#endif
+}
+
+void share_out(index items, int threads, void (*work)(void*, index, index), void* context) {
+    if (threads > items) threads = static_cast<int>(items);
+    // Not even a region of one thread: entering it costs as much as a small kernel.
+    if (threads <= 1 || forked) {
+        if (items > 0) work(context, 0, items);
+        return;
+    }
+#if defined(_OPENMP)
+#pragma omp parallel num_threads(threads)
+    {
+        const index id = omp_get_thread_num(), n = omp_get_num_threads();
+        work(context, items * id / n, items * (id + 1) / n);
+    }
+#endif
+}
+
+void* thread_scratch(std::size_t bytes) {
+    struct aligned_free {
+        void operator()(void* p) const { ::operator delete(p, std::align_val_t{64}); }
+    };
+    thread_local std::unique_ptr<void, aligned_free> memory;
+    thread_local std::size_t size = 0;
+    if (bytes > size) {
+        memory.reset();
+        size = 0;
+        memory.reset(::operator new(bytes, std::align_val_t{64}));
+        size = bytes;
+    }
+    return memory.get();
+}
+
+}  // namespace lossk

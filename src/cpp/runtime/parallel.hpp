@@ -1,0 +1,32 @@
+// The only place that knows threads: shares out pieces of work, keeps scratch memory, survives fork.
+#pragma once
+
+#include <cstddef>
+#include <type_traits>
+
+#include "../base/types.hpp"
+
+namespace lossk {
+
+// Threads that a call uses by default: the calling thread's own setting, else the process's
+// (LOSSK_NUM_THREADS, else OMP_NUM_THREADS, else one a core).
+int get_num_threads();
+void set_num_threads(int n);
+// The calling thread's own setting; 0: none. Returns the one before.
+int set_own_threads(int n);
+
+const char* parallel_runtime();  // e.g. "OpenMP 4.5 (201511)"
+
+// Calls work(begin, end) for parts of [0, items), on at most `threads` threads, and returns when all are done.
+void share_out(index items, int threads, void (*work)(void*, index, index), void* context);
+
+template <class F>
+void parallel_for(index items, int threads, F&& work) {
+    using function = std::remove_reference_t<F>;
+    share_out(items, threads, [](void* f, index b, index e) { (*static_cast<function*>(f))(b, e); }, &work);
+}
+
+// Memory of the calling thread, 64-byte aligned, kept between calls; what it held is lost at the next call.
+void* thread_scratch(std::size_t bytes);
+
+}  // namespace lossk

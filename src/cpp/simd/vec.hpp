@@ -1,0 +1,302 @@
+// vec<T>: one SIMD register of f32 or f64 lanes, and the few operations the compiler does not spell by itself.
+//
+// vec<T> is a GCC/Clang vector type, so + - * / < == & | ?: work lane by lane and a formula reads like its
+// mathematics. Everything in this folder has internal linkage: the same source is compiled once per ISA.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace lossk {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int register_bytes = 64;
+#elif defined(__AVX2__)
+constexpr int register_bytes = 32;
+#else
+constexpr int register_bytes = 16;
+#endif
+
+// clang-format off
+template <class T> struct vec_type { typedef T type __attribute__((vector_size(register_bytes))); };
+template <class T> using vec = typename vec_type<T>::type;
+
+template <class T> struct bits_type;
+template <> struct bits_type<float> { using type = std::int32_t; };
+template <> struct bits_type<double> { using type = std::int64_t; };
+
+// What belongs to a vector type V: its element, its lane count, and the integer vector of the same shape, which is
+// also what a comparison yields (all ones where true).
+template <class V> struct lane;
+template <> struct lane<vec<float>> { using type = float; };
+template <> struct lane<vec<double>> { using type = double; };
+// clang-format on
+template <class V>
+using lane_t = typename lane<V>::type;
+template <class V>
+using bits = vec<typename bits_type<lane_t<V>>::type>;
+template <class V>
+constexpr int lanes = register_bytes / static_cast<int>(sizeof(lane_t<V>));
+
+// All lanes equal to x. (Subtracting zero keeps -0 and NaN; adding it would not.)
+template <class V>
+inline V splat(lane_t<V> x) {
+    return x - V{};
+}
+
+// ---- memory -------------------------------------------------------------------------------------------------
+
+template <class V>
+inline V load(const lane_t<V>* p) {
+    V v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+template <class V>
+inline void store(lane_t<V>* p, V v) {
+    __builtin_memcpy(p, &v, sizeof v);
+}
+
+// All ones in the first n lanes.
+template <class V>
+inline bits<V> first_lanes(int n) {
+    bits<V> at;
+    for (int i = 0; i < lanes<V>; ++i) at[i] = i;
+    return at < static_cast<typename bits_type<lane_t<V>>::type>(n);
+}
+
+// The first n lanes from memory, 0 <= n <= lanes; `fill` in the others. Never reads past p[n - 1].
+template <class V>
+inline V load_first(const lane_t<V>* p, int n, lane_t<V> fill) {
+    V v = splat<V>(fill);
+#if defined(__AVX512F__)
+    if constexpr (sizeof(lane_t<V>) == 4)
+        v = (V)_mm512_mask_loadu_ps((__m512)v, static_cast<__mmask16>((1u << n) - 1), p);
+    else
+        v = (V)_mm512_mask_loadu_pd((__m512d)v, static_cast<__mmask8>((1u << n) - 1), p);
+#elif defined(__AVX2__)
+    const bits<V> mask = first_lanes<V>(n);
+    if constexpr (sizeof(lane_t<V>) == 4)
+        v = mask ? (V)_mm256_maskload_ps(p, (__m256i)mask) : v;
+    else
+        v = mask ? (V)_mm256_maskload_pd(p, (__m256i)mask) : v;
+#else
+    for (int i = 0; i < n; ++i) v[i] = p[i];
+#endif
+    return v;
+}
+
+// The first n lanes to memory. Never writes past p[n - 1].
+template <class V>
+inline void store_first(lane_t<V>* p, V v, int n) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(lane_t<V>) == 4)
+        _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), (__m512)v);
+    else
+        _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), (__m512d)v);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(lane_t<V>) == 4)
+        _mm256_maskstore_ps(p, (__m256i)first_lanes<V>(n), (__m256)v);
+    else
+        _mm256_maskstore_pd(p, (__m256i)first_lanes<V>(n), (__m256d)v);
+#else
+    for (int i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+// Stores past the caches; p is aligned to the register. Pair with stream_fence() before other threads read.
+template <class V>
+inline void store_streaming(lane_t<V>* p, V v) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#elif defined(__AVX2__)
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#elif defined(__x86_64__)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
+#else
+    store(p, v);
+#endif
+}
+
+// The same for 16 bytes; `to` is aligned to 16.
+inline void store_streaming_16(void* to, const void* from) {
+#if defined(__x86_64__)
+    _mm_stream_si128(static_cast<__m128i*>(to), _mm_loadu_si128(static_cast<const __m128i*>(from)));
+#else
+    __builtin_memcpy(to, from, 16);
+#endif
+}
+
+inline void stream_fence() {
+#if defined(__x86_64__)
+    _mm_sfence();
+#endif
+}
+
+// ---- arithmetic ---------------------------------------------------------------------------------------------
+
+// a*b + c, rounded once where the ISA has it (everywhere but the x86-64 baseline, where it is rounded twice).
+inline vec<float> fma(vec<float> a, vec<float> b, vec<float> c) {
+#if defined(__AVX512F__)
+    return _mm512_fmadd_ps(a, b, c);
+#elif defined(__FMA__)
+    return _mm256_fmadd_ps(a, b, c);
+#elif defined(__aarch64__)
+    return vfmaq_f32(c, a, b);
+#else
+    return a * b + c;
+#endif
+}
+inline vec<double> fma(vec<double> a, vec<double> b, vec<double> c) {
+#if defined(__AVX512F__)
+    return _mm512_fmadd_pd(a, b, c);
+#elif defined(__FMA__)
+    return _mm256_fmadd_pd(a, b, c);
+#elif defined(__aarch64__)
+    return vfmaq_f64(c, a, b);
+#else
+    return a * b + c;
+#endif
+}
+template <class V>
+inline V fma(V a, lane_t<V> b, V c) {
+    return fma(a, splat<V>(b), c);
+}
+template <class V>
+inline V fma(V a, V b, lane_t<V> c) {
+    return fma(a, b, splat<V>(c));
+}
+template <class V>
+inline V fma(V a, lane_t<V> b, lane_t<V> c) {
+    return fma(a, splat<V>(b), splat<V>(c));
+}
+
+// The larger (smaller) of two; where either is NaN, b. So max(bound, x) lets a NaN in x through.
+inline vec<float> max(vec<float> a, vec<float> b) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+    return _mm256_max_ps(a, b);
+#elif defined(__x86_64__)
+    return _mm_max_ps(a, b);
+#else
+    return a > b ? a : b;
+#endif
+}
+inline vec<double> max(vec<double> a, vec<double> b) {
+#if defined(__AVX512F__)
+    return _mm512_max_pd(a, b);
+#elif defined(__AVX2__)
+    return _mm256_max_pd(a, b);
+#elif defined(__x86_64__)
+    return _mm_max_pd(a, b);
+#else
+    return a > b ? a : b;
+#endif
+}
+inline vec<float> min(vec<float> a, vec<float> b) {
+#if defined(__AVX512F__)
+    return _mm512_min_ps(a, b);
+#elif defined(__AVX2__)
+    return _mm256_min_ps(a, b);
+#elif defined(__x86_64__)
+    return _mm_min_ps(a, b);
+#else
+    return a < b ? a : b;
+#endif
+}
+inline vec<double> min(vec<double> a, vec<double> b) {
+#if defined(__AVX512F__)
+    return _mm512_min_pd(a, b);
+#elif defined(__AVX2__)
+    return _mm256_min_pd(a, b);
+#elif defined(__x86_64__)
+    return _mm_min_pd(a, b);
+#else
+    return a < b ? a : b;
+#endif
+}
+template <class V>
+inline V max(lane_t<V> a, V b) {
+    return max(splat<V>(a), b);
+}
+template <class V>
+inline V min(lane_t<V> a, V b) {
+    return min(splat<V>(a), b);
+}
+
+inline vec<float> sqrt(vec<float> a) {
+#if defined(__AVX512F__)
+    return _mm512_sqrt_ps(a);
+#elif defined(__AVX2__)
+    return _mm256_sqrt_ps(a);
+#elif defined(__x86_64__)
+    return _mm_sqrt_ps(a);
+#else
+    return vsqrtq_f32(a);
+#endif
+}
+inline vec<double> sqrt(vec<double> a) {
+#if defined(__AVX512F__)
+    return _mm512_sqrt_pd(a);
+#elif defined(__AVX2__)
+    return _mm256_sqrt_pd(a);
+#elif defined(__x86_64__)
+    return _mm_sqrt_pd(a);
+#else
+    return vsqrtq_f64(a);
+#endif
+}
+
+// ---- bits ---------------------------------------------------------------------------------------------------
+
+template <class V>
+inline bits<V> as_bits(V v) {
+    return (bits<V>)v;
+}
+template <class V>
+inline V from_bits(bits<V> b) {
+    return (V)b;
+}
+template <class V>
+inline V abs(V v) {
+    return (V)(as_bits(v) & ~as_bits(splat<V>(lane_t<V>(-0.0))));
+}
+// |magnitude| with the sign of `sign`.
+template <class V>
+inline V copysign(V magnitude, V sign) {
+    const bits<V> sign_bit = as_bits(splat<V>(lane_t<V>(-0.0)));
+    return (V)((as_bits(magnitude) & ~sign_bit) | (as_bits(sign) & sign_bit));
+}
+// v where the mask is set, 0 elsewhere: one `and`, also for NaN and infinity.
+template <class V>
+inline V keep(bits<V> mask, V v) {
+    return (V)(mask & as_bits(v));
+}
+template <class V>
+inline V choose(bits<V> mask, V yes, V no) {
+    return mask ? yes : no;
+}
+
+// ---- widening -----------------------------------------------------------------------------------------------
+
+struct halves {
+    vec<double> low, high;
+};
+// The lanes of v in double precision, in order.
+inline halves widen(vec<float> v) {
+    typedef float half __attribute__((vector_size(register_bytes / 2)));
+    half part[2];
+    __builtin_memcpy(part, &v, sizeof v);
+    return {__builtin_convertvector(part[0], vec<double>), __builtin_convertvector(part[1], vec<double>)};
+}
+
+}  // namespace
+}  // namespace lossk
