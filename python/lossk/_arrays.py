@@ -67,7 +67,7 @@ class Output:
     exactly `z` or apart from it and from every other input.
     """
 
-    def __init__(self, name: str, out: object, z: Array, others: dict[str, Array]) -> None:
+    def __init__(self, name: str, out: object, z: Array, others: dict[str, Array], z_name: str = "z") -> None:
         if not isinstance(out, np.ndarray):
             raise TypeError(f"{name}: got {type(out).__name__}, wanted a NumPy array to write to")
         if out.dtype != z.dtype:
@@ -77,7 +77,7 @@ class Output:
         if not out.flags.writeable:
             raise ValueError(f"{name}: got a read-only array, wanted a writeable one")
         if not _is_same(out, z) and np.may_share_memory(out, z) and _share(out, z):
-            raise ValueError(f"{name}: got memory that overlaps z, wanted z itself or separate memory")
+            raise ValueError(f"{name}: got memory that overlaps {z_name}, wanted {z_name} itself or separate memory")
         for other_name, other in others.items():
             if np.may_share_memory(out, other) and _share(out, other):
                 raise ValueError(f"{name}: got memory that overlaps {other_name}, wanted separate memory")

@@ -28,9 +28,10 @@ def update(
     kernel: int,
     parameters: tuple[float, ...],
     params: list[NDArray[Any]],
-    grads: list[NDArray[Any]],
+    grads: list[NDArray[Any] | None],
     slots: list[list[NDArray[Any]]],
-    first: list[bool],
+    steps: list[int],
+    keys: tuple[str, ...] | None,
     num_threads: int | None,
     /,
-) -> None: ...
+) -> bool: ...

@@ -257,8 +257,8 @@ class PointwiseLoss(Loss):
     ) -> Any:
         """Run on arrays that kernels could not read or write as they were."""
         given = {name: a for name, a in (("y", y), ("sample_weight", w)) if isinstance(a, np.ndarray)}
-        outputs = prepare_outputs(verb, out, z, given)
-        z = floats("z", z)
+        as_given, z = z, floats("z", z)
+        outputs = prepare_outputs(verb, out, as_given if isinstance(as_given, np.ndarray) else z, given)
         y = floats_like("y", y, z)
         w = None if w is None else floats_like("sample_weight", w, z)
         result = _core.pointwise(self._index, self._parameters, verb, z, y, w, reduction, normalizer, threads, None)
@@ -280,9 +280,14 @@ def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tupl
 
 
 def reduce_reference(
-    reduction: str, value: Array, derivatives: tuple[Array, ...], divisor: float, with_derivatives: bool
+    reduction: str,
+    value: Array,
+    derivatives: tuple[Array, ...],
+    divisor: float,
+    with_derivatives: bool,
+    counts: Any = True,
 ) -> Value:
-    """Reduce per-sample values and scale derivatives as the kernels do."""
+    """Reduce per-sample values and scale derivatives as the kernels do; exact 0 where a sample does not count."""
     total: Value
     if reduction == "none":
         total, scale = value, 1.0
@@ -296,17 +301,17 @@ def reduce_reference(
     if not with_derivatives:
         return total
     with np.errstate(invalid="ignore"):
-        return (total, *(d * scale for d in derivatives))
+        return (total, *(np.where(counts, d * scale, 0.0) for d in derivatives))
 
 
-def prepare_outputs(verb: int, out: Any, z: Any, others: dict[str, Array]) -> tuple[Output, ...]:
+def prepare_outputs(
+    verb: int, out: Any, z: Array, others: dict[str, Array], input_name: str = "z"
+) -> tuple[Output, ...]:
     """Check a user's `out` for a call whose arrays must be prepared first."""
     if out is None or verb == VALUE:
         return ()
-    if not isinstance(z, np.ndarray):
-        z = floats("z", z)
     if verb != GRAD_AND_HESS:
-        return (Output("out", out, z, others),)
+        return (Output("out", out, z, others, input_name),)
     if not isinstance(out, tuple) or len(out) != 2:
         raise TypeError(f"out: got {type(out).__name__}, wanted a tuple of two arrays")
     pair = Output("out[0]", out[0], z, others), Output("out[1]", out[1], z, others)

@@ -117,9 +117,9 @@ def _row_function(output: int, x: Any, axis: int, out: Any, num_threads: int | N
         result = _call(output, GRAD, x, out, num_threads, False)
         if result is not NotImplemented:
             return result
-    x = as_array("x", x)
-    outputs = prepare_outputs(GRAD, out, x, {})
+    x = x if isinstance(x, np.ndarray) else floats("x", x)
     at = class_axis(x, axis)
-    rows = floats("x", np.moveaxis(x, at, -1))
+    rows = floats("x", np.moveaxis(as_array("x", x), at, -1))
+    outputs = prepare_outputs(GRAD, out, x, {}, input_name="x")
     result = np.moveaxis(_call(output, GRAD, rows, None, num_threads, False), -1, at)
     return outputs[0].fill(result) if outputs else result

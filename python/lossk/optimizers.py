@@ -47,7 +47,7 @@ class Optimizer:
             raise TypeError(f"{name}: got dtype {p.dtype}, wanted {' or '.join(d.name for d in FLOATS)}")
         if not p.flags.writeable:
             raise ValueError(f"{name}: got a read-only array, wanted a writeable one")
-        if np.lib.stride_tricks.as_strided(p).size and 0 in p.strides and p.size > 1:
+        if any(stride == 0 and length > 1 for stride, length in zip(p.strides, p.shape, strict=True)):
             raise ValueError(f"{name}: got a broadcast array, wanted one with memory of its own")
         return p
 
@@ -79,20 +79,10 @@ class Optimizer:
             ordered = list(grads)
             if len(ordered) != len(self._params):
                 raise ValueError(f"grads: got {len(ordered)} arrays, wanted {len(self._params)}")
-        return [None if g is None else self._checked_gradient(i, g) for i, g in enumerate(ordered)]
-
-    def _checked_gradient(self, i: int, g: object) -> Array:
-        name, p = self._name("grads", i), self._params[i]
-        if not isinstance(g, np.ndarray):
-            raise TypeError(f"{name}: got {type(g).__name__}, wanted a NumPy array or None")
-        if g.dtype != p.dtype:
-            raise TypeError(f"{name}: got dtype {g.dtype}, wanted {p.dtype}, the dtype of its parameter")
-        if g.shape != p.shape:
-            raise ValueError(f"{name}: got shape {g.shape}, wanted {p.shape}, the shape of its parameter")
-        for j, other in enumerate(self._params):
-            if np.may_share_memory(g, other):
-                raise ValueError(f"{name}: got memory that overlaps {self._name('params', j)}, wanted separate memory")
-        return contiguous(g, p.dtype)
+        for i, g in enumerate(ordered):
+            if g is not None and not isinstance(g, np.ndarray):
+                raise TypeError(f"{self._name('grads', i)}: got {type(g).__name__}, wanted a NumPy array or None")
+        return ordered
 
     def step(self, grads: Gradients, *, num_threads: int | None = None) -> None:
         """Update the parameters in place.
@@ -114,22 +104,24 @@ class Optimizer:
         index, slots = _core.optimizer_kernels()[name]
         if not self._state:
             self._state = [[np.zeros(p.shape, p.dtype) for _ in self.slots[:slots]] for p in self._params]
-        chosen = [i for i, g in enumerate(gradients) if g is not None]
-        # A strided parameter is updated in a contiguous copy and written back.
-        working = [np.ascontiguousarray(self._params[i]).reshape(self._params[i].shape) for i in chosen]
-        _core.update(
-            index,
-            parameters,
-            working,
-            [gradients[i] for i in chosen],  # type: ignore[misc]
-            [self._state[i] for i in chosen],
-            [self._steps[i] == 0 for i in chosen],
-            num_threads,
-        )
-        for i, p in zip(chosen, working, strict=True):
-            self._steps[i] += 1
-            if p is not self._params[i] and not np.may_share_memory(p, self._params[i]):
-                self._params[i][...] = p
+        rest = (self._state, self._steps, self._keys or None, num_threads)
+        if not _core.update(index, parameters, self._params, gradients, *rest):
+            # Strided arrays: the kernel works on contiguous copies of them, and parameters are written back.
+            params = [contiguous(p, p.dtype) for p in self._params]
+            copies = [None if g is None else self._contiguous_gradient(i, g) for i, g in enumerate(gradients)]
+            _core.update(index, parameters, params, copies, *rest)
+            for own, p in zip(self._params, params, strict=True):
+                if p is not own:
+                    own[...] = p
+        self._steps = [n + (g is not None) for n, g in zip(self._steps, gradients, strict=True)]
+
+    def _contiguous_gradient(self, i: int, g: Array) -> Array:
+        for j, p in enumerate(self._params):
+            if np.may_share_memory(g, p):
+                raise ValueError(
+                    f"{self._name('grads', i)}: got memory that overlaps {self._name('params', j)}, wanted separate memory"
+                )
+        return contiguous(g, g.dtype)
 
     def _label(self, i: int) -> str:
         return self._keys[i] if self._keys else str(i)

@@ -315,9 +315,10 @@ class CrossEntropy(Loss):
                 hess = hess * bend**2 + grad * (-2 * x / self.softcap**2) * bend
                 grad = grad * bend
             value = np.where(counts, value * r, 0.0)
-            grad, hess = (np.where(counts[..., None], d * r[..., None], 0.0) for d in (grad, hess))
-        derived = tuple(np.moveaxis(d, -1, axis) for d in (grad, hess))
-        return reduce_reference(reduction, value, derived, divisor if normalizer is None else normalizer, derivatives)
+            grad, hess = (np.moveaxis(d * r[..., None], -1, axis) for d in (grad, hess))
+        divisor = divisor if normalizer is None else normalizer
+        counts = np.expand_dims(counts, axis)
+        return reduce_reference(reduction, value, (grad, hess), divisor, derivatives, counts)
 
     # ---- the way to the kernels ---------------------------------------------------------------------------------
 
@@ -339,10 +340,11 @@ class CrossEntropy(Loss):
             if result is not NotImplemented:
                 return _with_stats(result) if stats else result
         others = {name: a for name, a in (("target", target), ("sample_weight", w)) if isinstance(a, np.ndarray)}
-        outputs = prepare_outputs(verb, out, z, others)
-        z = floats("z", z) if axis == -1 else as_array("z", z)
+        z = z if isinstance(z, np.ndarray) else floats("z", z)
         at = class_axis(z, axis)
-        z = floats("z", np.moveaxis(z, at, -1))
+        rows = floats("z", np.moveaxis(as_array("z", z), at, -1))
+        outputs = prepare_outputs(verb, out, z, others)
+        z = rows
         target = self._prepare_target(target, z, at)
         w = None if w is None else floats_like("sample_weight", w, z)
         result = self._call(verb, z, target, w, reduction, normalizer, threads, None, stats)

@@ -18,47 +18,79 @@ struct tensor {
     index size, first_chunk;
 };
 
-array_view checked(py::handle object, const std::string& name, const array_view* like) {
-    std::optional<array_view> a = view(object);
-    if (!a) throw py::type_error(name + ": wanted a C-contiguous NumPy array");
-    if (like) {
-        check_same_type(*a, name.c_str(), *like, "its parameter");
-        check_same_shape(*a, name.c_str(), *like, "its parameter");
+// What a step is given, by position in Python's lists.
+struct step {
+    py::list params, grads, slots, steps;
+    py::object keys;  // names of the parameters, or None: they are numbered
+
+    std::string name(const char* what, std::size_t i) const {
+        const py::object at = keys.is_none() ? py::object(py::int_(i)) : py::object(keys[py::int_(i)]);
+        return std::string(what) + "[" + std::string(py::str(py::repr(at))) + "]";
     }
-    return *a;
+};
+
+struct memory_range {
+    const char *begin, *end;
+    std::size_t parameter;
+};
+
+// Raises where a gradient shares memory with anything that the step writes.
+void check_gradients_apart(const step& in, std::vector<memory_range> written, const std::vector<memory_range>& read) {
+    std::sort(written.begin(), written.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+    for (const memory_range& g : read) {
+        auto next = std::upper_bound(written.begin(), written.end(), g.begin,
+                                     [](const char* at, const memory_range& w) { return at < w.begin; });
+        for (const auto& w : {next, next == written.begin() ? written.end() : next - 1})
+            if (w != written.end() && w->begin < g.end && g.begin < w->end)
+                throw py::value_error(in.name("grads", g.parameter) + ": got memory that overlaps " +
+                                      in.name("params", w->parameter) + " or its state, wanted separate memory");
+    }
 }
 
-// kernel, per-tensor hyperparameters, params, grads, slots (a list of arrays per parameter), first flags, threads.
-void update_call(int kernel, const py::tuple& parameters, const py::list& params, const py::list& grads,
-                 const py::list& slots, const py::list& first, const py::object& num_threads) {
-    const update_entry& entry = kernels().update[kernel];
-    const int threads = threads_of(num_threads);
-    std::vector<tensor> tensors(params.size());
-    index chunks = 0, elements = 0;
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-        tensor& t = tensors[i];
-        t = {};
-        const std::string at = "[" + std::to_string(i) + "]";
-        const array_view p = checked(params[i], "params" + at, nullptr);
-        const array_view g = checked(grads[i], "grads" + at, &p);
-        const std::optional<element> e = element_of(p);
-        if (!e) throw py::type_error("params" + at + ": got dtype " + p.type_text() + ", wanted float32 or float64");
-        check_overlap(p, ("params" + at).c_str(), g, ("grads" + at).c_str(), false);
-        t.kernel = entry.kernel[static_cast<int>(*e)];
-        t.size = p.size();
+// Checks everything before anything is written. False: a gradient or parameter must be prepared first.
+bool accept(const step& in, const update_entry& entry, const py::tuple& parameters, std::vector<tensor>& tensors) {
+    std::vector<memory_range> written, read;
+    index chunks = 0;
+    for (std::size_t i = 0; i < in.params.size(); ++i) {
+        if (in.grads[i].is_none()) continue;
+        const std::optional<array_view> p = view(in.params[i]), g = view(in.grads[i]);
+        if (!p || !g) return false;
+        check_same_type(*g, in.name("grads", i).c_str(), *p, "its parameter");
+        check_same_shape(*g, in.name("grads", i).c_str(), *p, "its parameter");
+        const element type = element_of(*p).value();
+        tensor t{};
+        t.kernel = entry.kernel[static_cast<int>(type)];
+        t.size = p->size();
         t.first_chunk = chunks;
-        t.args.p = p.mutable_data();
-        t.args.g = g.data();
-        t.args.first = first[i].cast<bool>();
-        for (int k = 0; k < entry.parameters; ++k) t.args.parameters[k] = PyFloat_AsDouble(parameters[static_cast<std::size_t>(k)].ptr());
-        const auto own_slots = slots[i].cast<py::list>();
-        for (int s = 0; s < entry.slots; ++s)
-            t.args.slot[s] = checked(own_slots[static_cast<std::size_t>(s)], "state" + at, &p).mutable_data();
+        t.args.p = p->mutable_data();
+        t.args.g = g->data();
+        t.args.first = PyLong_AsLong(in.steps[i].ptr()) == 0;
+        for (int k = 0; k < entry.parameters; ++k)
+            t.args.parameters[k] = PyFloat_AsDouble(parameters[static_cast<std::size_t>(k)].ptr());
+        written.push_back({p->data(), p->data() + p->bytes(), i});
+        read.push_back({g->data(), g->data() + g->bytes(), i});
+        const auto own = py::reinterpret_borrow<py::list>(in.slots[i]);
+        for (int s = 0; s < entry.slots; ++s) {
+            const array_view slot = view(own[static_cast<std::size_t>(s)]).value();
+            t.args.slot[s] = slot.mutable_data();
+            written.push_back({slot.data(), slot.data() + slot.bytes(), i});
+        }
         chunks += (t.size + pointwise_chunk - 1) / pointwise_chunk;
-        elements += t.size;
+        tensors.push_back(t);
     }
+    check_gradients_apart(in, std::move(written), read);
+    return true;
+}
+
+// One parallel region over the fixed chunks of all parameters.
+void run(const std::vector<tensor>& tensors, int threads) {
+    if (tensors.empty()) return;
+    const tensor& last = tensors.back();
+    const index chunks = last.first_chunk + (last.size + pointwise_chunk - 1) / pointwise_chunk;
+    index elements = 0;
+    for (const tensor& t : tensors) elements += t.size;
     without_gil(elements, [&] {
-        parallel_for(chunks, threads, [&](index begin, index end) {
+        parallel_for(chunks, worthwhile_threads(threads, elements), [&](index begin, index end) {
             auto t = std::upper_bound(tensors.begin(), tensors.end(), begin,
                                       [](index c, const tensor& x) { return c < x.first_chunk; }) - 1;
             for (index c = begin; c < end; ++c) {
@@ -69,6 +101,17 @@ void update_call(int kernel, const py::tuple& parameters, const py::list& params
         });
         return 0;
     });
+}
+
+bool update_call(int kernel, const py::tuple& parameters, py::list params, py::list grads, py::list slots,
+                 py::list steps, py::object keys, const py::object& num_threads) {
+    const int threads = threads_of(num_threads);
+    const step in{std::move(params), std::move(grads), std::move(slots), std::move(steps), std::move(keys)};
+    std::vector<tensor> tensors;
+    tensors.reserve(in.params.size());
+    if (!accept(in, kernels().update[kernel], parameters, tensors)) return false;
+    run(tensors, threads);
+    return true;
 }
 
 py::dict optimizer_kernels() {

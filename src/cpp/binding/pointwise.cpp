@@ -20,7 +20,7 @@ double sum_over_chunks(index n, int threads, F&& part) {
     const index chunks = (n + pointwise_chunk - 1) / pointwise_chunk;
     if (chunks <= 1) return n > 0 ? part(0, n) : 0.0;
     std::vector<double> partial(static_cast<std::size_t>(chunks));
-    parallel_for(chunks, threads, [&](index first, index last) {
+    parallel_for(chunks, worthwhile_threads(threads, n), [&](index first, index last) {
         for (index c = first; c < last; ++c)
             partial[static_cast<std::size_t>(c)] =
                 part(c * pointwise_chunk, std::min((c + 1) * pointwise_chunk, n));

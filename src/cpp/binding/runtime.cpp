@@ -36,8 +36,9 @@ float run_twin(const py::list& reads, const py::list& writes, bool streaming, co
     const index n = std::max(bytes, index{0}) / 4, chunks = (n + twin_chunk - 1) / twin_chunk;
     std::vector<float> partial(static_cast<std::size_t>(chunks));
     const twin_kernel kernel = kernels().twin;
+    const int threads = threads_of(num_threads);
     without_gil(n, [&] {
-        parallel_for(chunks, threads_of(num_threads), [&](index first, index last) {
+        parallel_for(chunks, threads, [&](index first, index last) {
             for (index c = first; c < last; ++c)
                 partial[static_cast<std::size_t>(c)] = kernel(a, c * twin_chunk, std::min((c + 1) * twin_chunk, n));
         });

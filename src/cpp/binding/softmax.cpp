@@ -45,6 +45,7 @@ struct call {
     py::object result(double value) const;
 
     int leading() const { return z->ndim() - 1; }
+    std::string z_name() const { return label || target ? "z" : "x"; }
     const index* rows_shape() const { return reinterpret_cast<const index*>(z->object().shape()); }
     softmax_kernel kernel(const softmax_kernel (&of)[element_count][verb_count]) const {
         return of[static_cast<int>(type)][static_cast<int>(what)];
@@ -63,7 +64,7 @@ bool call::accept(const py::args& in) {
     const std::optional<element> e = element_of(*z);
     if (!e) return false;
     type = *e;
-    if (z->ndim() == 0) throw py::value_error("z: got a 0-dimensional array, wanted logits of shape (..., C)");
+    if (z->ndim() == 0) throw py::value_error(z_name() + ": got a 0-dimensional array, wanted shape (..., C)");
 
     a.classes = z->shape(leading());
     a.rows = a.classes ? z->size() / a.classes : 0;
@@ -72,7 +73,7 @@ bool call::accept(const py::args& in) {
     a.softcap = PyFloat_AsDouble(in[softcap_at].ptr());
     a.output = output;
     labels.ignore_index = PyLong_AsLongLong(in[ignore_index_at].ptr());
-    if (a.classes == 0) throw py::value_error("z: got shape " + z->shape_text() + ", wanted at least one class");
+    if (a.classes == 0) throw py::value_error(z_name() + ": got shape " + z->shape_text() + ", wanted at least one class");
 
     if (!in[class_weight_at].is_none()) {
         class_weight = view(in[class_weight_at]);
@@ -125,7 +126,7 @@ bool call::accept_out(const py::object& out) {
     if (!g || (wants_hess(what) && !h)) return false;
     for (const auto* o : {&g, &h}) {
         if (!*o) continue;
-        check_overlap(**o, "out", *z, "z", true);
+        check_overlap(**o, "out", *z, z_name().c_str(), true);
         for (const auto& [other, name] : {std::pair{&label, "target"}, {&target, "target"}, {&class_weight, "weight"},
                                           {&w, "sample_weight"}})
             if (*other) check_overlap(**o, "out", **other, name, false);
@@ -186,7 +187,7 @@ label_summary summarize(const call& c) {
     const label_kernel kernel = kernels().label[static_cast<int>(c.label_type)][static_cast<int>(c.type)];
     const index chunks = (c.a.rows + label_chunk - 1) / label_chunk;
     std::vector<label_summary> part(static_cast<std::size_t>(chunks));
-    parallel_for(chunks, c.threads, [&](index first, index last) {
+    parallel_for(chunks, worthwhile_threads(c.threads, c.a.rows), [&](index first, index last) {
         for (index i = first; i < last; ++i)
             part[static_cast<std::size_t>(i)] =
                 kernel(c.labels, i * label_chunk, std::min((i + 1) * label_chunk, c.a.rows));
@@ -207,7 +208,7 @@ double call::run_rows() {
     const softmax_entry& family = kernels().softmax;
     const softmax_kernel rows = a.classes <= few_classes ? kernel(family.few) : kernel(family.whole);
     std::vector<double> partial(static_cast<std::size_t>(pieces));
-    parallel_for(pieces, threads, [&](index first, index last) {
+    parallel_for(pieces, worthwhile_threads(threads, 2 * z->size()), [&](index first, index last) {
         softmax_args own = a;
         own.scratch = thread_scratch(static_cast<std::size_t>(a.scratch_stride));
         for (index i = first; i < last; ++i)

@@ -61,8 +61,8 @@ struct softmax_few {
         return at;
     }
 
-    void find_linear_weights(index row, int rows, batch& b) const {
-        if (a.target) gather(in.target + row * a.classes, rows, b.q);
+    // Turns the target's probabilities, where there are any, into linear weights.
+    void find_linear_weights(batch& b) const {
         for (int k = 0; k < classes; ++k) {
             const V w = splat<V>(in.class_weight ? in.class_weight[k] : T(1));
             store(b.q[k], in.linear_weight(w, load<V>(b.q[k])));
@@ -128,9 +128,13 @@ struct softmax_few {
         const V weight = in.row_weight ? load_first<V>(in.row_weight + row, rows, T(0)) : splat<V>(1);
 
         gather(z, rows, b.z);
-        if (linear) find_linear_weights(row, rows, b);
-        I predicted{};
-        if (a.correct) predicted = largest(b.z);
+        if (a.target) gather(in.target + row * a.classes, rows, b.q);
+        I predicted{}, wanted = t;
+        if (a.correct) {
+            predicted = largest(b.z);
+            if (a.target) wanted = largest(b.q);
+        }
+        if (linear) find_linear_weights(b);
         const row_sums<V> s = reduce(b, t);
         V own{}, q_t{};
         if (a.label) {
@@ -144,7 +148,7 @@ struct softmax_few {
 
         if (in.lse) store_first(in.lse + row, r.lse, rows);
         if (a.correct)
-            for (int j = 0; j < rows; ++j) a.correct[row + j] = predicted[j] == t[j] && r.lse[j] == r.lse[j];
+            for (int j = 0; j < rows; ++j) a.correct[row + j] = predicted[j] == wanted[j] && r.lse[j] == r.lse[j];
         if (in.each) store_first(in.each + row, loss, rows);
         if constexpr (wants_grad(what)) {
             if (a.output == row_output::log_softmax)

@@ -155,13 +155,16 @@ struct softmax_many {
 
         chunk_sums out{static_cast<double>(lowest), 0, 0, 0, 0, begin};
         if (t >= begin && t < end) out.logit_t = static_cast<double>(capped ? cap(splat<V>(z[t]))[0] : z[t]);
-        T reference = lowest;
+        T reference = lowest, largest_so_far = lowest;
         T coming = block_maximum(z + begin, smaller(row_block, end - begin));
         for (index first = begin; first < end; first += row_block) {
             const index n = smaller(row_block, end - first), next = first + row_block;
             const T largest = coming;
             if (next < end) coming = block_maximum(z + next, smaller(row_block, end - next));
-            if (largest > reference && a.correct) out.largest = first + first_equal(z + first, n, largest);
+            if (largest > largest_so_far) {
+                largest_so_far = largest;
+                if (a.correct) out.largest = first + first_equal(z + first, n, largest);
+            }
 
             const T* x = z + first;
             if (capped) apply_cap(x, n, capped_block), x = capped_block;
@@ -181,6 +184,12 @@ struct softmax_many {
         }
         out.reference = static_cast<double>(reference);
         s.chunk[chunk] = out;
+    }
+
+    // The class of the first largest probability in a row's target.
+    index likeliest(index row) const {
+        const T* y = in.target + row * a.classes;
+        return first_equal(y, a.classes, block_maximum(y, a.classes));
     }
 
     // ---- finish ---------------------------------------------------------------------------------------------
@@ -221,7 +230,7 @@ struct softmax_many {
         const double weight = static_cast<double>(in.weight(row)), factor = weight * a.scale;
         *s.state = {maximum, r.inverse[0], r.slope[0], factor, logit_t, r.grad_t[0] * factor, r.hess_t[0] * factor};
         if (in.lse) in.lse[row] = static_cast<T>(r.lse[0]);
-        if (a.correct) a.correct[row] = largest == t && r.lse[0] == r.lse[0];
+        if (a.correct) a.correct[row] = largest == (in.target ? likeliest(row) : t) && r.lse[0] == r.lse[0];
         const double loss = in.counts(row) ? r.loss[0] * weight : 0.0;
         if (in.each) in.each[row] = static_cast<T>(loss);
         return loss;

@@ -17,6 +17,13 @@ int set_own_threads(int n);
 
 const char* parallel_runtime();  // e.g. "OpenMP 4.5 (201511)"
 
+// No more threads than have something worth waking for: below this share of elements a thread costs more than it does.
+constexpr index elements_per_thread = 24576;
+constexpr int worthwhile_threads(int threads, index elements) {
+    const index useful = elements / elements_per_thread;
+    return useful < 2 ? 1 : useful < threads ? static_cast<int>(useful) : threads;
+}
+
 // Calls work(begin, end) for parts of [0, items), on at most `threads` threads, and returns when all are done.
 void share_out(index items, int threads, void (*work)(void*, index, index), void* context);
 

@@ -1,0 +1,110 @@
+"""The results as terminal tables (rich)."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lossk.cli.bench import text
+from lossk.cli.bench.results import OK, CaseResult, Entry, Results, TwinResult
+
+LEGEND = (
+    "of limit: time of the bandwidth twin (same streams, no arithmetic) / time. lossk is: how many times faster lossk "
+    "is in the same mode; best mode: in its best one. Errors against float64: loss value (relative), gradient or "
+    "output (largest, relative to its largest entry)."
+)
+
+
+BUSY = 0.5  # load average above which other programs disturb the measurement
+WIDE = 115  # terminal columns that the full table needs; below that it leaves out spread, best mode and one error
+COLUMNS = (  # heading, least width, right-aligned, also in narrow tables
+    ("mode", 15, False, True),
+    ("provider", 19, False, True),
+    ("p50", 7, True, True),
+    ("p20-p80", 13, True, False),
+    ("GB/s", 5, True, True),
+    ("of limit", 8, True, True),
+    ("lossk is", 8, True, True),
+    ("best mode", 9, True, False),
+    ("value err", 9, True, False),
+    ("grad err", 8, True, True),
+)
+
+
+def case_table(case: CaseResult, wide: bool) -> Table:
+    """One case: rows of lossk, then its peers, then the twins."""
+    table = Table(
+        title=case.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0, pad_edge=False
+    )
+    for heading, width, right, narrow in COLUMNS:
+        if wide or narrow:
+            table.add_column(heading, justify="right" if right else "left", min_width=width, no_wrap=True)
+    lines = [(_cells(entry), _style(entry)) for entry in case.entries] + [(_twin(twin), "dim") for twin in case.twins]
+    for cells, style in lines:
+        shown = [cell for cell, column in zip(cells, COLUMNS, strict=True) if wide or column[3]]
+        table.add_row(*shown, style=style)
+    return table
+
+
+def _twin(twin: TwinResult) -> list[str]:
+    time = [text.duration(twin.time.p50), text.spread(twin.time)]
+    return ["limit", twin.label, *time, text.gigabytes(twin.nbytes, twin.time), "", "", "", "", ""]
+
+
+def _style(entry: Entry) -> str:
+    if entry.status != OK:
+        return "dim"
+    return "bold" if entry.provider == "lossk" else "red" if entry.beats_lossk else ""
+
+
+def _cells(entry: Entry) -> list[str]:
+    if entry.time is None:
+        return [entry.mode, entry.provider, entry.status.split(":")[0], *[""] * 7]
+    best = max(entry.ratios.values(), default=None)
+    return [
+        entry.mode,
+        entry.provider,
+        text.duration(entry.time.p50),
+        text.spread(entry.time),
+        text.gigabytes(entry.nbytes, entry.time),
+        text.percent(entry.fraction),
+        text.times(entry.ratio),
+        text.times(best),
+        text.error(entry.value_error),
+        text.error(entry.array_error),
+    ]
+
+
+def print_results(results: Results, console: Console) -> None:
+    """All tables, what failed and why, and the rows that lossk loses."""
+    for line in text.provenance(results):
+        console.print(Text(line, style="dim"))
+    if results.load_average and results.load_average[0] > BUSY:
+        busy = f"The machine was busy (load average {results.load_average[0]:.1f} before the run): read with care."
+        console.print(Text(busy, style="bold yellow"))
+    for case in results.cases:
+        console.print(
+            case_table(case, console.width >= WIDE)
+            if not case.note
+            else Text(f"{case.title}: {case.note}", style="yellow")
+        )
+    for case in results.cases:
+        for entry in (entry for entry in case.entries if entry.status != OK):
+            console.print(Text(f"{case.title}: {entry.provider} ({entry.mode}) {entry.status}", style="yellow"))
+    console.print(Text(LEGEND, style="dim"))
+    _print_lost(results, console)
+
+
+def _print_lost(results: Results, console: Console) -> None:
+    lost = results.lost()
+    if results.lossk_failed:
+        console.print(Text("lossk itself failed, see above.", style="bold red"))
+    elif not lost:
+        console.print(Text("lossk lost no row of this run.", style="bold"))
+    if lost:
+        console.print(Text(f"lossk lost {len(lost)} {'row' if len(lost) == 1 else 'rows'}:", style="bold red"))
+    for case, entry in lost:
+        assert entry.ratio is not None
+        console.print(Text(f"  {case.title}  {entry.mode}: {entry.provider} is {1 / entry.ratio:.2f} times faster"))
