@@ -32,7 +32,7 @@ struct constants<float> {
     // exp(r) = 1 + r + r^2 poly(r), |r| <= ln(2)/2; error 0.053 * 2^-24
     static constexpr float exp_poly[] = {0x1.fffffcp-2f, 0x1.55548cp-3f, 0x1.555858p-5f, 0x1.123ddep-7f,
         0x1.6ac722p-10f};
-    // log((1+s)/(1-s)) = 2s + s^3 poly(s^2), |s| <= 1/5; error 0.056 * 2^-24
+    // log((1+s)/(1-s)) = 2s + s^3 poly(s^2), s^2 <= 1/24; error 0.056 * 2^-24
     static constexpr float log_poly[] = {0x1.5555cp-1f, 0x1.99216p-2f, 0x1.37b098p-2f};
     // the same, 0 <= s <= 1/3; error 0.077 * 2^-24
     static constexpr float unit_poly[] = {0x1.5555p-1f, 0x1.99d29ep-2f, 0x1.1eb3a2p-2f, 0x1.1f0578p-2f};
@@ -58,9 +58,9 @@ struct constants<double> {
     static constexpr double exp_poly[] = {0x1.000000000000ap-1, 0x1.5555555555502p-3, 0x1.55555555505ffp-5,
         0x1.1111111125199p-7, 0x1.6c16c184b7ecdp-10, 0x1.a01a013bbdc7p-13, 0x1.a0199883b020dp-16, 0x1.71def754613d9p-19,
         0x1.28aee5b8b637p-22, 0x1.add3d6fb64cb5p-26};
-    // log((1+s)/(1-s)) = 2s + s^3 poly(s^2), |s| <= 1/5; error 0.19 * 2^-53
-    static constexpr double log_poly[] = {0x1.555555555582fp-1, 0x1.99999998c073ap-2, 0x1.249249d34dd93p-2,
-        0x1.c71beca6cf63ep-3, 0x1.74782348ce58ap-3, 0x1.38130cffc1717p-3, 0x1.3ca49827c0fedp-3};
+    // log((1+s)/(1-s)) = 2s + s^3 poly(s^2), s^2 <= 1/24; error 0.0018 * 2^-53
+    static constexpr double log_poly[] = {0x1.555555555554dp-1, 0x1.999999999ccfbp-2, 0x1.2492492138741p-2,
+        0x1.c71c7524c0558p-3, 0x1.745c28c018ff5p-3, 0x1.3b3a013701eb4p-3, 0x1.0d85c2ee58af1p-3, 0x1.1d4f658eff83ep-3};
     // the same, 0 <= s <= 1/3; error 0.012 * 2^-53
     static constexpr double unit_poly[] = {0x1.5555555555535p-1, 0x1.99999999a0787p-2, 0x1.2492492089ffp-2,
         0x1.c71c741db3fbap-3, 0x1.745cb3d3d202ap-3, 0x1.3b1ddef914c33p-3, 0x1.10679a07e7275p-3, 0x1.efdab7a75610ep-4,

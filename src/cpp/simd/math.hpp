@@ -1,4 +1,8 @@
-// The elementary functions of vec<float> and vec<double>: exp.hpp, log.hpp, and what is made of them.
+// The elementary functions of vec<float> and vec<double>: exp.hpp, log.hpp, and here what is made of them.
+//
+// Each function states its largest error in ULP over all ISAs. f32: every one of the 2^32 bit patterns (in the domain)
+// against libm in double precision. f64: 6 million points, uniform and exponent-uniform, against libquadmath; the
+// stated numbers leave room for the points not tried. NaN goes through everywhere.
 #pragma once
 
 #include "exp.hpp"
@@ -7,26 +11,26 @@
 namespace lossk {
 namespace {
 
-// 1 / (1 + exp(-x)).
+// 1 / (1 + exp(-x)); sigmoid(-inf) is 0, results below the smallest normal number may be 0.
+// f32: 1.81 ULP, f64: 1.9.
 template <class V>
 inline V sigmoid(V x) {
     using T = lane_t<V>;
-    // exp only of -|x|, which cannot overflow: top / (1 + e) with top = 1 for x >= 0, else e; written as
-    // top - top q, since q <= 1/2 keeps the rounding of the sum and of the quotient small.
+    // top / (1 + e) with e = exp(-|x|), which cannot overflow, and top = 1 for x >= 0, else e. As top - top q with
+    // q = e / (1 + e) <= 1/2, the rounding errors of the sum and of the quotient weigh less.
     const V e = exp_flush(-abs(x));
     const V q = e / (T(1) + e);
     const V top = x < T(0) ? e : splat<V>(T(1));
     return fma(-top, q, top);
 }
 
-// log(1 + exp(x)).
+// log(1 + exp(x)); results below the smallest normal number may be 0. f32: 2.07 ULP, f64: 2.1.
 template <class V>
 inline V softplus(V x) {
-    using T = lane_t<V>;
-    return max(T(0), x) + log1p_unit(exp_flush(-abs(x)));
+    return max(lane_t<V>(0), x) + log1p_unit(exp_flush(-abs(x)));
 }
 
-// tanh(x).
+// tanh(x). f32: 0.98 ULP, f64: 1.
 template <class V>
 inline V tanh(V x) {
     using T = lane_t<V>;

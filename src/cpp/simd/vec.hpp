@@ -280,6 +280,19 @@ template <class V>
 inline V keep(bits<V> mask, V v) {
     return (V)(mask & as_bits(v));
 }
+// Is any lane of the mask set?
+template <class V>
+inline bool any(bits<V> mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+    return _mm256_movemask_epi8((__m256i)mask) != 0;
+#elif defined(__x86_64__)
+    return _mm_movemask_epi8((__m128i)mask) != 0;
+#else
+    return vmaxvq_u32((uint32x4_t)mask) != 0;
+#endif
+}
 template <class V>
 inline V choose(bits<V> mask, V yes, V no) {
     return mask ? yes : no;
