@@ -95,7 +95,7 @@ class TwoLayers:
 
     def logits(self, x: Floats) -> Floats:
         """Return (N, 10) logits for (N, 64) pixels."""
-        return np.maximum(x @ self.w1 + self.b1, 0) @ self.w2 + self.b2
+        return np.asarray(np.maximum(x @ self.w1 + self.b1, 0) @ self.w2 + self.b2)
 
     def loss_and_gradients(self, x: Floats, t: Labels) -> tuple[float, list[Floats]]:
         """Return the mean loss and its gradient with respect to each parameter."""
@@ -112,7 +112,9 @@ Model = SoftmaxRegression | TwoLayers
 def load() -> Data:
     """Read the digits and set a quarter of each class aside for the test."""
     x, t = load_digits(return_X_y=True)
-    split = train_test_split((x / 16).astype(np.float32), t.astype(np.int64), test_size=0.25, stratify=t, random_state=0)
+    split = train_test_split(
+        (x / 16).astype(np.float32), t.astype(np.int64), test_size=0.25, stratify=t, random_state=0
+    )
     x_train, x_test, t_train, t_test = split
     return Data(np.ascontiguousarray(x_train), t_train, np.ascontiguousarray(x_test), t_test)
 
@@ -153,7 +155,9 @@ def draw(histories: dict[str, History], path: Path) -> None:
         epochs = np.arange(1, len(history.accuracy) + 1)
         loss_axes.plot(epochs, history.train_loss, color=color, label=f"{name}, training")
         loss_axes.plot(epochs, history.test_loss, color=color, linestyle="--", label=f"{name}, test")
-        accuracy_axes.plot(epochs, history.accuracy, color=color, label=f"{name}: {history.accuracy[-1]:.1%} at the end")
+        accuracy_axes.plot(
+            epochs, history.accuracy, color=color, label=f"{name}: {history.accuracy[-1]:.1%} at the end"
+        )
     loss_axes.set(xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log", title="Loss")
     accuracy_axes.set(xlabel="epoch", ylabel="share of test digits", ylim=(0.88, 1.0), title="Test accuracy")
     for axes in (loss_axes, accuracy_axes):

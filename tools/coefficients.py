@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import mpmath  # type: ignore[import-untyped]
+import mpmath
 
 Real = Any  # mpmath.mpf
 Function = Callable[[Real], Real]
@@ -100,6 +100,11 @@ def exp_tail(r: Real) -> Real:
     return (mpmath.expm1(r) - r) / r**2
 
 
+def power_tail(f: Real) -> Real:
+    """(2^f - 1) / f."""
+    return mpmath.expm1(f * LN2) / f
+
+
 def log_tail(z: Real) -> Real:
     """(log((1 + s) / (1 - s)) - 2s) / s^3 at z = s^2."""
     s = mpmath.sqrt(z)
@@ -120,10 +125,13 @@ def tanh_weight(z: Real) -> Real:
 
 LN2 = mpmath.log(2)
 HALF_LN2 = LN2 / 2 * (1 + mpmath.mpf(2) ** -12)  # the reduction rounds, so r may lie a little outside
+HALF = mpmath.mpf(1) / 2 * (1 + mpmath.mpf(2) ** -12)
 
 FITS = [
     Fit("exp_poly", "exp(r) = 1 + r + r^2 poly(r), |r| <= ln(2)/2", exp_tail, lambda r: r**2 / mpmath.exp(r),
         -HALF_LN2, HALF_LN2, {"float": 5, "double": 10}),
+    Fit("quick_poly", "2^f = 1 + f poly(f), |f| <= 1/2", power_tail, lambda f: abs(f) / mpmath.mpf(2) ** f,
+        -HALF, HALF, {"float": 5}),
     Fit("log_poly", "log((1+s)/(1-s)) = 2s + s^3 poly(s^2), s^2 <= 1/24", log_tail, lambda z: z / 2,
         mpmath.mpf(0), mpmath.mpf(1) / 24, {"float": 3, "double": 8}),
     Fit("unit_poly", "the same, 0 <= s <= 1/3", log_tail, lambda z: z / 2,
@@ -146,7 +154,7 @@ def tables() -> Iterator[str]:
         high = rounded(LN2, ctype, 9 if ctype == "float" else 12)
         for name, x in (("log2e", 1 / LN2), ("ln2_hi", high), ("ln2_lo", LN2 - high)):
             yield f"    static constexpr {ctype} {name} = {literal(rounded(x, ctype), ctype)};"
-        for fit in FITS:
+        for fit in (fit for fit in FITS if ctype in fit.terms):
             coefficients, error = fitted(fit, ctype)
             comment = f"    // {fit.serves}; error {mpmath.nstr(error * 2**bits, 2)} * 2^-{bits}"
             values = ", ".join(literal(c, ctype) for c in coefficients)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,11 @@ def as_array(name: str, value: object) -> Array:
         raise TypeError(f"{name}: got a masked array, wanted a plain one (kernels do not know masks)")
     if isinstance(value, np.ndarray):
         return np.asarray(value)
-    if hasattr(value, "__dlpack__"):
-        device = value.__dlpack_device__()  # type: ignore[attr-defined]
+    if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
+        device = value.__dlpack_device__()
         if device[0] != 1:
             raise TypeError(f"{name}: got a {type(value).__name__} on DLPack device {device}, wanted one on the CPU")
-        return np.from_dlpack(value)  # type: ignore[arg-type]
+        return np.from_dlpack(value)
     array = np.asarray(value)
     if array.dtype == object:
         raise TypeError(f"{name}: got {type(value).__name__}, wanted an array of {_FLOAT_NAMES}")
@@ -53,9 +53,14 @@ def floats_like(name: str, value: object, z: Array) -> Array:
     return contiguous(array, z.dtype)
 
 
+def is_integer(value: object) -> bool:
+    """Is this an integer, of Python or of NumPy? Booleans are not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def class_axis(z: Array, axis: int) -> int:
     """Return the class axis of z as a non-negative number."""
-    if isinstance(axis, bool) or not isinstance(axis, int | np.integer) or not -z.ndim <= axis < z.ndim:
+    if not is_integer(axis) or not -z.ndim <= axis < z.ndim:
         raise ValueError(f"axis: got {axis!r}, wanted an integer in [{-z.ndim}, {z.ndim}), as z has shape {z.shape}")
     return int(axis) % z.ndim
 
@@ -95,6 +100,6 @@ def _is_same(a: Array, b: Array) -> bool:
 
 def _share(a: Array, b: Array) -> bool:
     try:
-        return np.shares_memory(a, b, max_work=100_000)
+        return np.shares_memory(a, b, max_work=cast(Any, 100_000))
     except np.exceptions.TooHardError:
         return True

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._arrays import Array, Output, floats, floats_like
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_: bool) -> Callable[[Any], Any]:
+        """Tell type checkers what `loss` does; nothing at run time (typing has it from Python 3.11 on)."""
+        return lambda function: function
+
 
 # A float, or with reduction="none" an array of per-sample values.
 Value: TypeAlias = Any
@@ -23,14 +32,14 @@ Reference = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 # Every loss with a kernel, by the kernel's name: what tests, benchmarks and the reference page go through.
 LOSSES: dict[str, type[Loss]] = {}
 
-_Class = TypeVar("_Class", bound="type[Loss]")
+_Class = TypeVar("_Class", bound="Loss")
 
 
-def loss(cls: _Class) -> _Class:
+@dataclass_transform(frozen_default=True, eq_default=False)
+def loss(cls: type[_Class]) -> type[_Class]:
     """Make a class a frozen dataclass and enter it in the catalogue."""
-    frozen: _Class = dataclasses.dataclass(frozen=True, eq=False)(cls)
-    LOSSES[frozen.kernel] = frozen
-    return frozen
+    LOSSES[cls.kernel] = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+    return cls
 
 
 def check_number(name: str, value: object, wanted: str, accept: Callable[[float], bool]) -> float:
@@ -52,6 +61,11 @@ def finite(name: str, value: object) -> float:
     return check_number(name, value, "a finite number", lambda x: abs(x) < float("inf"))
 
 
+def at_least_0(name: str, value: object) -> float:
+    """Check that a parameter is a finite number, at least 0."""
+    return check_number(name, value, "a finite number, at least 0", lambda x: 0 <= x < float("inf"))
+
+
 class Loss:
     """A loss: its fields define it, its calls take arrays.
 
@@ -71,6 +85,11 @@ class Loss:
         values = (getattr(self, field.name) for field in fields)
         return tuple((v.shape, v.tobytes()) if isinstance(v, np.ndarray) else v for v in values)
 
+    def __repr__(self) -> str:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        shown = ", ".join(f"{field.name}={_shown(getattr(self, field.name))}" for field in fields)
+        return f"{type(self).__name__}({shown})"
+
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other) or not isinstance(other, Loss):
             return NotImplemented
@@ -82,6 +101,12 @@ class Loss:
     def __reduce__(self) -> tuple[Callable[..., Loss], tuple[object, ...]]:
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return _rebuild, (type(self), {field.name: getattr(self, field.name) for field in fields})
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return repr(value.tolist()) if value.size <= 16 else f"<{value.size} weights>"
+    return repr(value)
 
 
 def _rebuild(cls: type[Loss], fields: dict[str, object]) -> Loss:
@@ -275,8 +300,7 @@ def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tupl
     weight = floats_like("sample_weight", sample_weight, z)
     if weight.shape != shape:
         raise ValueError(f"sample_weight: got shape {weight.shape}, wanted {shape}, one weight a sample")
-    product: Array = cotangent * weight
-    return product
+    return np.asarray(cotangent * weight)
 
 
 def reduce_reference(

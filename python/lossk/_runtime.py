@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._arrays import is_integer
 
 _PEERS = ("ml_dtypes", "torch", "jax", "scikit-learn", "numba", "threadpoolctl")
 
@@ -77,7 +78,7 @@ class threads:  # noqa: N801 - a context manager, used like a function
     """
 
     def __init__(self, n: int) -> None:
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= 4096:
+        if not is_integer(n) or not 1 <= n <= 4096:
             raise ValueError(f"n: got {n!r}, wanted an integer from 1 to 4096")
         self._n = int(n)
         self._before: list[int] = []

@@ -92,7 +92,7 @@ class SquaredHinge(MarginLoss):
     >>> lossk.SquaredHinge()(z, y, reduction="none")
     array([0.  , 0.25, 4.  ])
     >>> lossk.SquaredHinge().grad(z, y, reduction="sum")
-    array([ 0., -1., -4.])
+    array([-0., -1., -4.])
     """
 
     kernel: ClassVar[str] = "squared_hinge"

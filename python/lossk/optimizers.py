@@ -9,14 +9,10 @@ import numpy as np
 
 from . import _core
 from ._arrays import FLOATS, Array, contiguous
-from ._families import check_number
+from ._families import at_least_0, check_number
 
 Arrays: TypeAlias = Sequence[Array] | Mapping[str, Array]
 Gradients: TypeAlias = Sequence[Array | None] | Mapping[str, Array | None]
-
-
-def _at_least_0(name: str, value: object) -> float:
-    return check_number(name, value, "a finite number, at least 0", lambda x: 0 <= x < float("inf"))
 
 
 class Optimizer:
@@ -47,7 +43,7 @@ class Optimizer:
             raise TypeError(f"{name}: got dtype {p.dtype}, wanted {' or '.join(d.name for d in FLOATS)}")
         if not p.flags.writeable:
             raise ValueError(f"{name}: got a read-only array, wanted a writeable one")
-        if any(stride == 0 and length > 1 for stride, length in zip(p.strides, p.shape, strict=True)):
+        if p.size and any(stride == 0 and length > 1 for stride, length in zip(p.strides, p.shape, strict=True)):
             raise ValueError(f"{name}: got a broadcast array, wanted one with memory of its own")
         return p
 
@@ -61,7 +57,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._lr = _at_least_0("lr", value)
+        self._lr = at_least_0("lr", value)
 
     def _kernel(self) -> tuple[str, tuple[float, ...]]:
         """Return the kernel's name and its parameters for the coming step."""
@@ -118,9 +114,8 @@ class Optimizer:
     def _contiguous_gradient(self, i: int, g: Array) -> Array:
         for j, p in enumerate(self._params):
             if np.may_share_memory(g, p):
-                raise ValueError(
-                    f"{self._name('grads', i)}: got memory that overlaps {self._name('params', j)}, wanted separate memory"
-                )
+                own, other = self._name("grads", i), self._name("params", j)
+                raise ValueError(f"{own}: got memory that overlaps {other}, wanted separate memory")
         return contiguous(g, g.dtype)
 
     def _label(self, i: int) -> str:
@@ -144,7 +139,7 @@ class Optimizer:
             If an entry is missing, unknown or of another shape; nothing has changed then.
         """
         state = dict(state)
-        lr = _at_least_0("lr", float(state.pop("lr", self._lr)))
+        lr = at_least_0("lr", float(state.pop("lr", self._lr)))
         count = range(len(self._params))
         steps = [int(_take(state, f"steps.{self._label(i)}")) for i in count]
         held = [slot for slot in self.slots if any(f"{slot}.{self._label(i)}" in state for i in count)]
@@ -229,9 +224,9 @@ class SGD(Optimizer):
         maximize: bool = False,
         style: str = "torch",
     ) -> None:
-        self._momentum = _at_least_0("momentum", momentum)
+        self._momentum = at_least_0("momentum", momentum)
         self._dampening = check_number("dampening", dampening, "a finite number", lambda x: abs(x) < float("inf"))
-        self._weight_decay = _at_least_0("weight_decay", weight_decay)
+        self._weight_decay = at_least_0("weight_decay", weight_decay)
         self._nesterov, self._maximize, self._style = bool(nesterov), bool(maximize), style
         if style not in ("torch", "keras"):
             raise ValueError(f"style: got {style!r}, wanted 'torch' or 'keras'")
@@ -252,8 +247,6 @@ class SGD(Optimizer):
 
     def _kernel(self) -> tuple[str, tuple[float, ...]]:
         parameters = (self._lr, self._momentum, self._dampening, self._weight_decay, self._nesterov, self._maximize)
-        if self._style == "keras":
-            name = "sgd_keras"
-        else:
-            name = "sgd_momentum" if self._momentum else "sgd"
+        torch_name = "sgd_momentum" if self._momentum else "sgd"
+        name = "sgd_keras" if self._style == "keras" else torch_name
         return name, tuple(float(x) for x in parameters)

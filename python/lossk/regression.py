@@ -106,6 +106,7 @@ class Huber(PointwiseLoss):
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         r = z - y
-        inside = np.abs(r) <= self.delta
-        value = np.where(inside, 0.5 * np.minimum(np.abs(r), self.delta) ** 2, self.delta * (np.abs(r) - 0.5 * self.delta))
+        size = np.abs(r)
+        inside = size <= self.delta
+        value = np.where(inside, 0.5 * np.minimum(size, self.delta) ** 2, self.delta * (size - 0.5 * self.delta))
         return value, np.clip(r, -self.delta, self.delta), inside.astype(np.float64)

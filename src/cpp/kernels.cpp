@@ -15,25 +15,12 @@ constexpr void fill(label_kernel (&of)[element_count]) {
     of[1] = check_labels<I, double>;
 }
 
-template <class T, verb what>
-constexpr void fill(softmax_entry& s, int e, int v) {
-    s.few[e][v] = softmax_short_rows<T, what>;
-    s.whole[e][v] = softmax_whole<T, what>;
-    s.reduce[e][v] = softmax_reduce<T, what>;
-    s.finish[e][v] = softmax_finish<T, what>;
-    s.write[e][v] = softmax_write<T, what>;
-}
 template <class T>
-constexpr void fill(softmax_entry& s, int e) {
-    fill<T, verb::value>(s, e, 0);
-    fill<T, verb::grad>(s, e, 1);
-    fill<T, verb::value_and_grad>(s, e, 2);
-    fill<T, verb::grad_and_hess>(s, e, 3);
+constexpr softmax_entry softmax_rows() {
+    return {softmax_short_rows<T>, softmax_whole<T>, softmax_reduce<T>, softmax_finish<T>, softmax_write<T>};
 }
 
-int register_width() {
-    return register_bytes;
-}
+int register_width() { return register_bytes; }
 
 constexpr kernel_table make_table() {
     kernel_table t{};
@@ -45,8 +32,8 @@ constexpr kernel_table make_table() {
     t.update_count = count(optimizers);
     t.unary = functions;
     t.unary_count = count(functions);
-    fill<float>(t.softmax, 0);
-    fill<double>(t.softmax, 1);
+    t.softmax[0] = softmax_rows<float>();
+    t.softmax[1] = softmax_rows<double>();
     fill<std::int8_t>(t.label[0]);
     fill<std::uint8_t>(t.label[1]);
     fill<std::int16_t>(t.label[2]);

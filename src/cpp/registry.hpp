@@ -32,7 +32,8 @@ constexpr pointwise_entry pointwise_loss() {
 template <template <class> class F>
 constexpr update_entry optimizer() {
     static_assert(F<float>::slots <= max_slots && F<float>::parameters <= max_parameters);
-    return {F<float>::name, F<float>::slots, F<float>::parameters, {update<F<float>, float>, update<F<double>, double>}};
+    return {
+        F<float>::name, F<float>::slots, F<float>::parameters, {update<F<float>, float>, update<F<double>, double>}};
 }
 
 template <class F>
@@ -57,6 +58,7 @@ constexpr update_entry optimizers[] = {
 
 struct exp_function { template <class V> V operator()(V x) const { return exp(x); } };
 struct exp_flush_function { template <class V> V operator()(V x) const { return exp_flush(x); } };
+struct exp_quick_function { template <class V> V operator()(V x) const { return exp_quick(x); } };
 struct expm1_function { template <class V> V operator()(V x) const { return expm1(x); } };
 struct log_function { template <class V> V operator()(V x) const { return log(x); } };
 struct log1p_function { template <class V> V operator()(V x) const { return log1p(x); } };
@@ -67,6 +69,7 @@ struct softplus_function { template <class V> V operator()(V x) const { return s
 constexpr unary_entry functions[] = {
     function<exp_function>("exp"),
     function<exp_flush_function>("exp_flush"),
+    function<exp_quick_function>("exp_quick"),
     function<expm1_function>("expm1"),
     function<log_function>("log"),
     function<log1p_function>("log1p"),

@@ -33,12 +33,12 @@ constexpr int max_parameters = 8;
 struct pointwise_args {
     const void* z;
     const void* y;
-    const void* w;     // per-sample factor of value and gradient; null: 1
-    void* each;        // per-sample values; null: only their sum is wanted
+    const void* w;  // per-sample factor of value and gradient; null: 1
+    void* each;     // per-sample values; null: only their sum is wanted
     void* g;
     void* h;
-    double scale;      // factor of every gradient and second derivative
-    bool streaming;    // store g and h past the caches
+    double scale;    // factor of every gradient and second derivative
+    bool streaming;  // store g and h past the caches
     double parameters[max_parameters];
 };
 // Elements [begin, end), within one chunk; returns the sum of their values.
@@ -49,24 +49,24 @@ using pointwise_kernel = double (*)(const pointwise_args&, index begin, index en
 enum class row_output : int { loss, softmax, log_softmax };
 
 struct softmax_args {
-    const void* z;                 // (N, C)
+    const void* z;  // (N, C)
     index rows, classes;
-    const std::int64_t* label;     // (N); negative: the row does not count. Null: no labels
-    const void* target;            // (N, C) probabilities; null: none
-    const void* class_weight;      // (C); null: 1
-    const void* row_weight;        // (N); null: 1
-    void* each;                    // (N) losses; null: only their sum is wanted
-    void* g;                       // (N, C)
-    void* h;                       // (N, C)
-    void* lse;                     // (N)
-    std::uint8_t* correct;         // (N): is the label the (first) largest logit?
-    double scale;                  // factor of every gradient and second derivative
+    const std::int64_t* label;  // (N); negative: the row does not count. Null: no labels
+    const void* target;         // (N, C) probabilities; null: none
+    const void* class_weight;   // (C); null: 1
+    const void* row_weight;     // (N); null: 1
+    void* each;                 // (N) losses; null: only their sum is wanted
+    void* g;                    // (N, C); null: not wanted
+    void* h;                    // (N, C); null: not wanted
+    void* lse;                  // (N)
+    std::uint8_t* correct;      // (N): is the label the (first) largest logit?
+    double scale;               // factor of every gradient and second derivative
     double label_smoothing, z_loss, softcap;
     double class_weight_sum;
     row_output output;
     bool streaming;
-    void* scratch;                 // of the calling thread, or one slot a row where rows are few
-    index scratch_stride;          // bytes of a slot
+    void* scratch;         // of the calling thread, or one slot a row where rows are few
+    index scratch_stride;  // bytes of a slot
 };
 
 // Bytes of scratch that one row needs; what they hold is softmax_many.hpp's business.
@@ -88,17 +88,17 @@ enum class integer : int { i8, u8, i16, u16, i32, u32, i64, u64 };
 constexpr int integer_count = 8;
 
 struct label_args {
-    const void* label;             // (N) of some integer type
-    std::int64_t* checked;         // (N): the label, or -1 where it is ignore_index
+    const void* label;      // (N) of some integer type
+    std::int64_t* checked;  // (N): the label, or -1 where it is ignore_index
     index classes;
     std::int64_t ignore_index;
-    const void* class_weight;      // (C); null: 1
-    const void* row_weight;        // (N); null: 1
+    const void* class_weight;  // (C); null: 1
+    const void* row_weight;    // (N); null: 1
 };
 struct label_summary {
-    index first_bad;               // first row whose label is neither in [0, C) nor ignore_index; -1: none
-    index counted;                 // rows that count
-    double weight;                 // sum of their weights
+    index first_bad;  // first row whose label is neither in [0, C) nor ignore_index; -1: none
+    index counted;    // rows that count
+    double weight;    // sum of their weights
 };
 using label_kernel = label_summary (*)(const label_args&, index begin, index end);
 
@@ -108,9 +108,9 @@ constexpr int max_slots = 2;
 struct update_args {
     void* p;
     const void* g;
-    void* slot[max_slots];         // state of the optimizer, one array of p's shape per slot
+    void* slot[max_slots];  // state of the optimizer, one array of p's shape per slot
     double parameters[max_parameters];
-    bool first;                    // the first step of this parameter
+    bool first;  // the first step of this parameter
 };
 using update_kernel = void (*)(const update_args&, index begin, index end);
 
@@ -135,11 +135,10 @@ struct pointwise_entry {
     pointwise_kernel kernel[element_count][verb_count];
 };
 struct softmax_entry {
-    softmax_kernel few[element_count][verb_count];
-    softmax_kernel whole[element_count][verb_count];
-    softmax_part reduce[element_count][verb_count];
-    softmax_kernel finish[element_count][verb_count];
-    softmax_part write[element_count][verb_count];
+    softmax_kernel few, whole;
+    softmax_part reduce;
+    softmax_kernel finish;
+    softmax_part write;
 };
 struct update_entry {
     const char* name;
@@ -153,14 +152,14 @@ struct unary_entry {
 
 struct kernel_table {
     const char* isa;
-    int (*register_width)();       // bytes of a register, told by code of the ISA object itself
+    int (*register_width)();  // bytes of a register, told by code of the ISA object itself
     const pointwise_entry* pointwise;
     int pointwise_count;
     const update_entry* update;
     int update_count;
     const unary_entry* unary;
     int unary_count;
-    softmax_entry softmax;
+    softmax_entry softmax[element_count];
     label_kernel label[integer_count][element_count];
     sum_kernel sum[element_count];
     twin_kernel twin;

@@ -10,9 +10,7 @@ namespace {
 
 using npy = py::detail::npy_api;
 
-std::string text(py::handle h) {
-    return std::string(py::str(h));
-}
+std::string text(py::handle h) { return std::string(py::str(h)); }
 
 }  // namespace
 
@@ -37,12 +35,11 @@ std::string array_view::shape_text() const {
     return lossk::shape_text(reinterpret_cast<const index*>(array_.shape()), ndim());
 }
 
-std::string array_view::type_text() const {
-    return text(array_.dtype());
-}
+std::string array_view::type_text() const { return text(array_.dtype()); }
 
 std::optional<array_view> view(py::handle object) {
-    if (reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())) != reinterpret_cast<PyObject*>(npy::get().PyArray_Type_)) return std::nullopt;
+    if (reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())) != reinterpret_cast<PyObject*>(npy::get().PyArray_Type_))
+        return std::nullopt;
     py::array array = py::reinterpret_borrow<py::array>(object);
     constexpr int wanted = npy::NPY_ARRAY_C_CONTIGUOUS_ | npy::NPY_ARRAY_ALIGNED_;
     const char order = array.dtype().byteorder();
@@ -92,8 +89,10 @@ std::optional<array_view> output_view(py::handle out, const char* name, const ar
         throw py::type_error(std::string(name) + ": got dtype " + text(array.dtype()) + ", wanted " + like.type_text());
     const array_view unprepared(array);
     if (!unprepared.same_shape(like))
-        throw py::value_error(std::string(name) + ": got shape " + unprepared.shape_text() + ", wanted " + like.shape_text());
-    if (!array.writeable()) throw py::value_error(std::string(name) + ": got a read-only array, wanted a writeable one");
+        throw py::value_error(std::string(name) + ": got shape " + unprepared.shape_text() + ", wanted " +
+                              like.shape_text());
+    if (!array.writeable())
+        throw py::value_error(std::string(name) + ": got a read-only array, wanted a writeable one");
     return view(out);
 }
 
@@ -103,7 +102,8 @@ void check_overlap(const array_view& out, const char* out_name, const array_view
     if (a == b && out.bytes() == in.bytes() && same_allowed) return;
     if (a < b + in.bytes() && b < a + out.bytes())
         throw py::value_error(std::string(out_name) + ": got memory that overlaps " + in_name + ", wanted " +
-                              (same_allowed ? std::string(in_name) + " itself or " : std::string()) + "separate memory");
+                              (same_allowed ? std::string(in_name) + " itself or " : std::string()) +
+                              "separate memory");
 }
 
 void check_same_shape(const array_view& a, const char* name, const array_view& like, const char* like_name) {
@@ -141,14 +141,14 @@ std::optional<double> normalizer_of(py::handle h, reduction how) {
     if (how != reduction::mean)
         throw py::value_error("normalizer: got " + text(py::repr(h)) + ", wanted None unless reduction is 'mean'");
     const double value = PyFloat_AsDouble(h.ptr());
-    if (PyErr_Occurred()) PyErr_Clear();
-    else if (value > 0 && std::isfinite(value)) return value;
+    if (PyErr_Occurred())
+        PyErr_Clear();
+    else if (value > 0 && std::isfinite(value))
+        return value;
     throw py::value_error("normalizer: got " + text(py::repr(h)) + ", wanted a finite number above 0");
 }
 
-verb verb_of(py::handle h) {
-    return static_cast<verb>(PyLong_AsLong(h.ptr()));
-}
+verb verb_of(py::handle h) { return static_cast<verb>(PyLong_AsLong(h.ptr())); }
 
 bool should_stream(const array_view& out, const array_view& in) {
     return out.data() != in.data() && out.bytes() > last_level_cache() / 2;

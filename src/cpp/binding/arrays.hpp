@@ -55,7 +55,8 @@ array_view fresh(const py::dtype& dtype, const index* shape, int ndim);
 std::optional<array_view> output_view(py::handle out, const char* name, const array_view& like);
 
 // Raises unless the two are disjoint or, where that is allowed, exactly the same memory.
-void check_overlap(const array_view& out, const char* out_name, const array_view& in, const char* in_name, bool same_allowed);
+void check_overlap(const array_view& out, const char* out_name, const array_view& in, const char* in_name,
+                   bool same_allowed);
 void check_same_shape(const array_view& a, const char* name, const array_view& like, const char* like_name);
 void check_same_type(const array_view& a, const char* name, const array_view& like, const char* like_name);
 

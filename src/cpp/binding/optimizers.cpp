@@ -92,7 +92,8 @@ void run(const std::vector<tensor>& tensors, int threads) {
     without_gil(elements, [&] {
         parallel_for(chunks, worthwhile_threads(threads, elements), [&](index begin, index end) {
             auto t = std::upper_bound(tensors.begin(), tensors.end(), begin,
-                                      [](index c, const tensor& x) { return c < x.first_chunk; }) - 1;
+                                      [](index c, const tensor& x) { return c < x.first_chunk; }) -
+                     1;
             for (index c = begin; c < end; ++c) {
                 while (t + 1 != tensors.end() && (t + 1)->first_chunk <= c) ++t;
                 const index from = (c - t->first_chunk) * pointwise_chunk;

@@ -10,9 +10,7 @@
 namespace lossk {
 namespace {
 
-py::object not_implemented() {
-    return py::reinterpret_borrow<py::object>(Py_NotImplemented);
-}
+py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotImplemented); }
 
 // Sum over chunks, whatever the number of threads.
 template <class F>
@@ -22,8 +20,7 @@ double sum_over_chunks(index n, int threads, F&& part) {
     std::vector<double> partial(static_cast<std::size_t>(chunks));
     parallel_for(chunks, worthwhile_threads(threads, n), [&](index first, index last) {
         for (index c = first; c < last; ++c)
-            partial[static_cast<std::size_t>(c)] =
-                part(c * pointwise_chunk, std::min((c + 1) * pointwise_chunk, n));
+            partial[static_cast<std::size_t>(c)] = part(c * pointwise_chunk, std::min((c + 1) * pointwise_chunk, n));
     });
     double total = 0;
     for (double x : partial) total += x;

@@ -81,7 +81,10 @@ void bind_runtime(py::module_& m) {
     m.def("set_isa", set_isa);
     m.def("register_bytes", [] { return kernels().register_width(); });
     m.def("get_num_threads", get_num_threads);
-    m.def("set_num_threads", [](const py::object& n) { set_num_threads(threads_of(n)); });
+    m.def("set_num_threads", [](const py::object& n) {
+        // None means the default elsewhere; here there is no such thing.
+        set_num_threads(threads_of(n.is_none() ? py::object(py::str("None")) : n));
+    });
     m.def("set_own_threads", [](int n) { return set_own_threads(n); });
     m.def("parallel_runtime", parallel_runtime);
     m.def("last_level_cache", last_level_cache);

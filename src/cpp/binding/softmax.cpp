@@ -6,7 +6,7 @@
 #include "../runtime/parallel.hpp"
 
 #include <algorithm>
-#include <limits>
+#include <memory>
 #include <vector>
 
 namespace lossk {
@@ -16,8 +16,21 @@ constexpr index streaming_row_limit = index{4} << 20;  // bytes: longer rows wou
 
 // Positions of what Python passes.
 enum argument : std::size_t {
-    output_at, verb_at, z_at, target_at, smoothing_at, z_loss_at, softcap_at, class_weight_at, ignore_index_at,
-    sample_weight_at, reduction_at, normalizer_at, threads_at, out_at, stats_at,
+    output_at,
+    verb_at,
+    z_at,
+    target_at,
+    smoothing_at,
+    z_loss_at,
+    softcap_at,
+    class_weight_at,
+    ignore_index_at,
+    sample_weight_at,
+    reduction_at,
+    normalizer_at,
+    threads_at,
+    out_at,
+    stats_at,
 };
 
 struct call {
@@ -37,7 +50,7 @@ struct call {
     bool accept_target(const py::args& in);
     bool accept_out(const py::object& out);
     void allocate();
-    void check_labels(std::vector<std::int64_t>& checked);
+    void check_labels(std::int64_t* checked);
     double divide();
     double run_rows();
     double run_split();
@@ -45,11 +58,9 @@ struct call {
     py::object result(double value) const;
 
     int leading() const { return z->ndim() - 1; }
-    std::string z_name() const { return label || target ? "z" : "x"; }
+    std::string z_name;
     const index* rows_shape() const { return reinterpret_cast<const index*>(z->object().shape()); }
-    softmax_kernel kernel(const softmax_kernel (&of)[element_count][verb_count]) const {
-        return of[static_cast<int>(type)][static_cast<int>(what)];
-    }
+    const softmax_entry& family() const { return kernels().softmax[static_cast<int>(type)]; }
 };
 
 bool call::accept(const py::args& in) {
@@ -60,11 +71,12 @@ bool call::accept(const py::args& in) {
     threads = threads_of(in[threads_at]);
     stats = in[stats_at].ptr() == Py_True;
     z = view(in[z_at]);
+    z_name = in[target_at].is_none() ? "x" : "z";
     if (!z) return false;
     const std::optional<element> e = element_of(*z);
     if (!e) return false;
     type = *e;
-    if (z->ndim() == 0) throw py::value_error(z_name() + ": got a 0-dimensional array, wanted shape (..., C)");
+    if (z->ndim() == 0) throw py::value_error(z_name + ": got a 0-dimensional array, wanted shape (..., C)");
 
     a.classes = z->shape(leading());
     a.rows = a.classes ? z->size() / a.classes : 0;
@@ -73,7 +85,8 @@ bool call::accept(const py::args& in) {
     a.softcap = PyFloat_AsDouble(in[softcap_at].ptr());
     a.output = output;
     labels.ignore_index = PyLong_AsLongLong(in[ignore_index_at].ptr());
-    if (a.classes == 0) throw py::value_error(z_name() + ": got shape " + z->shape_text() + ", wanted at least one class");
+    if (a.classes == 0)
+        throw py::value_error(z_name + ": got shape " + z->shape_text() + ", wanted at least one class");
 
     if (!in[class_weight_at].is_none()) {
         class_weight = view(in[class_weight_at]);
@@ -126,9 +139,9 @@ bool call::accept_out(const py::object& out) {
     if (!g || (wants_hess(what) && !h)) return false;
     for (const auto* o : {&g, &h}) {
         if (!*o) continue;
-        check_overlap(**o, "out", *z, z_name().c_str(), true);
-        for (const auto& [other, name] : {std::pair{&label, "target"}, {&target, "target"}, {&class_weight, "weight"},
-                                          {&w, "sample_weight"}})
+        check_overlap(**o, "out", *z, z_name.c_str(), true);
+        for (const auto& [other, name] :
+             {std::pair{&label, "target"}, {&target, "target"}, {&class_weight, "weight"}, {&w, "sample_weight"}})
             if (*other) check_overlap(**o, "out", **other, name, false);
     }
     if (h) check_overlap(*h, "out[1]", *g, "out[0]", false);
@@ -159,14 +172,13 @@ void call::allocate() {
 }
 
 // Checks the labels, which also tells how many rows count and what they weigh.
-void call::check_labels(std::vector<std::int64_t>& checked) {
-    checked.resize(static_cast<std::size_t>(a.rows));
+void call::check_labels(std::int64_t* checked) {
     labels.label = label->data();
-    labels.checked = checked.data();
+    labels.checked = checked;
     labels.classes = a.classes;
     labels.class_weight = a.class_weight;
     labels.row_weight = a.row_weight;
-    a.label = checked.data();
+    a.label = checked;
 }
 
 [[noreturn]] void throw_bad_label(const call& c, index row) {
@@ -178,7 +190,8 @@ void call::check_labels(std::vector<std::int64_t>& checked) {
     }
     const py::object value = c.label->object().attr("flat")[py::int_(row)];
     throw py::index_error("target[" + at + "]: got " + std::string(py::str(value)) + ", wanted a label in [0, " +
-                          std::to_string(c.a.classes) + ") or ignore_index (" + std::to_string(c.labels.ignore_index) + ")");
+                          std::to_string(c.a.classes) + ") or ignore_index (" + std::to_string(c.labels.ignore_index) +
+                          ")");
 }
 
 constexpr index label_chunk = 16384;
@@ -205,8 +218,7 @@ label_summary summarize(const call& c) {
 double call::run_rows() {
     const index per_piece = std::max(index{1}, row_chunk / a.classes / 64 * 64);
     const index pieces = (a.rows + per_piece - 1) / per_piece;
-    const softmax_entry& family = kernels().softmax;
-    const softmax_kernel rows = a.classes <= few_classes ? kernel(family.few) : kernel(family.whole);
+    const softmax_kernel rows = a.classes <= few_classes ? family().few : family().whole;
     std::vector<double> partial(static_cast<std::size_t>(pieces));
     parallel_for(pieces, worthwhile_threads(threads, 2 * z->size()), [&](index first, index last) {
         softmax_args own = a;
@@ -222,21 +234,19 @@ double call::run_rows() {
 // Few long rows: their chunks are shared out, twice.
 double call::run_split() {
     const index items = a.rows * ((a.classes + row_chunk - 1) / row_chunk);
-    const softmax_entry& family = kernels().softmax;
-    const int e = static_cast<int>(type), v = static_cast<int>(what);
+    const softmax_entry& rows = family();
     a.scratch = thread_scratch(static_cast<std::size_t>(a.rows * a.scratch_stride));
-    parallel_for(items, threads, [&](index first, index last) { family.reduce[e][v](a, first, last); });
+    parallel_for(items, threads, [&](index first, index last) { rows.reduce(a, first, last); });
     double total = 0;
-    for (index row = 0; row < a.rows; ++row) total += family.finish[e][v](a, row, row + 1);
-    if (wants_grad(what))
-        parallel_for(items, threads, [&](index first, index last) { family.write[e][v](a, first, last); });
+    for (index row = 0; row < a.rows; ++row) total += rows.finish(a, row, row + 1);
+    if (wants_grad(what)) parallel_for(items, threads, [&](index first, index last) { rows.write(a, first, last); });
     return total;
 }
 
 py::object call::run() {
     allocate();
-    std::vector<std::int64_t> checked;
-    if (label) check_labels(checked);
+    const auto checked = std::make_unique_for_overwrite<std::int64_t[]>(label ? static_cast<std::size_t>(a.rows) : 0);
+    if (label) check_labels(checked.get());
     double value = 0, divisor = 1;
     index bad = -1;
     without_gil(z->size(), [&] {
@@ -278,8 +288,6 @@ py::object softmax_call(const py::args& in) {
 
 }  // namespace
 
-void bind_softmax(py::module_& m) {
-    m.def("softmax", softmax_call);
-}
+void bind_softmax(py::module_& m) { m.def("softmax", softmax_call); }
 
 }  // namespace lossk

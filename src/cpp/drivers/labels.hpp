@@ -13,20 +13,28 @@ label_summary check_labels(const label_args& a, index begin, index end) {
     const T* row_weight = static_cast<const T*>(a.row_weight);
     const auto classes = static_cast<std::uint64_t>(a.classes);
 
-    label_summary out{-1, 0, 0};
+    // Without a branch, so that the compiler can vectorise it. An unsigned 64-bit label past 2^63 becomes negative
+    // here, and is out of range either way.
+    const bool can_ignore = I(-1) < I(0) || a.ignore_index >= 0;
+    index ignored_rows = 0, good_rows = 0;
     for (index i = begin; i < end; ++i) {
-        // An unsigned 64-bit label past 2^63 becomes negative here, and is out of range either way.
         const auto t = static_cast<std::int64_t>(label[i]);
-        const bool ignored = t == a.ignore_index && (I(-1) < I(0) || t >= 0);
-        const bool bad = !ignored && static_cast<std::uint64_t>(t) >= classes;
-        a.checked[i] = ignored || bad ? -1 : t;
-        out.counted += !ignored;
-        if (bad && out.first_bad < 0) out.first_bad = i;
+        const bool ignored = can_ignore & (t == a.ignore_index);
+        const bool good = !ignored & (static_cast<std::uint64_t>(t) < classes);
+        a.checked[i] = good ? t : -1;
+        ignored_rows += ignored;
+        good_rows += good;
     }
-    if (out.first_bad >= 0 || !(class_weight || row_weight)) {
-        out.weight = static_cast<double>(out.counted);
+    label_summary out{-1, good_rows, static_cast<double>(good_rows)};
+    if (good_rows + ignored_rows != end - begin) {
+        out.first_bad = begin;
+        while (a.checked[out.first_bad] >= 0 ||
+               (can_ignore && static_cast<std::int64_t>(label[out.first_bad]) == a.ignore_index))
+            ++out.first_bad;
         return out;
     }
+    if (!class_weight && !row_weight) return out;
+    out.weight = 0;
     for (index i = begin; i < end; ++i) {
         const std::int64_t t = a.checked[i];
         if (t < 0) continue;

@@ -9,8 +9,31 @@ namespace {
 
 constexpr int line_bytes = 64;
 
-inline index smaller(index a, index b) {
-    return a < b ? a : b;
+inline index smaller(index a, index b) { return a < b ? a : b; }
+
+// How much of a register an array fills: all of it, or the first n lanes at its end. A loop over an array runs the same
+// formula on both, so that a tail is never rounded differently from a middle.
+template <class V>
+struct whole_register {
+    V load(const lane_t<V>* p, lane_t<V> = 0) const { return lossk::load<V>(p); }
+    void store(lane_t<V>* p, V v) const { lossk::store(p, v); }
+    V mask(V v) const { return v; }
+};
+template <class V>
+struct part_of_register {
+    int n;
+    V load(const lane_t<V>* p, lane_t<V> fill = 0) const { return load_first<V>(p, n, fill); }
+    void store(lane_t<V>* p, V v) const { store_first(p, v, n); }
+    V mask(V v) const { return keep(first_lanes<V>(n), v); }
+};
+
+// Calls work(i, reach) for every register of n elements, i its first element.
+template <class V, class F>
+inline void each_register(index n, F&& work) {
+    constexpr int L = lanes<V>;
+    index i = 0;
+    for (; i + L <= n; i += L) work(i, whole_register<V>{});
+    if (i < n) work(i, part_of_register<V>{static_cast<int>(n - i)});
 }
 
 // Asks for the cache line `distance` elements behind p; harmless past the end of the array.
@@ -28,7 +51,9 @@ inline void stream_block(T* to, const T* from, index n) {
     const char* source = reinterpret_cast<const char*>(from);
     char* target = reinterpret_cast<char*>(to);
     index bytes = n * static_cast<index>(sizeof(T));
-    const auto misaligned = [&](int by) { return reinterpret_cast<std::uintptr_t>(target) % static_cast<unsigned>(by) != 0; };
+    const auto misaligned = [&](int by) {
+        return reinterpret_cast<std::uintptr_t>(target) % static_cast<unsigned>(by) != 0;
+    };
     const auto advance = [&](index by) { source += by, target += by, bytes -= by; };
 
     while (bytes > 0 && misaligned(16)) __builtin_memcpy(target, source, sizeof(T)), advance(sizeof(T));

@@ -23,40 +23,32 @@ struct pointwise_driver {
     const V scale = splat<V>(static_cast<T>(a.scale));
     lane_sum<T, K> sum{};
 
-    // Register k of a group: samples i .. i + n - 1, results to g and h.
-    template <bool whole>
-    void step(index i, int n, int k, T* g, T* h) {
-        const auto get = [&](const void* p, T fill) {
-            const T* from = static_cast<const T*>(p) + i;
-            return whole ? load<V>(from) : load_first<V>(from, n, fill);
-        };
-        const auto put = [&](T* to, V v) { whole ? store(to, v) : store_first(to, v, n); };
-
+    // Register k of a group: samples from i on, results to g and h.
+    template <class Reach>
+    void step(index i, Reach reach, int k, T* g, T* h) {
+        const auto get = [&](const void* p, T fill) { return reach.load(static_cast<const T*>(p) + i, fill); };
         point<V> at = formula(get(a.z, T(1)), get(a.y, T(1)));
         if (a.w) {
             const V w = get(a.w, T(0));
             at = {at.value * w, at.grad * w, at.hess * w};
         }
         if constexpr (wants_value(what)) {
-            if (a.each) put(static_cast<T*>(a.each) + i, at.value);
-            sum.add(k, whole ? at.value : keep(first_lanes<V>(n), at.value));
+            if (a.each) reach.store(static_cast<T*>(a.each) + i, at.value);
+            sum.add(k, reach.mask(at.value));
         }
-        if constexpr (wants_grad(what)) put(g, at.grad * scale);
-        if constexpr (wants_hess(what)) put(h, at.hess * scale);
+        if constexpr (wants_grad(what)) reach.store(g, at.grad * scale);
+        if constexpr (wants_hess(what)) reach.store(h, at.hess * scale);
     }
 
     void run_tile(index i, index n, T* g, T* h) {
         const index grouped = n - n % (K * L);
-        index j = 0;
-        for (; j < grouped; j += K * L)
+        for (index j = 0; j < grouped; j += K * L)
 #pragma GCC unroll 8
-            for (int k = 0; k < K; ++k) step<true>(i + j + k * L, L, k, g + j + k * L, h + j + k * L);
-        for (int k = 0; j < n; ++k, j += L) {
-            if (n - j >= L)
-                step<true>(i + j, L, k, g + j, h + j);
-            else
-                step<false>(i + j, static_cast<int>(n - j), k, g + j, h + j);
-        }
+            for (int k = 0; k < K; ++k) step(i + j + k * L, whole_register<V>{}, k, g + j + k * L, h + j + k * L);
+        int k = 0;
+        each_register<V>(n - grouped, [&](index j, auto reach) {
+            step(i + grouped + j, reach, k++, g + grouped + j, h + grouped + j);
+        });
         if constexpr (wants_value(what)) sum.flush();
     }
 

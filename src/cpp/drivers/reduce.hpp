@@ -1,18 +1,22 @@
 // Sums that do not depend on how the work was shared out: fixed lanes, added by a fixed tree in f64.
 #pragma once
 
-#include "../base/types.hpp"
-#include "../simd/vec.hpp"
+#include "memory.hpp"
 
 namespace lossk {
 namespace {
 
-inline double tree_sum(const double* x, int n) {
-    double level[128];
-    for (int i = 0; i < n; ++i) level[i] = x[i];
+// The sum of n registers (a power of two) by halves: registers first, then lanes. So lane i of the whole is added to
+// lane i + half, then half of that, and so on, whatever the width of a register.
+template <class V, int n>
+inline lane_t<V> tree_sum(V (&r)[n]) {
     for (int width = n / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; ++i) level[i] += level[i + width];
-    return level[0];
+        for (int i = 0; i < width; ++i) r[i] += r[i + width];
+    lane_t<V> x[lanes<V>];
+    store(x, r[0]);
+    for (int width = lanes<V> / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; ++i) x[i] += x[i + width];
+    return x[0];
 }
 
 // Sums K registers of lanes. f32 lanes are moved to f64 by flush(), so call it every few additions.
@@ -38,12 +42,16 @@ public:
         }
     }
 
+    void scale(double by) {
+        flush();
+        for (auto& t : total_) t *= splat<vec<double>>(by);
+    }
+
     double result() {
         flush();
-        constexpr int n = lanes<vec<double>>;
-        double x[wide * n];
-        for (int k = 0; k < wide; ++k) store(x + k * n, total_[k]);
-        return tree_sum(x, wide * n);
+        vec<double> sums[wide];
+        for (int k = 0; k < wide; ++k) sums[k] = total_[k];
+        return tree_sum(sums);
     }
 };
 
@@ -60,14 +68,14 @@ inline lane_t<V> largest_lane(V v) {
 template <class T>
 double sum(const void* x, index begin, index end) {
     using V = vec<T>;
-    constexpr int K = 128 / register_bytes, L = lanes<V>;
+    constexpr int K = 128 / register_bytes;
     const T* p = static_cast<const T*>(x);
     lane_sum<T, K> total;
-    for (index i = begin; i < end;) {
-        for (int k = 0; k < K && i < end; ++k, i += L)
-            total.add(k, end - i >= L ? load<V>(p + i) : load_first<V>(p + i, static_cast<int>(end - i), T(0)));
-        total.flush();
-    }
+    int k = 0;
+    each_register<V>(end - begin, [&](index i, auto reach) {
+        total.add(k, reach.load(p + begin + i));
+        if (++k == K) total.flush(), k = 0;
+    });
     return total.result();
 }
 

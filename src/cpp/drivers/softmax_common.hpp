@@ -21,7 +21,7 @@ struct softmax_problem {
     T* g = static_cast<T*>(a.g);
     T* h = static_cast<T*>(a.h);
     T* lse = static_cast<T*>(a.lse);
-    const T keep_share = static_cast<T>(1.0 - a.label_smoothing);  // 1 - e
+    const T keep_share = static_cast<T>(1.0 - a.label_smoothing);                             // 1 - e
     const T even_share = static_cast<T>(a.label_smoothing / static_cast<double>(a.classes));  // e / C
 
     // Do q_k differ from class to class, or depend on the row?

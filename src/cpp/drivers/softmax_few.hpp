@@ -3,12 +3,13 @@
 // A batch of rows is transposed into L1, worked on class by class, and transposed back.
 #pragma once
 
+#include "../simd/transpose.hpp"
 #include "softmax_common.hpp"
 
 namespace lossk {
 namespace {
 
-template <class T, verb what>
+template <class T>
 struct softmax_few {
     using V = vec<T>;
     using I = bits<V>;
@@ -26,13 +27,42 @@ struct softmax_few {
     const int classes = static_cast<int>(a.classes);
     const bool linear = a.label_smoothing > 0 || a.target;
 
+    // Calls work(k, n) for blocks of n classes, k the first: whole registers where there are enough classes, the last
+    // one overlapping its neighbour.
+    template <class F>
+    void each_block(F&& work) const {
+        for (int k = 0; k < classes; k += L) {
+            if (classes - k >= L)
+                work(k, L);
+            else if (classes >= L)
+                work(classes - L, L);
+            else
+                work(0, classes);
+        }
+    }
+
+    // rows x classes in memory to classes x L; zeros in the lanes past the last row.
     void gather(const T* from, int rows, T (*to)[L]) const {
-        for (int j = 0; j < L; ++j)
-            for (int k = 0; k < classes; ++k) to[k][j] = j < rows ? from[j * classes + k] : T(0);
+        each_block([&](int k, int n) {
+            V r[L];
+            for (int j = 0; j < L; ++j) {
+                const T* at = from + j * classes + k;
+                r[j] = j >= rows ? V{} : n == L ? load<V>(at) : load_first<V>(at, n, T(0));
+            }
+            transpose(r);
+            for (int i = 0; i < n; ++i) store(to[k + i], r[i]);
+        });
     }
     void scatter(const T (*from)[L], int rows, T* to) const {
-        for (int j = 0; j < rows; ++j)
-            for (int k = 0; k < classes; ++k) to[j * classes + k] = from[k][j];
+        each_block([&](int k, int n) {
+            V r[L];
+            for (int i = 0; i < L; ++i) r[i] = i < n ? load<V>(from[k + i]) : V{};
+            transpose(r);
+            for (int j = 0; j < rows; ++j) {
+                T* at = to + j * classes + k;
+                n == L ? store(at, r[j]) : store_first(at, r[j], n);
+            }
+        });
     }
 
     // One value a lane from an array indexed by label; 0 in lanes without a label.
@@ -42,9 +72,11 @@ struct softmax_few {
         return v;
     }
 
+    // The labels of a batch; -1 in lanes without one.
     I labels(index row, int rows) const {
-        I t;
-        for (int j = 0; j < L; ++j) t[j] = a.label && j < rows ? static_cast<int>(a.label[row + j]) : -1;
+        I t = ~I{};
+        if (a.label)
+            for (int j = 0; j < rows; ++j) t[j] = static_cast<typename bits_type<T>::type>(a.label[row + j]);
         return t;
     }
 
@@ -81,7 +113,7 @@ struct softmax_few {
         s.maximum = max(splat<V>(sizeof(T) == 4 ? T(-0x1.fffffep127f) : T(-0x1.fffffffffffffp1023)), s.maximum);
         for (int k = 0; k < classes; ++k) {
             const V d = load<V>(b.z[k]) - s.maximum;
-            const V e = exp_flush(d);
+            const V e = exp_quick(d);
             const I own = t == k;
             s.others += keep(~own, e);
             s.d_t = own ? d : s.d_t;
@@ -100,7 +132,7 @@ struct softmax_few {
         const V two_z_loss = splat<V>(static_cast<T>(2 * a.z_loss));
         for (int k = 0; k < classes; ++k) {
             const V x = load<V>(b.z[k]);
-            const V p = (capped ? exp_flush(x - s.maximum) : x) * r.inverse;
+            const V p = (capped ? exp_quick(x - s.maximum) : x) * r.inverse;
             const I own = t == k;
             V grad = own ? r.grad_t : softmax_grad(p, r.slope, linear ? load<V>(b.q[k]) : V{});
             V hess = own ? r.hess_t : softmax_hess(p, r.slope, two_z_loss);
@@ -110,14 +142,13 @@ struct softmax_few {
                 grad = grad * bend;
             }
             store(b.z[k], keep(counts, grad * factor));
-            if constexpr (wants_hess(what)) store(b.h[k], keep(counts, hess * factor));
+            if (a.h) store(b.h[k], keep(counts, hess * factor));
         }
     }
 
     void write_log_softmax(batch& b, const T* z, int rows, const row_sums<V>& s, const row_result<V>& r) const {
         gather(z, rows, b.z);
-        for (int k = 0; k < classes; ++k)
-            store(b.z[k], (load<V>(b.z[k]) - s.maximum) + log(r.inverse));
+        for (int k = 0; k < classes; ++k) store(b.z[k], (load<V>(b.z[k]) - s.maximum) + log(r.inverse));
     }
 
     // Rows row .. row + rows - 1; their losses, one a lane.
@@ -150,21 +181,21 @@ struct softmax_few {
         if (a.correct)
             for (int j = 0; j < rows; ++j) a.correct[row + j] = predicted[j] == wanted[j] && r.lse[j] == r.lse[j];
         if (in.each) store_first(in.each + row, loss, rows);
-        if constexpr (wants_grad(what)) {
+        if (a.g) {
             if (a.output == row_output::log_softmax)
                 write_log_softmax(b, z, rows, s, r);
             else
                 write(b, s, r, t, weight * static_cast<T>(a.scale), counts);
             scatter(b.z, rows, in.g + row * a.classes);
-            if constexpr (wants_hess(what)) scatter(b.h, rows, in.h + row * a.classes);
+            if (a.h) scatter(b.h, rows, in.h + row * a.classes);
         }
         return loss;
     }
 };
 
-template <class T, verb what>
+template <class T>
 double softmax_short_rows(const softmax_args& a, index begin, index end) {
-    using driver_type = softmax_few<T, what>;
+    using driver_type = softmax_few<T>;
     constexpr int L = driver_type::L;
     const driver_type driver{a};
     typename driver_type::batch b;

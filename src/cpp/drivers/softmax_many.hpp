@@ -44,48 +44,50 @@ struct row_scratch {
     }
 };
 
-template <class T, verb what>
+template <class T>
 struct softmax_many {
     using V = vec<T>;
     static constexpr int L = lanes<V>;
     static constexpr int K = line_bytes / register_bytes;
     static constexpr index group = K * L;  // elements of a cache line
     static constexpr T lowest = sizeof(T) == 4 ? T(-0x1.fffffep127f) : T(-0x1.fffffffffffffp1023);
-    static constexpr index ahead = 2048 / static_cast<index>(sizeof(T));
+    static constexpr index ahead = 6144 / static_cast<index>(sizeof(T));
 
     const softmax_args& a;
     const softmax_problem<T> in{a};
     const soft_cap<V> cap{static_cast<T>(a.softcap)};
     const bool capped = a.softcap > 0;
     // Where the gradient needs them, the e_k (with capping: the capped logits) are kept from reduce to write.
-    const bool keeps = wants_grad(what) && a.output != row_output::log_softmax;
+    const bool keeps = a.g && a.output != row_output::log_softmax;
 
     T* kept_row(const row_scratch<T>& s, index row) const { return a.streaming ? s.e : in.g + row * a.classes; }
 
     // ---- reduce ---------------------------------------------------------------------------------------------
 
-    static T block_maximum(const T* z, index n) {
+    // The largest element of each lane; `lowest` where there is none. NaN may be lost: the sum will tell.
+    static V lane_maxima(const T* z, index n) {
         V m[K];
         for (int k = 0; k < K; ++k) m[k] = splat<V>(lowest);
         index i = 0;
         for (; i + group <= n; i += group)
             for (int k = 0; k < K; ++k) m[k] = max(m[k], load<V>(z + i + k * L));
-        for (; i < n; i += L)
-            m[0] = max(m[0], n - i >= L ? load<V>(z + i) : load_first<V>(z + i, static_cast<int>(n - i), lowest));
+        each_register<V>(n - i, [&](index j, auto reach) { m[0] = max(m[0], reach.load(z + i + j, lowest)); });
         for (int k = 1; k < K; ++k) m[0] = max(m[0], m[k]);
-        return largest_lane(m[0]);
+        return m[0];
     }
 
     static index first_equal(const T* z, index n, T value) {
-        for (index i = 0; i < n; ++i)
+        index i = 0;
+        while (i + L <= n && !any<V>(load<V>(z + i) == value)) i += L;
+        for (; i < n; ++i)
             if (z[i] == value) return i;
         return 0;  // a NaN row
     }
 
-    // The sum of e_k = exp(z_k - reference) without element `t` of the block (negative or past the end: none is left
-    // out), which is staged away as -infinity, as are the lanes past the end.
+    // Adds up e_k = exp(z_k - reference) without element `t` of the block (negative or past the end: none is left out),
+    // which is staged away as -infinity, as are the lanes past the end.
     template <bool storing>
-    static double exponentiate(const T* z, index n, T reference, index t, T* e) {
+    static void exponentiate(const T* z, index n, T reference, index t, T* e, lane_sum<T, K>& total) {
         V sum[K]{};
         for (index i = 0; i < n; i += group) {
             alignas(line_bytes) T staged[group];
@@ -94,52 +96,57 @@ struct softmax_many {
             const bool partial = n - i < group;
             const bool has_t = static_cast<std::uint64_t>(t - i) < static_cast<std::uint64_t>(group);
             if (partial | has_t) [[unlikely]] {
-                const index in_reach = smaller(group, n - i);
-                for (index j = 0; j < group; ++j) staged[j] = j < in_reach && i + j != t ? from[j] : -T(__builtin_inf());
+                const T nothing = -T(__builtin_inf());
+                for (int k = 0; k < K; ++k) store(staged + k * L, splat<V>(nothing));
+                each_register<V>(smaller(group, n - i),
+                                 [&](index j, auto reach) { store(staged + j, reach.load(from + j, nothing)); });
+                if (has_t) staged[t - i] = nothing;
                 from = staged;
                 if (partial) to = staged;
             }
             prefetch(z + i, ahead);
 #pragma GCC unroll 4
             for (int k = 0; k < K; ++k) {
-                const V v = exp_flush(load<V>(from + k * L) - reference);
+                const V v = exp_quick(load<V>(from + k * L) - reference);
                 sum[k] += v;
                 if constexpr (storing) store(to + k * L, v);
             }
             if (storing && partial) [[unlikely]]
-                for (index j = 0; j < n - i; ++j) e[i + j] = staged[j];
+                each_register<V>(n - i, [&](index j, auto reach) { reach.store(e + i + j, load<V>(staged + j)); });
         }
-        lane_sum<T, K> total;
         for (int k = 0; k < K; ++k) total.add(k, sum[k]);
-        return total.result();
+        total.flush();
     }
 
-    V class_weights(index k, int n) const {
-        return in.class_weight ? load_first<V>(in.class_weight + k, n, T(0)) : splat<V>(1);
-    }
-    V linear_weights(index row, index k, int n) const {
-        const V y = in.target ? load_first<V>(in.target + row * a.classes + k, n, T(0)) : V{};
-        return keep(first_lanes<V>(n), in.linear_weight(class_weights(k, n), y));
+    // Linear weights q_k of a register of classes.
+    template <class Reach>
+    V linear_weights(index row, index k, Reach reach) const {
+        if (!in.varied()) return splat<V>(in.even_share);
+        const V w = in.class_weight ? reach.load(in.class_weight + k) : splat<V>(1);
+        return in.linear_weight(w, in.target ? reach.load(in.target + row * a.classes + k) : V{});
     }
 
-    // Adds a block's linear sums: sum of q_k (z_k - reference) and of q_k.
-    void add_linear(const T* z, index row, index first, index n, T reference, double& linear, double& mass) const {
-        lane_sum<T, 1> term, weight;
-        for (index i = 0; i < n; i += L) {
-            const int m = static_cast<int>(smaller(L, n - i));
-            const V q = linear_weights(row, first + i, m);
-            term.add(0, linear_term(q, load_first<V>(z + i, m, reference) - reference));
-            weight.add(0, q);
+    // Sums of q_k (z_k - reference) and of q_k over the blocks so far.
+    struct linear_sums {
+        lane_sum<T, 1> term{}, weight{};
+        double moved = 0;
+
+        void move_reference(double shift) {
+            if (const double mass = weight.result(); mass != 0) moved += mass * shift;
         }
-        linear += term.result();
-        mass += weight.result();
+    };
+    void add_linear(const T* z, index row, index first, index n, T reference, linear_sums& sums) const {
+        each_register<V>(n, [&](index i, auto reach) {
+            const V q = reach.mask(linear_weights(row, first + i, reach));
+            sums.term.add(0, linear_term(q, reach.load(z + i, reference) - reference));
+            sums.weight.add(0, q);
+        });
+        sums.term.flush();
+        sums.weight.flush();
     }
 
     void apply_cap(const T* z, index n, T* y) const {
-        for (index i = 0; i < n; i += L) {
-            const int m = static_cast<int>(smaller(L, n - i));
-            store_first(y + i, cap(load_first<V>(z + i, m, T(0))), m);
-        }
+        each_register<V>(n, [&](index i, auto reach) { reach.store(y + i, cap(reach.load(z + i))); });
     }
 
     // Rows that do not count are not even read, unless their statistics are wanted.
@@ -151,45 +158,52 @@ struct softmax_many {
         T* kept = keeps ? kept_row(s, row) : nullptr;
         const index begin = chunk * row_chunk, end = smaller(begin + row_chunk, a.classes);
         const index t = a.label ? a.label[row] : -1;
+        const bool linear = a.label_smoothing > 0 || in.target;
         alignas(line_bytes) T capped_block[row_block];
 
         chunk_sums out{static_cast<double>(lowest), 0, 0, 0, 0, begin};
         if (t >= begin && t < end) out.logit_t = static_cast<double>(capped ? cap(splat<V>(z[t]))[0] : z[t]);
-        T reference = lowest, largest_so_far = lowest;
-        T coming = block_maximum(z + begin, smaller(row_block, end - begin));
+        lane_sum<T, K> sum;
+        linear_sums linear_sum;
+        T reference = capped ? cap(splat<V>(lowest))[0] : lowest, largest = lowest;
+        V coming = lane_maxima(z + begin, smaller(row_block, end - begin));
         for (index first = begin; first < end; first += row_block) {
             const index n = smaller(row_block, end - first), next = first + row_block;
-            const T largest = coming;
-            if (next < end) coming = block_maximum(z + next, smaller(row_block, end - next));
-            if (largest > largest_so_far) {
-                largest_so_far = largest;
-                if (a.correct) out.largest = first + first_equal(z + first, n, largest);
-            }
-
             const T* x = z + first;
-            if (capped) apply_cap(x, n, capped_block), x = capped_block;
-            const T larger = capped ? cap(splat<V>(largest))[0] : largest;
-            if (larger > reference) {
-                const double shift = static_cast<double>(reference) - static_cast<double>(larger);
-                if (out.sum != 0) out.sum *= exp(splat<vec<double>>(shift))[0];
-                if (out.mass != 0) out.linear += out.mass * shift;
-                reference = larger;
+            if (any<V>(coming > largest)) [[unlikely]] {
+                largest = largest_lane(coming);
+                if (a.correct) out.largest = first + first_equal(x, n, largest);
+                const T before = reference;
+                reference = capped ? cap(splat<V>(largest))[0] : largest;
+                const double shift = static_cast<double>(before) - static_cast<double>(reference);
+                sum.scale(exp(splat<vec<double>>(shift))[0]);
+                if (linear) linear_sum.move_reference(shift);
             }
-            if (a.label_smoothing > 0 || in.target) add_linear(x, row, first, n, reference, out.linear, out.mass);
+            if (next < end) coming = lane_maxima(z + next, smaller(row_block, end - next));
+
+            if (capped) apply_cap(x, n, capped_block), x = capped_block;
+            if (linear) add_linear(x, row, first, n, reference, linear_sum);
             if (capped && keeps)
                 for (index i = 0; i < n; ++i) kept[first + i] = capped_block[i];
-            out.sum += keeps && !capped ? exponentiate<true>(x, n, reference, t - first, kept + first)
-                                        : exponentiate<false>(x, n, reference, t - first, nullptr);
+            if (keeps && !capped)
+                exponentiate<true>(x, n, reference, t - first, kept + first, sum);
+            else
+                exponentiate<false>(x, n, reference, t - first, nullptr, sum);
             s.reference[first / row_block] = reference;
         }
         out.reference = static_cast<double>(reference);
+        out.sum = sum.result();
+        if (linear) {
+            out.mass = linear_sum.weight.result();
+            out.linear = linear_sum.term.result() + linear_sum.moved;
+        }
         s.chunk[chunk] = out;
     }
 
     // The class of the first largest probability in a row's target.
     index likeliest(index row) const {
         const T* y = in.target + row * a.classes;
-        return first_equal(y, a.classes, block_maximum(y, a.classes));
+        return first_equal(y, a.classes, largest_lane(lane_maxima(y, a.classes)));
     }
 
     // ---- finish ---------------------------------------------------------------------------------------------
@@ -212,7 +226,7 @@ struct softmax_many {
         row_sums<W> sums{splat<W>(maximum), W{}, splat<W>(-__builtin_inf()), W{}, W{}};
         for (index c = 0; c < chunks; ++c) {
             const double shift = s.chunk[c].reference - maximum;
-            sums.others += s.chunk[c].sum * exp(splat<W>(shift));
+            sums.others += shift == 0 ? splat<W>(s.chunk[c].sum) : s.chunk[c].sum * exp(splat<W>(shift));
             sums.linear += s.chunk[c].mass != 0 ? s.chunk[c].linear + s.chunk[c].mass * shift : 0.0;
             sums.mass += s.chunk[c].mass;
         }
@@ -239,47 +253,45 @@ struct softmax_many {
     // ---- write ----------------------------------------------------------------------------------------------
 
     // g = factor e - constant: every gradient whose linear weights are all alike, and softmax itself.
-    static void write_plain(const T* e, index n, T factor, T constant, T* g, const T* next) {
+    static void write_plain(const T* e, index n, T factor, T constant, T* g) {
         index i = 0;
         for (; i + group <= n; i += group) {
-            prefetch(next + i, 0);
 #pragma GCC unroll 4
             for (int k = 0; k < K; ++k)
                 store(g + i + k * L, fma(load<V>(e + i + k * L), splat<V>(factor), splat<V>(-constant)));
         }
-        for (; i < n; i += L) {
-            const int m = static_cast<int>(smaller(L, n - i));
-            store_first(g + i, fma(load_first<V>(e + i, m, T(0)), splat<V>(factor), splat<V>(-constant)), m);
-        }
+        each_register<V>(n - i, [&](index j, auto reach) {
+            reach.store(g + i + j, fma(reach.load(e + i + j), splat<V>(factor), splat<V>(-constant)));
+        });
     }
 
     // Any gradient, with or without second derivative.
-    void write_general(const T* kept, index row, index first, index n, T reference, const row_state& r, T* g, T* h) const {
-        const T rescale = static_cast<T>(r.inverse * exp(splat<vec<double>>(static_cast<double>(reference) - r.maximum))[0]);
-        const T inverse = static_cast<T>(r.inverse), maximum = static_cast<T>(r.maximum), factor = static_cast<T>(r.factor);
+    void write_general(const T* kept, index row, index first, index n, T reference, const row_state& r, T* g,
+                       T* h) const {
+        const T rescale =
+            static_cast<T>(r.inverse * exp(splat<vec<double>>(static_cast<double>(reference) - r.maximum))[0]);
+        const T inverse = static_cast<T>(r.inverse), maximum = static_cast<T>(r.maximum),
+                factor = static_cast<T>(r.factor);
         const V slope = splat<V>(static_cast<T>(r.slope)), two_z_loss = splat<V>(static_cast<T>(2 * a.z_loss));
-        for (index i = 0; i < n; i += L) {
-            const int m = static_cast<int>(smaller(L, n - i));
-            const V x = load_first<V>(kept + i, m, T(0));
-            const V p = capped ? exp_flush(x - maximum) * inverse : x * rescale;
-            V grad = softmax_grad(p, slope, linear_weights(row, first + i, m));
+        each_register<V>(n, [&](index i, auto reach) {
+            const V x = reach.load(kept + i);
+            const V p = capped ? exp_quick(x - maximum) * inverse : x * rescale;
+            V grad = softmax_grad(p, slope, linear_weights(row, first + i, reach));
             V hess = softmax_hess(p, slope, two_z_loss);
             if (capped) {
                 const V bend = cap.slope(x);
                 hess = hess * bend * bend + grad * cap.curvature(x);
                 grad = grad * bend;
             }
-            store_first(g + i, grad * factor, m);
-            if constexpr (wants_hess(what)) store_first(h + i, hess * factor, m);
-        }
+            reach.store(g + i, grad * factor);
+            if (a.h) reach.store(h + i, hess * factor);
+        });
     }
 
     static void write_log_softmax(const T* z, index n, const row_state& r, T* out) {
         const T maximum = static_cast<T>(r.maximum), log_total = static_cast<T>(-log(splat<vec<double>>(r.inverse))[0]);
-        for (index i = 0; i < n; i += L) {
-            const int m = static_cast<int>(smaller(L, n - i));
-            store_first(out + i, (load_first<V>(z + i, m, T(0)) - maximum) - log_total, m);
-        }
+        each_register<V>(n,
+                         [&](index i, auto reach) { reach.store(out + i, (reach.load(z + i) - maximum) - log_total); });
     }
 
     // The label's element, whose p_t - 1 must not suffer from cancellation.
@@ -293,7 +305,7 @@ struct softmax_many {
             grad *= bend;
         }
         *g_t = static_cast<T>(grad);
-        if constexpr (wants_hess(what)) *h_t = static_cast<T>(hess);
+        if (a.h) *h_t = static_cast<T>(hess);
     }
 
     void write_block(index row, index first, index n, const row_scratch<T>& s, T* g, T* h) const {
@@ -305,14 +317,14 @@ struct softmax_many {
             return;
         }
         const T* kept = kept_row(s, row) + first;
-        if (wants_hess(what) || capped || in.varied()) {
+        if (a.h || capped || in.varied()) {
             write_general(kept, row, first, n, reference, r, g, h);
         } else {
             const double shift = static_cast<double>(reference) - r.maximum;
             const double rescale = shift == 0 ? 1.0 : exp(splat<vec<double>>(shift))[0];
             const T factor = static_cast<T>(r.inverse * r.slope * r.factor * rescale);
             const T constant = static_cast<T>(static_cast<double>(in.even_share) * r.factor);
-            write_plain(kept, n, factor, constant, g, in.z + (row + 1) * a.classes + first);
+            write_plain(kept, n, factor, constant, g);
         }
         if (static_cast<std::uint64_t>(t) < static_cast<std::uint64_t>(n)) write_label(r, g + t, h + t);
     }
@@ -320,61 +332,59 @@ struct softmax_many {
     void write(index row, index chunk, const row_scratch<T>& s) const {
         const index begin = chunk * row_chunk, end = smaller(begin + row_chunk, a.classes);
         T* g_row = in.g + row * a.classes;
-        T* h_row = wants_hess(what) ? in.h + row * a.classes : nullptr;
+        T* h_row = a.h ? in.h + row * a.classes : nullptr;
         for (index first = begin; first < end; first += row_block) {
             const index n = smaller(row_block, end - first);
             alignas(line_bytes) T g_tile[row_block], h_tile[row_block];
             T* g = a.streaming ? g_tile : g_row + first;
-            T* h = a.streaming || !wants_hess(what) ? h_tile : h_row + first;
+            T* h = a.streaming || !a.h ? h_tile : h_row + first;
             if (!in.counts(row))
                 for (index i = 0; i < n; ++i) g[i] = h[i] = T(0);
             else
                 write_block(row, first, n, s, g, h);
             if (a.streaming) {
                 stream_block(g_row + first, g_tile, n);
-                if constexpr (wants_hess(what)) stream_block(h_row + first, h_tile, n);
+                if (a.h) stream_block(h_row + first, h_tile, n);
             }
         }
         if (a.streaming) stream_fence();
     }
 };
 
-template <class T, verb what>
+template <class T>
 double softmax_whole(const softmax_args& a, index begin, index end) {
-    const softmax_many<T, what> driver{a};
+    const softmax_many<T> driver{a};
     const row_scratch<T> s(a, 0);
     const index chunks = row_scratch<T>::chunks(a.classes);
     double total = 0;
     for (index row = begin; row < end; ++row) {
         for (index chunk = 0; chunk < chunks; ++chunk) driver.reduce(row, chunk, s);
         total += driver.finish(row, s);
-        if constexpr (wants_grad(what))
-            for (index chunk = 0; chunk < chunks; ++chunk) driver.write(row, chunk, s);
+        if (!a.g) continue;
+        for (index chunk = 0; chunk < chunks; ++chunk) driver.write(row, chunk, s);
     }
     return total;
 }
 
 // The same in three steps for few rows: reduce and write by chunks (item = row * chunks + chunk), finish by rows.
-template <class T, verb what>
+template <class T>
 void softmax_reduce(const softmax_args& a, index begin, index end) {
-    const softmax_many<T, what> driver{a};
+    const softmax_many<T> driver{a};
     const index chunks = row_scratch<T>::chunks(a.classes);
     for (index i = begin; i < end; ++i) driver.reduce(i / chunks, i % chunks, row_scratch<T>(a, i / chunks));
 }
-template <class T, verb what>
+template <class T>
 double softmax_finish(const softmax_args& a, index begin, index end) {
-    const softmax_many<T, what> driver{a};
+    const softmax_many<T> driver{a};
     double total = 0;
     for (index row = begin; row < end; ++row) total += driver.finish(row, row_scratch<T>(a, row));
     return total;
 }
-template <class T, verb what>
+template <class T>
 void softmax_write(const softmax_args& a, index begin, index end) {
-    if constexpr (wants_grad(what)) {
-        const softmax_many<T, what> driver{a};
-        const index chunks = row_scratch<T>::chunks(a.classes);
-        for (index i = begin; i < end; ++i) driver.write(i / chunks, i % chunks, row_scratch<T>(a, i / chunks));
-    }
+    const softmax_many<T> driver{a};
+    const index chunks = row_scratch<T>::chunks(a.classes);
+    for (index i = begin; i < end; ++i) driver.write(i / chunks, i % chunks, row_scratch<T>(a, i / chunks));
 }
 
 }  // namespace

@@ -12,10 +12,7 @@ void unary(const void* x, void* out, index n) {
     using V = vec<T>;
     const T* from = static_cast<const T*>(x);
     T* to = static_cast<T*>(out);
-    for (index i = 0; i < n; i += lanes<V>) {
-        const int m = static_cast<int>(smaller(lanes<V>, n - i));
-        store_first(to + i, F{}(load_first<V>(from + i, m, T(0))), m);
-    }
+    each_register<V>(n, [&](index i, auto reach) { reach.store(to + i, F{}(reach.load(from + i))); });
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ struct row_sums {
 template <class V>
 struct row_result {
     V loss, lse;
-    V inverse;         // 1 / sum exp(d): p_k = exp(d_k) * inverse
+    V inverse;  // 1 / sum exp(d): p_k = exp(d_k) * inverse
     V slope;
     V grad_t, hess_t;  // at the label
 };

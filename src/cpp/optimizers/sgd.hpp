@@ -10,7 +10,7 @@ namespace {
 template <class T>
 struct sgd_options {
     T lr, momentum, damped, decay, sign;
-    bool nesterov, first;
+    bool decays, nesterov, first;
 
     sgd_options(const double* p, bool first_step)
         : lr(static_cast<T>(p[0])),
@@ -18,8 +18,15 @@ struct sgd_options {
           damped(static_cast<T>(1.0 - p[2])),
           decay(static_cast<T>(p[3])),
           sign(p[5] != 0 ? T(-1) : T(1)),
+          decays(p[3] != 0),
           nesterov(p[4] != 0),
           first(first_step) {}
+
+    // The gradient to descend along, with the weight decay in it. An infinite parameter is left alone by no decay.
+    template <class V>
+    V direction(V p, V g) const {
+        return decays ? fma(p, decay, g * sign) : g * sign;
+    }
 };
 
 // p -= lr (g + decay p)
@@ -31,7 +38,7 @@ struct sgd : sgd_options<T> {
 
     template <class V>
     void operator()(V& p, V g, V*) const {
-        p -= this->lr * fma(p, this->decay, g * this->sign);
+        p -= this->lr * this->direction(p, g);
     }
 };
 
@@ -45,7 +52,7 @@ struct sgd_momentum : sgd_options<T> {
 
     template <class V>
     void operator()(V& p, V g, V* slot) const {
-        const V d = fma(p, this->decay, g * this->sign);
+        const V d = this->direction(p, g);
         V& b = slot[0];
         b = this->first ? d : fma(b, this->momentum, d * this->damped);
         p -= this->lr * (this->nesterov ? fma(b, this->momentum, d) : b);
@@ -64,7 +71,7 @@ struct sgd_keras : sgd_options<T> {
         const V s = g * (this->sign * this->lr);
         V& m = slot[0];
         m = fma(m, this->momentum, -s);
-        p -= p * (this->lr * this->decay);
+        if (this->decays) p -= p * (this->lr * this->decay);
         p += this->nesterov ? fma(m, this->momentum, -s) : m;
     }
 };

@@ -57,13 +57,9 @@ std::vector<std::string> available_isas() {
     return names;
 }
 
-const kernel_table& kernels() {
-    return *active().load(std::memory_order_relaxed);
-}
+const kernel_table& kernels() { return *active().load(std::memory_order_relaxed); }
 
-void set_isa(const std::string& name) {
-    active().store(table_named(name, "set_isa"));
-}
+void set_isa(const std::string& name) { active().store(table_named(name, "set_isa")); }
 
 index last_level_cache() {
     // sysfs knows the slice that this core shares; sysconf may report the sum over a socket, so it is not asked.

@@ -11,7 +11,8 @@ namespace lossk {
 // Names of the tables that this CPU can run, best first.
 std::vector<std::string> available_isas();
 
-// The table in use. At first use: LOSSK_ISA if it is set, else the best; std::invalid_argument if that is not available.
+// The table in use. At first use: LOSSK_ISA if it is set, else the best; std::invalid_argument if that is not
+// available.
 const kernel_table& kernels();
 
 void set_isa(const std::string& name);

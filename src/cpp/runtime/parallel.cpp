@@ -38,13 +38,9 @@ thread_local int own_threads = 0;
 
 }  // namespace
 
-int get_num_threads() {
-    return own_threads > 0 ? own_threads : process_threads().load(std::memory_order_relaxed);
-}
+int get_num_threads() { return own_threads > 0 ? own_threads : process_threads().load(std::memory_order_relaxed); }
 
-void set_num_threads(int n) {
-    process_threads() = n;
-}
+void set_num_threads(int n) { process_threads() = n; }
 
 int set_own_threads(int n) {
     const int before = own_threads;

@@ -1,0 +1,37 @@
+"""Fixtures: the instruction set that runs (forced, and proven to run), and seeded random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from support import REGISTER_BYTES
+
+import lossk
+from lossk import _core
+
+
+def pytest_report_header() -> str:
+    missing = sorted(set(REGISTER_BYTES) - set(lossk.available_isas()))
+    return f"lossk: tests run on {', '.join(lossk.available_isas())}; this CPU or build has no {', '.join(missing)}"
+
+
+@pytest.fixture(params=lossk.available_isas())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test on each instruction set that this CPU has.
+
+    `register_bytes` is told by code compiled into the ISA's own object, so a forced ISA that is silently ignored fails.
+    """
+    before = lossk.isa()
+    lossk.set_isa(request.param)
+    assert lossk.isa() == request.param
+    assert _core.register_bytes() == REGISTER_BYTES[request.param]
+    yield request.param
+    assert _core.register_bytes() == REGISTER_BYTES[request.param], "the test changed the instruction set"
+    lossk.set_isa(before)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240229)
