@@ -41,8 +41,9 @@ def same_bits(run: Callable[[int], Any]) -> None:
 @each_case
 def test_losses(case: Case, dtype: Any, verb: str, isa: str, rng: np.random.Generator) -> None:
     loss = case.make()
-    # Row losses: many rows; rows of many classes; few rows of so many classes that columns are shared out.
-    shapes = ((16385,), (70_001,)) if case.pointwise else ((3001, 10), (67, 1000), (1, 33_000), (3, 50_257))
+    # So large that all 7 threads have work (parallel.hpp). Row losses: many rows; rows of many classes; few rows of so
+    # many classes that columns are shared out.
+    shapes = ((16385,), (200_003,)) if case.pointwise else ((9001, 10), (97, 1000), (1, 33_000), (3, 50_257))
     for shape in shapes:
         batch = draw(case, rng, shape, dtype, True)
         for reduction in REDUCTIONS:
@@ -92,7 +93,7 @@ def test_column_split(dtype: Any, shape: tuple[int, ...], isa: str, rng: np.rand
 @pytest.mark.parametrize("function", ["softmax", "log_softmax", "logsumexp"])
 @each_dtype
 def test_row_functions(dtype: Any, function: str, isa: str, rng: np.random.Generator) -> None:
-    for shape in ((3001, 10), (67, 1000), (1, 33_000), (3, 50_257)):
+    for shape in ((9001, 10), (97, 1000), (1, 33_000), (3, 50_257)):
         x = rng.normal(size=shape).astype(dtype)
         same_bits(lambda n, x=x: (getattr(lossk, function)(x, num_threads=n),))
         if function != "logsumexp":
@@ -101,7 +102,7 @@ def test_row_functions(dtype: Any, function: str, isa: str, rng: np.random.Gener
 
 @each_dtype
 def test_sgd(dtype: Any, isa: str, rng: np.random.Generator) -> None:
-    shapes = ((3,), (16385,), (), (129, 257), (0,), (40_000,))
+    shapes = ((3,), (16385,), (), (129, 257), (0,), (140_000,))
     start = [rng.normal(size=shape).astype(dtype) for shape in shapes]
     grads = [rng.normal(size=shape).astype(dtype) for shape in shapes]
 
@@ -313,8 +314,8 @@ def test_gil_is_released_in_long_calls() -> None:
 def work(seed: int) -> bytes:
     """Something that every parallel path takes part in."""
     rng = np.random.default_rng(seed)
-    z = rng.normal(size=(3, 40_000)).astype(np.float32)
-    t = rng.integers(0, 40_000, size=3)
+    z = rng.normal(size=(3, 80_000)).astype(np.float32)
+    t = rng.integers(0, 80_000, size=3)
     ce = lossk.CrossEntropy()
     value, grad = ce.value_and_grad(z, t, num_threads=4)
     p = z[0].copy()

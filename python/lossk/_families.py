@@ -292,15 +292,15 @@ class PointwiseLoss(Loss):
 
 def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tuple[int, ...]) -> Array:
     """Return upstream gradient times sample weight, in the dtype of `z`."""
-    cotangent = floats_like("cotangent", cotangent, z)
-    if cotangent.shape != shape:
-        raise ValueError(f"cotangent: got shape {cotangent.shape}, wanted {shape}, one entry a sample")
+    upstream = floats_like("cotangent", cotangent, z)
+    if upstream.shape != shape:
+        raise ValueError(f"cotangent: got shape {upstream.shape}, wanted {shape}, one entry a sample")
     if sample_weight is None:
-        return cotangent
+        return upstream
     weight = floats_like("sample_weight", sample_weight, z)
     if weight.shape != shape:
         raise ValueError(f"sample_weight: got shape {weight.shape}, wanted {shape}, one weight a sample")
-    return np.asarray(cotangent * weight)
+    return np.asarray(upstream * weight)
 
 
 def reduce_reference(

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <memory>
@@ -36,6 +37,8 @@ std::atomic<int>& process_threads() {
 
 thread_local int own_threads = 0;
 
+constexpr int turns_per_thread = 16;
+
 }  // namespace
 
 int get_num_threads() { return own_threads > 0 ? own_threads : process_threads().load(std::memory_order_relaxed); }
@@ -65,11 +68,12 @@ void share_out(index items, int threads, void (*work)(void*, index, index), void
         return;
     }
 #if defined(_OPENMP)
+    // Whoever is free takes the next few pieces: cores are not equally fast, least of all when others use them too.
+    const index turns = index{turns_per_thread} * threads, few = (items + turns - 1) / turns;
+    std::atomic<index> next{0};
 #pragma omp parallel num_threads(threads)
-    {
-        const index id = omp_get_thread_num(), n = omp_get_num_threads();
-        work(context, items * id / n, items * (id + 1) / n);
-    }
+    for (index begin; (begin = next.fetch_add(few, std::memory_order_relaxed)) < items;)
+        work(context, begin, std::min(begin + few, items));
 #endif
 }
 
