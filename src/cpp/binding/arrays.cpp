@@ -150,8 +150,9 @@ std::optional<double> normalizer_of(py::handle h, reduction how) {
 
 verb verb_of(py::handle h) { return static_cast<verb>(PyLong_AsLong(h.ptr())); }
 
-bool should_stream(const array_view& out, const array_view& in) {
-    return out.data() != in.data() && out.bytes() > last_level_cache() / 2;
+bool should_stream(const array_view& out, const array_view& in, double caches) {
+    return out.data() != in.data() &&
+           static_cast<double>(out.bytes()) > caches * static_cast<double>(last_level_cache());
 }
 
 }  // namespace lossk

@@ -71,8 +71,8 @@ std::optional<double> normalizer_of(py::handle number, reduction how);
 
 verb verb_of(py::handle text);
 
-// Outputs past this size go past the caches, unless they are updated in place.
-bool should_stream(const array_view& out, const array_view& in);
+// Outputs that fill this many last-level caches go past them, unless they are updated in place.
+bool should_stream(const array_view& out, const array_view& in, double caches = 0.5);
 
 // Runs `work` without the interpreter lock where it is long enough to be worth the switch.
 template <class F>

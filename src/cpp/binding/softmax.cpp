@@ -12,6 +12,8 @@
 namespace lossk {
 namespace {
 
+// What is kept between the passes over a row competes for the cache with what is streamed: only large outputs gain.
+constexpr double streaming_caches = 2;
 constexpr index streaming_row_limit = index{4} << 20;  // bytes: longer rows would not fit their scratch in cache
 
 // Positions of what Python passes.
@@ -167,7 +169,8 @@ void call::allocate() {
     a.lse = lse ? lse->mutable_data() : nullptr;
     a.correct = correct ? reinterpret_cast<std::uint8_t*>(correct->mutable_data()) : nullptr;
     const index row_bytes = a.classes * z->object().itemsize();
-    a.streaming = g && a.classes > few_classes && row_bytes <= streaming_row_limit && should_stream(*g, *z);
+    a.streaming =
+        g && a.classes > few_classes && row_bytes <= streaming_row_limit && should_stream(*g, *z, streaming_caches);
     a.scratch_stride = softmax_scratch_bytes(a.classes, z->object().itemsize(), a.streaming);
 }
 
@@ -222,7 +225,8 @@ double call::run_rows() {
     std::vector<double> partial(static_cast<std::size_t>(pieces));
     parallel_for(pieces, worthwhile_threads(threads, 2 * z->size()), [&](index first, index last) {
         softmax_args own = a;
-        own.scratch = thread_scratch(static_cast<std::size_t>(a.scratch_stride));
+        own.scratch =
+            thread_scratch(static_cast<std::size_t>(2 * a.scratch_stride));  // of a row and of the one before it
         for (index i = first; i < last; ++i)
             partial[static_cast<std::size_t>(i)] = rows(own, i * per_piece, std::min((i + 1) * per_piece, a.rows));
     });

@@ -42,6 +42,11 @@ inline void prefetch(const T* p, index distance) {
     __builtin_prefetch(reinterpret_cast<const char*>(p) + distance * static_cast<index>(sizeof(T)));
 }
 
+template <class T>
+inline bool is_line_aligned(const T* p) {
+    return reinterpret_cast<std::uintptr_t>(p) % line_bytes == 0;
+}
+
 // n elements from an L1-resident buffer to `to`, past the caches.
 // Whole cache lines are stored by registers; what lies before and behind them by 16 bytes, so that the pieces which
 // neighbouring calls leave of one line meet in the write-combining buffer; what is not 16-byte aligned, plainly.

@@ -60,6 +60,9 @@ struct softmax_many {
     // Where the gradient needs them, the e_k (with capping: the capped logits) are kept from reduce to write.
     const bool keeps = a.g && a.output != row_output::log_softmax;
 
+    // Is the gradient a multiple of the e_k, but for a constant?
+    bool plain() const { return !(a.h || capped || in.varied() || a.output == row_output::log_softmax); }
+
     T* kept_row(const row_scratch<T>& s, index row) const { return a.streaming ? s.e : in.g + row * a.classes; }
 
     // ---- reduce ---------------------------------------------------------------------------------------------
@@ -152,53 +155,73 @@ struct softmax_many {
     // Rows that do not count are not even read, unless their statistics are wanted.
     bool skips(index row) const { return !in.counts(row) && !in.lse; }
 
-    void reduce(index row, index chunk, const row_scratch<T>& s) const {
-        if (skips(row)) return;
-        const T* z = in.z + row * a.classes;
-        T* kept = keeps ? kept_row(s, row) : nullptr;
-        const index begin = chunk * row_chunk, end = smaller(begin + row_chunk, a.classes);
-        const index t = a.label ? a.label[row] : -1;
-        const bool linear = a.label_smoothing > 0 || in.target;
-        alignas(line_bytes) T capped_block[row_block];
-
-        chunk_sums out{static_cast<double>(lowest), 0, 0, 0, 0, begin};
-        if (t >= begin && t < end) out.logit_t = static_cast<double>(capped ? cap(splat<V>(z[t]))[0] : z[t]);
-        lane_sum<T, K> sum;
-        linear_sums linear_sum;
-        T reference = capped ? cap(splat<V>(lowest))[0] : lowest, largest = lowest;
+    // The reduction of one chunk, block by block.
+    class chunk_reduction {
+        const softmax_many& d;
+        const index row, begin, end, t;
+        const T* const z = d.in.z + row * d.a.classes;
+        const row_scratch<T>& s;
+        T* const kept = d.keeps ? d.kept_row(s, row) : nullptr;
+        const bool linear = d.a.label_smoothing > 0 || d.in.target;
+        chunk_sums out{0, 0, 0, 0, 0, begin};
+        lane_sum<T, K> sum{};
+        linear_sums linear_sum{};
+        T largest = lowest;
+        T reference = d.capped ? d.cap(splat<V>(lowest))[0] : lowest;
         V coming = lane_maxima(z + begin, smaller(row_block, end - begin));
-        for (index first = begin; first < end; first += row_block) {
-            const index n = smaller(row_block, end - first), next = first + row_block;
-            const T* x = z + first;
-            if (any<V>(coming > largest)) [[unlikely]] {
-                largest = largest_lane(coming);
-                if (a.correct) out.largest = first + first_equal(x, n, largest);
-                const T before = reference;
-                reference = capped ? cap(splat<V>(largest))[0] : largest;
-                const double shift = static_cast<double>(before) - static_cast<double>(reference);
-                sum.scale(exp(splat<vec<double>>(shift))[0]);
-                if (linear) linear_sum.move_reference(shift);
-            }
+
+        void raise_reference(index first, index n) {
+            largest = largest_lane(coming);
+            if (d.a.correct) out.largest = first + first_equal(z + first, n, largest);
+            const T before = reference;
+            reference = d.capped ? d.cap(splat<V>(largest))[0] : largest;
+            const double shift = static_cast<double>(before) - static_cast<double>(reference);
+            sum.scale(exp(splat<vec<double>>(shift))[0]);
+            if (linear) linear_sum.move_reference(shift);
+        }
+
+    public:
+        chunk_reduction(const softmax_many& driver, index r, index chunk, const row_scratch<T>& scratch)
+            : d(driver),
+              row(r),
+              begin(chunk * row_chunk),
+              end(smaller(begin + row_chunk, driver.a.classes)),
+              t(driver.a.label ? driver.a.label[r] : -1),
+              s(scratch) {
+            if (t >= begin && t < end) out.logit_t = static_cast<double>(d.capped ? d.cap(splat<V>(z[t]))[0] : z[t]);
+        }
+
+        void block(index first, index n) {
+            const index next = first + row_block;
+            if (any<V>(coming > largest)) [[unlikely]]
+                raise_reference(first, n);
             if (next < end) coming = lane_maxima(z + next, smaller(row_block, end - next));
 
-            if (capped) apply_cap(x, n, capped_block), x = capped_block;
-            if (linear) add_linear(x, row, first, n, reference, linear_sum);
-            if (capped && keeps)
-                for (index i = 0; i < n; ++i) kept[first + i] = capped_block[i];
-            if (keeps && !capped)
+            const T* x = z + first;
+            alignas(line_bytes) T capped_block[row_block];
+            if (d.capped) {
+                T* y = kept ? kept + first : capped_block;
+                d.apply_cap(x, n, y);
+                x = y;
+            }
+            if (linear) d.add_linear(x, row, first, n, reference, linear_sum);
+            if (kept && !d.capped)
                 exponentiate<true>(x, n, reference, t - first, kept + first, sum);
             else
                 exponentiate<false>(x, n, reference, t - first, nullptr, sum);
             s.reference[first / row_block] = reference;
         }
-        out.reference = static_cast<double>(reference);
-        out.sum = sum.result();
-        if (linear) {
-            out.mass = linear_sum.weight.result();
-            out.linear = linear_sum.term.result() + linear_sum.moved;
+
+        chunk_sums result() {
+            out.reference = static_cast<double>(reference);
+            out.sum = sum.result();
+            if (linear) {
+                out.mass = linear_sum.weight.result();
+                out.linear = linear_sum.term.result() + linear_sum.moved;
+            }
+            return out;
         }
-        s.chunk[chunk] = out;
-    }
+    };
 
     // The class of the first largest probability in a row's target.
     index likeliest(index row) const {
@@ -253,16 +276,21 @@ struct softmax_many {
     // ---- write ----------------------------------------------------------------------------------------------
 
     // g = factor e - constant: every gradient whose linear weights are all alike, and softmax itself.
+    template <bool streaming>
     static void write_plain(const T* e, index n, T factor, T constant, T* g) {
+        const auto at = [&](auto reach, index i) {
+            return fma(reach.load(e + i), splat<V>(factor), splat<V>(-constant));
+        };
         index i = 0;
         for (; i + group <= n; i += group) {
+            prefetch(e + i, 2 * row_block);
 #pragma GCC unroll 4
-            for (int k = 0; k < K; ++k)
-                store(g + i + k * L, fma(load<V>(e + i + k * L), splat<V>(factor), splat<V>(-constant)));
+            for (int k = 0; k < K; ++k) {
+                const V v = at(whole_register<V>{}, i + k * L);
+                streaming ? store_streaming(g + i + k * L, v) : store(g + i + k * L, v);
+            }
         }
-        each_register<V>(n - i, [&](index j, auto reach) {
-            reach.store(g + i + j, fma(reach.load(e + i + j), splat<V>(factor), splat<V>(-constant)));
-        });
+        each_register<V>(n - i, [&](index j, auto reach) { reach.store(g + i + j, at(reach, i + j)); });
     }
 
     // Any gradient, with or without second derivative.
@@ -308,61 +336,83 @@ struct softmax_many {
         if (a.h) *h_t = static_cast<T>(hess);
     }
 
-    void write_block(index row, index first, index n, const row_scratch<T>& s, T* g, T* h) const {
+    // The gradient of a block of a row that counts, to g and h.
+    void fill_block(index row, index first, index n, const row_scratch<T>& s, T* g, T* h, bool streaming) const {
         const row_state& r = *s.state;
         const T reference = s.reference[first / row_block];
-        const index t = a.label ? a.label[row] - first : -1;
-        if (a.output == row_output::log_softmax) {
-            write_log_softmax(in.z + row * a.classes + first, n, r, g);
-            return;
-        }
+        if (a.output == row_output::log_softmax) return write_log_softmax(in.z + row * a.classes + first, n, r, g);
         const T* kept = kept_row(s, row) + first;
-        if (a.h || capped || in.varied()) {
-            write_general(kept, row, first, n, reference, r, g, h);
-        } else {
-            const double shift = static_cast<double>(reference) - r.maximum;
-            const double rescale = shift == 0 ? 1.0 : exp(splat<vec<double>>(shift))[0];
-            const T factor = static_cast<T>(r.inverse * r.slope * r.factor * rescale);
-            const T constant = static_cast<T>(static_cast<double>(in.even_share) * r.factor);
-            write_plain(kept, n, factor, constant, g);
-        }
-        if (static_cast<std::uint64_t>(t) < static_cast<std::uint64_t>(n)) write_label(r, g + t, h + t);
+        if (!plain()) return write_general(kept, row, first, n, reference, r, g, h);
+        const double shift = static_cast<double>(reference) - r.maximum;
+        const double rescale = shift == 0 ? 1.0 : exp(splat<vec<double>>(shift))[0];
+        const T factor = static_cast<T>(r.inverse * r.slope * r.factor * rescale);
+        const T constant = static_cast<T>(static_cast<double>(in.even_share) * r.factor);
+        streaming ? write_plain<true>(kept, n, factor, constant, g) : write_plain<false>(kept, n, factor, constant, g);
     }
 
-    void write(index row, index chunk, const row_scratch<T>& s) const {
+    void write_block(index row, index first, index n, const row_scratch<T>& s) const {
+        alignas(line_bytes) T g_tile[row_block], h_tile[row_block];
+        T* g_at = in.g + row * a.classes + first;
+        T* h_at = a.h ? in.h + row * a.classes + first : h_tile;
+        // Streamed at once where the registers fall on whole lines, else by way of a tile.
+        const bool at_once = a.streaming && in.counts(row) && plain() && is_line_aligned(g_at);
+        T* g = a.streaming && !at_once ? g_tile : g_at;
+        T* h = a.streaming ? h_tile : h_at;
+        if (in.counts(row))
+            fill_block(row, first, n, s, g, h, at_once);
+        else
+            for (index i = 0; i < n; ++i) g[i] = h[i] = T(0);
+        const index t = a.label ? a.label[row] - first : -1;
+        if (static_cast<std::uint64_t>(t) < static_cast<std::uint64_t>(n)) write_label(*s.state, g + t, h + t);
+        if (!a.streaming) return;
+        if (!at_once) stream_block(g_at, g_tile, n);
+        if (a.h) stream_block(h_at, h_tile, n);
+    }
+
+    // ---- a chunk: reduced, written, or one row's reduced while another's is written ---------------------------
+
+    template <class F>
+    void each_block(index chunk, F&& work) const {
         const index begin = chunk * row_chunk, end = smaller(begin + row_chunk, a.classes);
-        T* g_row = in.g + row * a.classes;
-        T* h_row = a.h ? in.h + row * a.classes : nullptr;
-        for (index first = begin; first < end; first += row_block) {
-            const index n = smaller(row_block, end - first);
-            alignas(line_bytes) T g_tile[row_block], h_tile[row_block];
-            T* g = a.streaming ? g_tile : g_row + first;
-            T* h = a.streaming || !a.h ? h_tile : h_row + first;
-            if (!in.counts(row))
-                for (index i = 0; i < n; ++i) g[i] = h[i] = T(0);
-            else
-                write_block(row, first, n, s, g, h);
-            if (a.streaming) {
-                stream_block(g_row + first, g_tile, n);
-                if (a.h) stream_block(h_row + first, h_tile, n);
-            }
-        }
-        if (a.streaming) stream_fence();
+        for (index first = begin; first < end; first += row_block) work(first, smaller(row_block, end - first));
+    }
+    void reduce(index row, index chunk, const row_scratch<T>& s) const {
+        if (skips(row)) return;
+        chunk_reduction reduction(*this, row, chunk, s);
+        each_block(chunk, [&](index first, index n) { reduction.block(first, n); });
+        s.chunk[chunk] = reduction.result();
+    }
+    void write(index row, index chunk, const row_scratch<T>& s) const {
+        each_block(chunk, [&](index first, index n) { write_block(row, first, n, s); });
+    }
+    // Memory is busy with the writes while the cores are with the exponentials.
+    void reduce_and_write(index row, index chunk, const row_scratch<T>& s, const row_scratch<T>& before) const {
+        if (skips(row)) return write(row - 1, chunk, before);
+        chunk_reduction reduction(*this, row, chunk, s);
+        each_block(chunk, [&](index first, index n) {
+            reduction.block(first, n);
+            write_block(row - 1, first, n, before);
+        });
+        s.chunk[chunk] = reduction.result();
     }
 };
 
 template <class T>
 double softmax_whole(const softmax_args& a, index begin, index end) {
     const softmax_many<T> driver{a};
-    const row_scratch<T> s(a, 0);
+    const row_scratch<T> scratch[2] = {row_scratch<T>(a, 0), row_scratch<T>(a, 1)};
     const index chunks = row_scratch<T>::chunks(a.classes);
     double total = 0;
     for (index row = begin; row < end; ++row) {
-        for (index chunk = 0; chunk < chunks; ++chunk) driver.reduce(row, chunk, s);
-        total += driver.finish(row, s);
-        if (!a.g) continue;
-        for (index chunk = 0; chunk < chunks; ++chunk) driver.write(row, chunk, s);
+        const row_scratch<T>&own = scratch[row % 2], &before = scratch[(row + 1) % 2];
+        const bool writes = a.g && row > begin;
+        for (index chunk = 0; chunk < chunks; ++chunk)
+            writes ? driver.reduce_and_write(row, chunk, own, before) : driver.reduce(row, chunk, own);
+        total += driver.finish(row, own);
     }
+    if (a.g && end > begin)
+        for (index chunk = 0; chunk < chunks; ++chunk) driver.write(end - 1, chunk, scratch[(end - 1) % 2]);
+    if (a.streaming) stream_fence();
     return total;
 }
 
@@ -385,6 +435,7 @@ void softmax_write(const softmax_args& a, index begin, index end) {
     const softmax_many<T> driver{a};
     const index chunks = row_scratch<T>::chunks(a.classes);
     for (index i = begin; i < end; ++i) driver.write(i / chunks, i % chunks, row_scratch<T>(a, i / chunks));
+    if (a.streaming) stream_fence();
 }
 
 }  // namespace

@@ -10,25 +10,27 @@ namespace {
 template <int reads, int writes, bool streaming>
 float twin_streams(const twin_args& a, index begin, index end) {
     using V = vec<float>;
-    constexpr int L = lanes<V>, K = 128 / register_bytes;
+    constexpr int L = lanes<V>, K = writes > 0 ? 1 : 128 / register_bytes;
+    const float* from[max_reads];
+    float* to[max_writes];
+    for (int r = 0; r < reads; ++r) from[r] = static_cast<const float*>(a.read[r]);
+    for (int w = 0; w < writes; ++w) to[w] = static_cast<float*>(a.write[w]);
     V checksum[K]{};
     index i = begin;
     for (; i + K * L <= end; i += K * L)
 #pragma GCC unroll 8
         for (int k = 0; k < K; ++k) {
             V v{};
-            for (int r = 0; r < reads; ++r) v += load<V>(static_cast<const float*>(a.read[r]) + i + k * L);
-            for (int w = 0; w < writes; ++w) {
-                float* to = static_cast<float*>(a.write[w]) + i + k * L;
-                streaming ? store_streaming(to, v) : store(to, v);
-            }
+            for (int r = 0; r < reads; ++r) v += load<V>(from[r] + i + k * L);
+            for (int w = 0; w < writes; ++w)
+                streaming ? store_streaming(to[w] + i + k * L, v) : store(to[w] + i + k * L, v);
             if constexpr (writes == 0) checksum[k] += v;
         }
     float sum = 0;
     for (; i < end; ++i) {
         float v = 0;
-        for (int r = 0; r < reads; ++r) v += static_cast<const float*>(a.read[r])[i];
-        for (int w = 0; w < writes; ++w) static_cast<float*>(a.write[w])[i] = v;
+        for (int r = 0; r < reads; ++r) v += from[r][i];
+        for (int w = 0; w < writes; ++w) to[w][i] = v;
         sum += v;
     }
     if constexpr (streaming) stream_fence();
