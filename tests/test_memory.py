@@ -394,3 +394,22 @@ def test_subclasses_of_ndarray(case: Case, rng: np.random.Generator) -> None:
     out = np.zeros_like(batch.z).view(Tagged)
     assert loss.grad(batch.z, batch.target, out=out) is out
     np.testing.assert_array_equal(np.asarray(out), want)
+
+
+def test_large_results_reuse_the_pages_of_released_ones() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(600, 2000)).astype(np.float32)  # 4.8 MB: above smallest_pages
+    first = lossk.softmax(z)
+    expected, address = first.copy(), first.ctypes.data
+    assert address % (2 << 20) == 0, "results with pages of their own start on a huge page"
+    view = first[1:]
+    del first
+    assert lossk.softmax(z).ctypes.data != address, "a view still holds the pages"
+    assert np.array_equal(view, expected[1:])
+    del view
+    addresses = {lossk.softmax(z).ctypes.data for _ in range(20)}
+    assert len(addresses) <= 4
+    again = lossk.softmax(z)
+    assert np.array_equal(again, expected)
+    again += 1  # writeable like any array
+    assert np.array_equal(again, expected + 1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -149,6 +147,8 @@ def set_isa(name: str) -> None:
 
 
 def _cpu_model() -> str:
+    import platform
+
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
@@ -175,6 +175,8 @@ def _cache_sizes() -> str:
 
 
 def _installed(package: str) -> str:
+    import importlib.metadata  # slow to import, and seldom needed
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -183,6 +185,8 @@ def _installed(package: str) -> str:
 
 def versions() -> dict[str, str]:
     """Gather what a bug report or a benchmark must say: versions, CPU, instruction sets, threads."""
+    import platform  # slow to import, and seldom needed
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     facts = {
         "lossk": _installed("lossk"),

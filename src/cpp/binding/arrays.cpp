@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "../runtime/cpu.hpp"
+#include "../runtime/pages.hpp"
 #include "../runtime/parallel.hpp"
 
 namespace lossk {
@@ -68,16 +69,17 @@ std::optional<integer> integer_of(const array_view& a) {
 }
 
 array_view fresh(const py::dtype& dtype, const index* shape, int ndim) {
-    index count = 1;
-    for (int i = 0; i < ndim; ++i) count *= shape[i];
-    const index item = dtype.itemsize();
     const std::vector<py::ssize_t> dims(shape, shape + ndim);
-    if (count * item < (index{1} << 16)) return array_view(py::array(dtype, dims));
-    // NumPy aligns to 16 bytes: a few elements more, and a view from the first cache line on.
-    const py::array base(dtype, count + 64 / item);
-    const auto past = reinterpret_cast<std::uintptr_t>(base.data()) % 64;
-    const char* start = static_cast<const char*>(base.data()) + (past ? 64 - past : 0);
-    return array_view(py::array(dtype, dims, start, base));
+    std::size_t bytes = static_cast<std::size_t>(dtype.itemsize());
+    for (int i = 0; i < ndim; ++i) bytes *= static_cast<std::size_t>(shape[i]);
+    if (bytes < smallest_pages) return array_view(py::array(dtype, dims));
+    const auto own = new pages(take_pages(bytes));
+    const py::capsule owner(own, [](void* p) {
+        const auto returned = static_cast<pages*>(p);
+        give_back(*returned);
+        delete returned;
+    });
+    return array_view(py::array(dtype, dims, own->start, owner));
 }
 
 std::optional<array_view> output_view(py::handle out, const char* name, const array_view& like) {

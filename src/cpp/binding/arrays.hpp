@@ -47,7 +47,7 @@ std::optional<array_view> view(py::handle object);
 std::optional<element> element_of(const array_view& a);
 std::optional<integer> integer_of(const array_view& a);
 
-// A fresh C-contiguous array, aligned to a cache line if it is large.
+// A fresh C-contiguous array of undefined content.
 array_view fresh(const py::dtype& dtype, const index* shape, int ndim);
 
 // Is `out` an array that results of `like`'s shape and dtype can be written to? Raises where it never can be, returns
