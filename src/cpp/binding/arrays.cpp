@@ -22,9 +22,7 @@ bool array_view::has_shape(const index* wanted, int n) const {
     return true;
 }
 
-bool array_view::same_shape(const array_view& other) const {
-    return has_shape(reinterpret_cast<const index*>(other.array_.shape()), other.ndim());
-}
+bool array_view::same_shape(const array_view& other) const { return has_shape(other.shape(), other.ndim()); }
 
 std::string shape_text(const index* shape, int ndim) {
     std::string s = "(";
@@ -32,9 +30,7 @@ std::string shape_text(const index* shape, int ndim) {
     return s + ")";
 }
 
-std::string array_view::shape_text() const {
-    return lossk::shape_text(reinterpret_cast<const index*>(array_.shape()), ndim());
-}
+std::string array_view::shape_text() const { return lossk::shape_text(shape(), ndim()); }
 
 std::string array_view::type_text() const { return text(array_.dtype()); }
 

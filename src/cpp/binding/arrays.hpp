@@ -32,6 +32,7 @@ public:
     index bytes() const { return array_.nbytes(); }
     int ndim() const { return static_cast<int>(array_.ndim()); }
     index shape(int axis) const { return array_.shape(axis); }
+    const index* shape() const { return reinterpret_cast<const index*>(array_.shape()); }
     int type() const { return type_; }
     bool same_shape(const array_view& other) const;
     bool has_shape(const index* shape, int ndim) const;

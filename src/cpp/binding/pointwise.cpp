@@ -1,6 +1,6 @@
 // Binding of the pointwise losses. Knows no loss: a kernel is an index into the table and its parameters.
-#include "arrays.hpp"
 #include "families.hpp"
+#include "outputs.hpp"
 
 #include "../runtime/cpu.hpp"
 #include "../runtime/parallel.hpp"
@@ -35,7 +35,8 @@ struct call {
     reduction how;
     std::optional<double> normalizer;
     int threads;
-    std::optional<array_view> z, y, w, g, h, each;
+    std::optional<array_view> z, y, w, each;
+    derivatives out;
 
     // False: something must be prepared first.
     bool accept(const py::args& in);
@@ -61,43 +62,21 @@ bool call::accept(const py::args& in) {
         if (!w || w->type() != z->type()) return false;
         check_same_shape(*w, "sample_weight", *z, "z");
     }
-    const py::object out = in[9];
-    if (out.is_none() || !wants_grad(what)) return true;
-    py::object g_out = out, h_out;
-    if (wants_hess(what)) {
-        if (!py::isinstance<py::tuple>(out) || py::len(out) != 2)
-            throw py::type_error("out: got " + std::string(py::str(py::type::handle_of(out).attr("__name__"))) +
-                                 ", wanted a tuple of two arrays, for the gradient and the second derivative");
-        g_out = out[py::int_(0)], h_out = out[py::int_(1)];
-    }
-    g = output_view(g_out, wants_hess(what) ? "out[0]" : "out", *z);
-    if (wants_hess(what)) h = output_view(h_out, "out[1]", *z);
-    return g && (!wants_hess(what) || h);
+    return out.accept(in[9], what, *z, {{z, "z", true}, {y, "y"}, {w, "sample_weight"}});
 }
 
 py::object call::run(const py::tuple& parameters) {
-    for (const auto* out : {&g, &h}) {
-        if (!*out) continue;
-        check_overlap(**out, "out", *z, "z", true);
-        check_overlap(**out, "out", *y, "y", false);
-        if (w) check_overlap(**out, "out", *w, "sample_weight", false);
-    }
-    if (g && h) check_overlap(*h, "out[1]", *g, "out[0]", false);
-
-    const auto shape = reinterpret_cast<const index*>(z->object().shape());
-    const py::dtype dtype = z->object().dtype();
-    if (wants_grad(what) && !g) g = fresh(dtype, shape, z->ndim());
-    if (wants_hess(what) && !h) h = fresh(dtype, shape, z->ndim());
-    if (wants_value(what) && how == reduction::none) each = fresh(dtype, shape, z->ndim());
+    out.allocate(what, *z);
+    if (wants_value(what) && how == reduction::none) each = fresh(z->object().dtype(), z->shape(), z->ndim());
 
     pointwise_args a{};
     a.z = z->data();
     a.y = y->data();
     a.w = w ? w->data() : nullptr;
     a.each = each ? each->mutable_data() : nullptr;
-    a.g = g ? g->mutable_data() : nullptr;
-    a.h = h ? h->mutable_data() : nullptr;
-    a.streaming = g && should_stream(*g, *z) && should_stream(*g, *y) && (!h || should_stream(*h, *z));
+    a.g = out.g_data();
+    a.h = out.h_data();
+    a.streaming = out.g && should_stream(*out.g, *z) && (!out.h || should_stream(*out.h, *z));
     for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
 
     const index n = z->size();
@@ -116,13 +95,7 @@ py::object call::run(const py::tuple& parameters) {
         return 0;
     });
 
-    const py::object v = each ? py::object(each->object()) : py::object(py::float_(value / divisor));
-    switch (what) {
-        case verb::value: return v;
-        case verb::grad: return g->object();
-        case verb::value_and_grad: return py::make_tuple(v, g->object());
-        default: return py::make_tuple(g->object(), h->object());
-    }
+    return out.result(what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
 }
 
 py::object pointwise_call(const py::args& in) {

@@ -1,6 +1,6 @@
 // Binding of the softmax family: cross-entropy, softmax, log-softmax and log-sum-exp over the last axis.
-#include "arrays.hpp"
 #include "families.hpp"
+#include "outputs.hpp"
 
 #include "../runtime/cpu.hpp"
 #include "../runtime/parallel.hpp"
@@ -43,14 +43,14 @@ struct call {
     int threads;
     bool stats;
     row_output output;
-    std::optional<array_view> z, label, target, class_weight, w, g, h, each, lse, correct;
+    std::optional<array_view> z, label, target, class_weight, w, each, lse, correct;
+    derivatives out;
     softmax_args a{};
     label_args labels{};
     integer label_type{};
 
     bool accept(const py::args& in);
     bool accept_target(const py::args& in);
-    bool accept_out(const py::object& out);
     void allocate();
     void check_labels(std::int64_t* checked);
     double divide();
@@ -61,7 +61,6 @@ struct call {
 
     int leading() const { return z->ndim() - 1; }
     std::string z_name;
-    const index* rows_shape() const { return reinterpret_cast<const index*>(z->object().shape()); }
     const softmax_entry& family() const { return kernels().softmax[static_cast<int>(type)]; }
 };
 
@@ -100,11 +99,16 @@ bool call::accept(const py::args& in) {
     if (!in[sample_weight_at].is_none()) {
         w = view(in[sample_weight_at]);
         if (!w || w->type() != z->type()) return false;
-        if (!w->has_shape(rows_shape(), leading()))
+        if (!w->has_shape(z->shape(), leading()))
             throw py::value_error("sample_weight: got shape " + w->shape_text() + ", wanted " +
-                                  shape_text(rows_shape(), leading()) + ", one weight a row");
+                                  shape_text(z->shape(), leading()) + ", one weight a row");
     }
-    return accept_target(in) && accept_out(in[out_at]);
+    return accept_target(in) && out.accept(in[out_at], what, *z,
+                                           {{z, z_name.c_str(), true},
+                                            {label, "target"},
+                                            {target, "target"},
+                                            {class_weight, "weight"},
+                                            {w, "sample_weight"}});
 }
 
 bool call::accept_target(const py::args& in) {
@@ -112,9 +116,9 @@ bool call::accept_target(const py::args& in) {
     std::optional<array_view> y = view(in[target_at]);
     if (!y) return false;
     if (const std::optional<integer> i = integer_of(*y)) {
-        if (!y->has_shape(rows_shape(), leading()))
+        if (!y->has_shape(z->shape(), leading()))
             throw py::value_error("target: got labels of shape " + y->shape_text() + ", wanted " +
-                                  shape_text(rows_shape(), leading()) + ", the shape of z without its class axis");
+                                  shape_text(z->shape(), leading()) + ", the shape of z without its class axis");
         label = y;
         label_type = *i;
         return true;
@@ -127,50 +131,26 @@ bool call::accept_target(const py::args& in) {
     return true;
 }
 
-bool call::accept_out(const py::object& out) {
-    if (out.is_none() || !wants_grad(what)) return true;
-    py::object g_out = out, h_out;
-    if (wants_hess(what)) {
-        if (!py::isinstance<py::tuple>(out) || py::len(out) != 2)
-            throw py::type_error("out: got " + std::string(py::str(py::type::handle_of(out).attr("__name__"))) +
-                                 ", wanted a tuple of two arrays, for the gradient and the second derivative");
-        g_out = out[py::int_(0)], h_out = out[py::int_(1)];
-    }
-    g = output_view(g_out, wants_hess(what) ? "out[0]" : "out", *z);
-    if (wants_hess(what)) h = output_view(h_out, "out[1]", *z);
-    if (!g || (wants_hess(what) && !h)) return false;
-    for (const auto* o : {&g, &h}) {
-        if (!*o) continue;
-        check_overlap(**o, "out", *z, z_name.c_str(), true);
-        for (const auto& [other, name] :
-             {std::pair{&label, "target"}, {&target, "target"}, {&class_weight, "weight"}, {&w, "sample_weight"}})
-            if (*other) check_overlap(**o, "out", **other, name, false);
-    }
-    if (h) check_overlap(*h, "out[1]", *g, "out[0]", false);
-    return true;
-}
-
 void call::allocate() {
     const py::dtype dtype = z->object().dtype();
-    if (wants_grad(what) && !g) g = fresh(dtype, rows_shape(), z->ndim());
-    if (wants_hess(what) && !h) h = fresh(dtype, rows_shape(), z->ndim());
-    if (wants_value(what) && how == reduction::none) each = fresh(dtype, rows_shape(), leading());
+    out.allocate(what, *z);
+    if (wants_value(what) && how == reduction::none) each = fresh(dtype, z->shape(), leading());
     if (stats) {
-        lse = fresh(dtype, rows_shape(), leading());
-        correct = fresh(py::dtype::of<bool>(), rows_shape(), leading());
+        lse = fresh(dtype, z->shape(), leading());
+        correct = fresh(py::dtype::of<bool>(), z->shape(), leading());
     }
     a.z = z->data();
     a.target = target ? target->data() : nullptr;
     a.class_weight = class_weight ? class_weight->data() : nullptr;
     a.row_weight = w ? w->data() : nullptr;
     a.each = each ? each->mutable_data() : nullptr;
-    a.g = g ? g->mutable_data() : nullptr;
-    a.h = h ? h->mutable_data() : nullptr;
+    a.g = out.g_data();
+    a.h = out.h_data();
     a.lse = lse ? lse->mutable_data() : nullptr;
     a.correct = correct ? reinterpret_cast<std::uint8_t*>(correct->mutable_data()) : nullptr;
     const index row_bytes = a.classes * z->object().itemsize();
-    a.streaming =
-        g && a.classes > few_classes && row_bytes <= streaming_row_limit && should_stream(*g, *z, streaming_caches);
+    a.streaming = out.g && a.classes > few_classes && row_bytes <= streaming_row_limit &&
+                  should_stream(*out.g, *z, streaming_caches);
     a.scratch_stride = softmax_scratch_bytes(a.classes, z->object().itemsize(), a.streaming);
 }
 
@@ -272,14 +252,7 @@ py::object call::run() {
 }
 
 py::object call::result(double value) const {
-    const py::object v = each ? py::object(each->object()) : py::object(py::float_(value));
-    py::object main;
-    switch (what) {
-        case verb::value: main = v; break;
-        case verb::grad: main = g->object(); break;
-        case verb::value_and_grad: main = py::make_tuple(v, g->object()); break;
-        default: main = py::make_tuple(g->object(), h->object());
-    }
+    const py::object main = out.result(what, each ? py::object(each->object()) : py::object(py::float_(value)));
     if (!stats) return main;
     return py::make_tuple(main, lse->object(), correct->object());
 }

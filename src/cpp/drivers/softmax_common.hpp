@@ -9,6 +9,9 @@
 namespace lossk {
 namespace {
 
+template <class T>
+constexpr T lowest = sizeof(T) == 4 ? T(-0x1.fffffep127f) : T(-0x1.fffffffffffffp1023);
+
 // The arguments of a softmax kernel with their element type back.
 template <class T>
 struct softmax_problem {
@@ -24,8 +27,12 @@ struct softmax_problem {
     const T keep_share = static_cast<T>(1.0 - a.label_smoothing);                             // 1 - e
     const T even_share = static_cast<T>(a.label_smoothing / static_cast<double>(a.classes));  // e / C
 
+    const soft_cap<vec<T>> cap{static_cast<T>(a.softcap)};
+    const bool capped = a.softcap > 0;
+
     // Do q_k differ from class to class, or depend on the row?
     bool varied() const { return target || (class_weight && even_share != T(0)); }
+    index label(index row) const { return a.label ? a.label[row] : -1; }
     bool counts(index row) const { return !a.label || a.label[row] >= 0; }
     T weight(index row) const { return row_weight ? row_weight[row] : T(1); }
     // w_t (1 - e): the weight of the label's own term.

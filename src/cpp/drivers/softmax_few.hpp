@@ -22,8 +22,6 @@ struct softmax_few {
 
     const softmax_args& a;
     const softmax_problem<T> in{a};
-    const soft_cap<V> cap{static_cast<T>(a.softcap)};
-    const bool capped = a.softcap > 0;
     const int classes = static_cast<int>(a.classes);
     const bool linear = a.label_smoothing > 0 || a.target;
 
@@ -106,11 +104,11 @@ struct softmax_few {
         row_sums<V> s{splat<V>(-T(__builtin_inf())), V{}, splat<V>(-T(__builtin_inf())), V{}, V{}};
         for (int k = 0; k < classes; ++k) {
             V x = load<V>(b.z[k]);
-            if (capped) store(b.z[k], x = cap(x));
+            if (in.capped) store(b.z[k], x = in.cap(x));
             s.maximum = max(s.maximum, x);
         }
         // A row of -infinity alone has no probabilities: leave its exponentials 0, as their sum will tell.
-        s.maximum = max(splat<V>(sizeof(T) == 4 ? T(-0x1.fffffep127f) : T(-0x1.fffffffffffffp1023)), s.maximum);
+        s.maximum = max(splat<V>(lowest<T>), s.maximum);
         for (int k = 0; k < classes; ++k) {
             const V d = load<V>(b.z[k]) - s.maximum;
             const V e = exp_quick(d);
@@ -122,7 +120,7 @@ struct softmax_few {
                 s.linear += linear_term(q, d);
                 s.mass += q;
             }
-            if (!capped) store(b.z[k], e);
+            if (!in.capped) store(b.z[k], e);
         }
         if (a.output == row_output::softmax) s.mass = splat<V>(1);  // softmax is the gradient of lse
         return s;
@@ -132,13 +130,13 @@ struct softmax_few {
         const V two_z_loss = splat<V>(static_cast<T>(2 * a.z_loss));
         for (int k = 0; k < classes; ++k) {
             const V x = load<V>(b.z[k]);
-            const V p = (capped ? exp_quick(x - s.maximum) : x) * r.inverse;
+            const V p = (in.capped ? exp_quick(x - s.maximum) : x) * r.inverse;
             const I own = t == k;
             V grad = own ? r.grad_t : softmax_grad(p, r.slope, linear ? load<V>(b.q[k]) : V{});
             V hess = own ? r.hess_t : softmax_hess(p, r.slope, two_z_loss);
-            if (capped) {
-                const V bend = cap.slope(x);
-                hess = hess * bend * bend + grad * cap.curvature(x);
+            if (in.capped) {
+                const V bend = in.cap.slope(x);
+                hess = hess * bend * bend + grad * in.cap.curvature(x);
                 grad = grad * bend;
             }
             store(b.z[k], keep(counts, grad * factor));

@@ -1,0 +1,47 @@
+#include "outputs.hpp"
+
+namespace lossk {
+namespace {
+
+void check_apart(const array_view& out, const char* name, std::initializer_list<named_input> inputs) {
+    for (const named_input& in : inputs)
+        if (in.array) check_overlap(out, name, *in.array, in.name, in.may_be_output);
+}
+
+}  // namespace
+
+bool derivatives::accept(const py::object& out, verb what, const array_view& like,
+                         std::initializer_list<named_input> inputs) {
+    if (out.is_none() || !wants_grad(what)) return true;
+    if (!wants_hess(what)) {
+        g = output_view(out, "out", like);
+        if (g) check_apart(*g, "out", inputs);
+        return g.has_value();
+    }
+    if (!py::isinstance<py::tuple>(out) || py::len(out) != 2)
+        throw py::type_error("out: got " + std::string(py::str(py::type::handle_of(out).attr("__name__"))) +
+                             ", wanted a tuple of two arrays, for the gradient and the second derivative");
+    g = output_view(out[py::int_(0)], "out[0]", like);
+    h = output_view(out[py::int_(1)], "out[1]", like);
+    if (!g || !h) return false;
+    check_apart(*g, "out[0]", inputs);
+    check_apart(*h, "out[1]", inputs);
+    check_overlap(*h, "out[1]", *g, "out[0]", false);
+    return true;
+}
+
+void derivatives::allocate(verb what, const array_view& like) {
+    if (wants_grad(what) && !g) g = fresh(like.object().dtype(), like.shape(), like.ndim());
+    if (wants_hess(what) && !h) h = fresh(like.object().dtype(), like.shape(), like.ndim());
+}
+
+py::object derivatives::result(verb what, const py::object& value) const {
+    switch (what) {
+        case verb::value: return value;
+        case verb::grad: return g->object();
+        case verb::value_and_grad: return py::make_tuple(value, g->object());
+        default: return py::make_tuple(g->object(), h->object());
+    }
+}
+
+}  // namespace lossk
