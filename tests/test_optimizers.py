@@ -441,3 +441,43 @@ def test_every_update_kernel_has_an_optimizer() -> None:
         used.add(name)
         assert all(isinstance(x, float) for x in parameters)
     assert used == set(_core.optimizer_kernels())
+
+
+def test_a_parameter_that_changed_its_size_is_refused() -> None:
+    p = np.ones(4, np.float32)
+    sgd = lossk.SGD([p], lr=1.0, momentum=0.9)
+    sgd.step([np.ones(4, np.float32)])
+    p.resize(40_000, refcheck=False)
+    with pytest.raises(ValueError, match=r"state\[0\]: got shape \(4,\), wanted \(40000,\)"):
+        sgd.step([np.ones(40_000, np.float32)])
+    assert p[4:].max() == 0
+
+
+def test_array_subclasses_are_updated(tmp_path: Path) -> None:
+    p = np.memmap(tmp_path / "p", np.float32, "w+", shape=(2, 2))
+    p[:] = 1
+    lossk.SGD([p], lr=0.5).step([np.ones((2, 2), np.float32)])
+    assert np.array_equal(p, np.full((2, 2), 0.5))
+
+
+def test_nothing_is_updated_where_one_parameter_became_read_only() -> None:
+    whole = np.ones((2, 2), np.float32)
+    first, strided = np.ones(2, np.float32), whole[:, 0]
+    sgd = lossk.SGD([first, strided], lr=1.0, momentum=0.9)
+    strided.setflags(write=False)
+    with pytest.raises(ValueError, match="read-only"):
+        sgd.step([np.ones(2, np.float32), np.ones(2, np.float32)])
+    assert np.array_equal(first, [1, 1])
+    assert np.array_equal(whole, np.ones((2, 2)))
+
+
+def test_a_state_of_another_kind_is_refused() -> None:
+    def stepped(**options: Any) -> lossk.SGD:
+        sgd = lossk.SGD([np.ones(3, np.float32)], lr=0.1, **options)
+        sgd.step([np.ones(3, np.float32)])
+        return sgd
+
+    wanted = stepped(momentum=0.9)
+    for state in (stepped(momentum=0.9, style="keras").state_dict(), stepped().state_dict()):
+        with pytest.raises(ValueError, match="state"):
+            wanted.load_state_dict(state)

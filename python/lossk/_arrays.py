@@ -23,7 +23,13 @@ def as_array(name: str, value: object) -> Array:
         device = value.__dlpack_device__()
         if device[0] != 1:
             raise TypeError(f"{name}: got a {type(value).__name__} on DLPack device {device}, wanted one on the CPU")
-        return np.from_dlpack(value)
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError) as error:
+            wanted = f"wanted an array of {_FLOAT_NAMES} that needs no gradient"
+            raise TypeError(
+                f"{name}: got a {type(value).__name__} that NumPy cannot read ({error}), {wanted}"
+            ) from error
     array = np.asarray(value)
     if array.dtype == object:
         raise TypeError(f"{name}: got {type(value).__name__}, wanted an array of {_FLOAT_NAMES}")
@@ -32,7 +38,7 @@ def as_array(name: str, value: object) -> Array:
 
 def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return the array C-contiguous, aligned, in native byte order and of `dtype`; itself where it is."""
-    return np.require(array, dtype=dtype.newbyteorder("="), requirements=["C", "A"])
+    return np.asarray(np.require(array, dtype=dtype.newbyteorder("="), requirements=["C", "A"]))
 
 
 def floats(name: str, value: object) -> Array:
@@ -73,7 +79,7 @@ class Output:
     """
 
     def __init__(self, name: str, out: object, z: Array, others: dict[str, Array], z_name: str = "z") -> None:
-        if not isinstance(out, np.ndarray):
+        if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
             raise TypeError(f"{name}: got {type(out).__name__}, wanted a NumPy array to write to")
         if out.dtype != z.dtype:
             raise TypeError(f"{name}: got dtype {out.dtype}, wanted {z.dtype}")

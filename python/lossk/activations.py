@@ -100,8 +100,8 @@ def logsumexp(x: ArrayLike, *, axis: int = -1, num_threads: int | None = None) -
     >>> lossk.logsumexp(np.array([[0.0, np.log(3.0)], [1000.0, -np.inf]])).round(4)
     array([   1.3863, 1000.    ])
     """
-    x = as_array("x", x)
-    rows = floats("x", np.moveaxis(x, class_axis(x, axis), -1))
+    x = x if isinstance(x, np.ndarray) else floats("x", x)
+    rows = floats("x", np.moveaxis(as_array("x", x), class_axis(x, axis), -1))
     _, lse, _ = _call(LOSS, VALUE, rows, None, num_threads, True)
     result: Array = lse
     return result
@@ -113,7 +113,7 @@ def _call(output: int, verb: int, x: Any, out: Any, num_threads: int | None, sta
 
 def _row_function(output: int, x: Any, axis: int, out: Any, num_threads: int | None) -> Array:
     result: Array
-    if axis == -1:
+    if type(axis) is int and axis == -1:
         result = _call(output, GRAD, x, out, num_threads, False)
         if result is not NotImplemented:
             return result

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from . import _core
-from ._arrays import FLOATS, Array, contiguous
+from ._arrays import FLOATS, Array, contiguous, is_integer
 from ._families import at_least_0, check_number
 
 Arrays: TypeAlias = Sequence[Array] | Mapping[str, Array]
@@ -24,7 +24,10 @@ class Optimizer:
     def __init__(self, params: Arrays, lr: float) -> None:
         if isinstance(params, np.ndarray) or not isinstance(params, Sequence | Mapping):
             raise TypeError(f"params: got {type(params).__name__}, wanted a list or a dict of arrays")
-        self._keys: tuple[str, ...] = tuple(params) if isinstance(params, Mapping) else ()
+        self._keys: tuple[str, ...] | None = tuple(params) if isinstance(params, Mapping) else None
+        for key in self._keys or ():
+            if not isinstance(key, str):
+                raise TypeError(f"params: got the key {key!r}, wanted strings")
         arrays = list(params.values()) if isinstance(params, Mapping) else list(params)
         self._params = [self._checked_parameter(self._name("params", i), p) for i, p in enumerate(arrays)]
         for i, p in enumerate(self._params):
@@ -37,7 +40,7 @@ class Optimizer:
 
     @staticmethod
     def _checked_parameter(name: str, p: object) -> Array:
-        if not isinstance(p, np.ndarray):
+        if not isinstance(p, np.ndarray) or isinstance(p, np.ma.MaskedArray):
             raise TypeError(f"{name}: got {type(p).__name__}, wanted a NumPy array to update in place")
         if p.dtype not in FLOATS:
             raise TypeError(f"{name}: got dtype {p.dtype}, wanted {' or '.join(d.name for d in FLOATS)}")
@@ -63,10 +66,14 @@ class Optimizer:
         """Return the kernel's name and its parameters for the coming step."""
         raise NotImplementedError
 
+    def _form(self) -> str:
+        """Return what a state belongs to: the optimizer, and its style where there are several."""
+        return type(self).__name__
+
     def _gradients(self, grads: Gradients) -> list[Array | None]:
-        if self._keys:
+        if self._keys is not None:
             if not isinstance(grads, Mapping) or set(grads) != set(self._keys):
-                got = sorted(grads) if isinstance(grads, Mapping) else type(grads).__name__
+                got = sorted(map(str, grads)) if isinstance(grads, Mapping) else type(grads).__name__
                 raise ValueError(f"grads: got {got}, wanted a dict with the keys {sorted(self._keys)}")
             ordered: list[Any] = [grads[key] for key in self._keys]
         else:
@@ -76,7 +83,7 @@ class Optimizer:
             if len(ordered) != len(self._params):
                 raise ValueError(f"grads: got {len(ordered)} arrays, wanted {len(self._params)}")
         for i, g in enumerate(ordered):
-            if g is not None and not isinstance(g, np.ndarray):
+            if g is not None and (not isinstance(g, np.ndarray) or isinstance(g, np.ma.MaskedArray)):
                 raise TypeError(f"{self._name('grads', i)}: got {type(g).__name__}, wanted a NumPy array or None")
         return ordered
 
@@ -100,12 +107,16 @@ class Optimizer:
         index, slots = _core.optimizer_kernels()[name]
         if not self._state:
             self._state = [[np.zeros(p.shape, p.dtype) for _ in self.slots[:slots]] for p in self._params]
-        rest = (self._state, self._steps, self._keys or None, num_threads)
+        rest = (self._state, self._steps, self._keys, num_threads)
         if not _core.update(index, parameters, self._params, gradients, *rest):
             # Strided arrays: the kernel works on contiguous copies of them, and parameters are written back.
+            for i, (p, g) in enumerate(zip(self._params, gradients, strict=True)):
+                if g is not None and not p.flags.writeable:
+                    raise ValueError(f"{self._name('params', i)}: got a read-only array, wanted a writeable one")
             params = [contiguous(p, p.dtype) for p in self._params]
             copies = [None if g is None else self._contiguous_gradient(i, g) for i, g in enumerate(gradients)]
-            _core.update(index, parameters, params, copies, *rest)
+            if not _core.update(index, parameters, params, copies, *rest):
+                raise TypeError("params: got arrays that cannot be made contiguous")
             for own, p in zip(self._params, params, strict=True):
                 if p is not own:
                     own[...] = p
@@ -123,7 +134,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of all state as a flat dict of arrays and numbers, ready for ``numpy.savez`` and pickle."""
-        state: dict[str, Any] = {"lr": self._lr}
+        state: dict[str, Any] = {"form": self._form(), "lr": self._lr}
         for i in range(len(self._params)):
             state[f"steps.{self._label(i)}"] = self._steps[i]
             for slot, array in zip(self.slots, self._state[i] if self._state else [], strict=False):
@@ -139,11 +150,16 @@ class Optimizer:
             If an entry is missing, unknown or of another shape; nothing has changed then.
         """
         state = dict(state)
-        lr = at_least_0("lr", float(state.pop("lr", self._lr)))
+        lr = at_least_0("lr", _number(state.pop("lr", self._lr)))
+        if (form := str(state.pop("form", self._form()))) != self._form():
+            raise ValueError(f"state['form']: got {form!r}, wanted {self._form()!r}")
         count = range(len(self._params))
-        steps = [int(_take(state, f"steps.{self._label(i)}")) for i in count]
+        steps = [_step_count(f"steps.{self._label(i)}", state) for i in count]
         held = [slot for slot in self.slots if any(f"{slot}.{self._label(i)}" in state for i in count)]
-        arrays = [[np.array(_take(state, f"{slot}.{self._label(i)}")) for slot in held] for i in count]
+        needed = _core.optimizer_kernels()[self._kernel()[0]][1]
+        if any(steps) and len(held) < needed:
+            raise ValueError(f"state: got no entry {self.slots[len(held)]!r}, which this optimizer needs")
+        arrays = [[np.array(_take(state, f"{slot}.{self._label(i)}"), order="C") for slot in held] for i in count]
         if state:
             raise ValueError(f"state: got unknown entries {sorted(state)}")
         for i, own in enumerate(arrays):
@@ -160,6 +176,18 @@ def _take(state: dict[str, Any], name: str) -> Any:
     if name not in state:
         raise ValueError(f"state: got no entry {name!r}")
     return state.pop(name)
+
+
+def _number(value: Any) -> Any:
+    """Return a number out of the 0-dimensional array that ``numpy.load`` made of it."""
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+
+
+def _step_count(name: str, state: dict[str, Any]) -> int:
+    n = _number(_take(state, name))
+    if not is_integer(n) or not 0 <= n < 2**63:
+        raise ValueError(f"state[{name!r}]: got {n!r}, wanted a number of steps")
+    return int(n)
 
 
 class SGD(Optimizer):
@@ -237,6 +265,9 @@ class SGD(Optimizer):
                 f"nesterov: got momentum {momentum} and dampening {dampening}, wanted momentum above 0 and no dampening"
             )
         super().__init__(params, lr)
+
+    def _form(self) -> str:
+        return f"SGD, {self._style} style"
 
     def __repr__(self) -> str:
         return (

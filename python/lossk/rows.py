@@ -341,7 +341,8 @@ class CrossEntropy(Loss):
         stats: bool,
         axis: int,
     ) -> Any:
-        if axis == -1:
+        stats = bool(stats)
+        if type(axis) is int and axis == -1:
             result = self._call(verb, z, target, w, reduction, normalizer, threads, out, stats)
             if result is not NotImplemented:
                 return _with_stats(result) if stats else result

@@ -16,9 +16,10 @@ constexpr int element_count = 2;
 enum class verb : int { value, grad, value_and_grad, grad_and_hess };
 constexpr int verb_count = 4;
 
-constexpr bool wants_value(verb v) { return v == verb::value || v == verb::value_and_grad; }
-constexpr bool wants_grad(verb v) { return v != verb::value; }
-constexpr bool wants_hess(verb v) { return v == verb::grad_and_hess; }
+// static: a constexpr function that is not inlined would become a weak symbol, merged across ISA objects.
+static constexpr bool wants_value(verb v) { return v == verb::value || v == verb::value_and_grad; }
+static constexpr bool wants_grad(verb v) { return v != verb::value; }
+static constexpr bool wants_hess(verb v) { return v == verb::grad_and_hess; }
 
 // Work is cut into pieces of fixed size, whatever the number of threads: each piece has one partial sum, and partial
 // sums are added in order, so results do not depend on how pieces were shared out.
@@ -70,7 +71,7 @@ struct softmax_args {
 };
 
 // Bytes of scratch that one row needs; what they hold is softmax_many.hpp's business.
-constexpr index softmax_scratch_bytes(index classes, index element_bytes, bool streaming) {
+static constexpr index softmax_scratch_bytes(index classes, index element_bytes, bool streaming) {
     const index state = 128, chunk = 64 * ((classes + row_chunk - 1) / row_chunk);
     const index references = element_bytes * ((classes + row_block - 1) / row_block);
     const index kept = streaming ? element_bytes * (classes + 64) : 0;

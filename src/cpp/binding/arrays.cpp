@@ -127,7 +127,7 @@ reduction reduction_of(py::handle h) {
 
 int threads_of(py::handle h) {
     if (h.is_none()) return get_num_threads();
-    const long n = PyIndex_Check(h.ptr()) ? PyLong_AsLong(h.ptr()) : -1;
+    const long n = PyIndex_Check(h.ptr()) && !PyBool_Check(h.ptr()) ? PyLong_AsLong(h.ptr()) : -1;
     if (PyErr_Occurred()) PyErr_Clear();
     if (n < 1 || n > 4096)
         throw py::value_error("num_threads: got " + text(py::repr(h)) + ", wanted an integer from 1 to 4096");
@@ -138,7 +138,7 @@ std::optional<double> normalizer_of(py::handle h, reduction how) {
     if (h.is_none()) return std::nullopt;
     if (how != reduction::mean)
         throw py::value_error("normalizer: got " + text(py::repr(h)) + ", wanted None unless reduction is 'mean'");
-    const double value = PyFloat_AsDouble(h.ptr());
+    const double value = PyBool_Check(h.ptr()) ? -1 : PyFloat_AsDouble(h.ptr());
     if (PyErr_Occurred())
         PyErr_Clear();
     else if (value > 0 && std::isfinite(value))

@@ -70,7 +70,7 @@ int threads_of(py::handle number);
 // None: nothing. Else a number > 0.
 std::optional<double> normalizer_of(py::handle number, reduction how);
 
-verb verb_of(py::handle text);
+verb verb_of(py::handle number);
 
 // Outputs that fill this many last-level caches go past them, unless they are updated in place.
 bool should_stream(const array_view& out, const array_view& in, double caches = 0.5);

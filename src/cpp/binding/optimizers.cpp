@@ -36,6 +36,7 @@ struct memory_range {
 
 // Raises where a gradient shares memory with anything that the step writes.
 void check_gradients_apart(const step& in, std::vector<memory_range> written, const std::vector<memory_range>& read) {
+    std::erase_if(written, [](const memory_range& w) { return w.begin == w.end; });
     std::sort(written.begin(), written.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
     for (const memory_range& g : read) {
         auto next = std::upper_bound(written.begin(), written.end(), g.begin,
@@ -57,9 +58,12 @@ bool accept(const step& in, const update_entry& entry, const py::tuple& paramete
         if (!p || !g) return false;
         check_same_type(*g, in.name("grads", i).c_str(), *p, "its parameter");
         check_same_shape(*g, in.name("grads", i).c_str(), *p, "its parameter");
-        const element type = element_of(*p).value();
+        if (!p->object().writeable())
+            throw py::value_error(in.name("params", i) + ": got a read-only array, wanted a writeable one");
+        const std::optional<element> type = element_of(*p);
+        if (!type) throw py::type_error(in.name("params", i) + ": got dtype " + p->type_text() + ", wanted a float");
         tensor t{};
-        t.kernel = entry.kernel[static_cast<int>(type)];
+        t.kernel = entry.kernel[static_cast<int>(*type)];
         t.size = p->size();
         t.first_chunk = chunks;
         t.args.p = p->mutable_data();
@@ -71,7 +75,11 @@ bool accept(const step& in, const update_entry& entry, const py::tuple& paramete
         read.push_back({g->data(), g->data() + g->bytes(), i});
         const auto own = py::reinterpret_borrow<py::list>(in.slots[i]);
         for (int s = 0; s < entry.slots; ++s) {
-            const array_view slot = view(own[static_cast<std::size_t>(s)]).value();
+            const std::optional<array_view> slot_array = view(own[static_cast<std::size_t>(s)]);
+            if (!slot_array) throw py::type_error(in.name("state", i) + ": wanted a C-contiguous NumPy array");
+            const array_view& slot = *slot_array;
+            check_same_type(slot, in.name("state", i).c_str(), *p, "its parameter");
+            check_same_shape(slot, in.name("state", i).c_str(), *p, "its parameter");
             t.args.slot[s] = slot.mutable_data();
             written.push_back({slot.data(), slot.data() + slot.bytes(), i});
         }

@@ -7,7 +7,8 @@ from lossk.cli.bench.providers import YARDSTICKS
 from lossk.cli.bench.results import OK, CaseResult, Entry, Results, threads_text
 
 NOTE = (
-    "Cells: median time; for peers how many times faster lossk is in the same mode (bold: lossk loses); error against "
+    "Cells: median time; for peers how many times faster lossk is in the same mode (bold: lossk loses), the median of "
+    "the rounds' ratios and so not the ratio of the medians; error against "
     "float64, the larger of the loss's relative error and the gradient's largest error relative to its largest entry. "
     "*Of limit* compares lossk with its bandwidth twin: the same memory streams, no arithmetic."
 )
