@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
