@@ -197,9 +197,15 @@ label_summary summarize(const call& c) {
     return all;
 }
 
-// Whole rows, several to a piece.
+// Rows to a piece: a chunk's worth, and where rows are long several all the same, as a row is written while the next
+// is reduced, but not so many that threads would run out of pieces.
+index rows_per_piece(index rows, index classes) {
+    const index chunkful = row_chunk / classes;
+    return chunkful >= 64 ? chunkful / 64 * 64 : std::max(chunkful, std::clamp(rows / 64, index{1}, index{8}));
+}
+
 double call::run_rows() {
-    const index per_piece = std::max(index{1}, row_chunk / a.classes / 64 * 64);
+    const index per_piece = rows_per_piece(a.rows, a.classes);
     const index pieces = (a.rows + per_piece - 1) / per_piece;
     const softmax_kernel rows = a.classes <= few_classes ? family().few : family().whole;
     std::vector<double> partial(static_cast<std::size_t>(pieces));

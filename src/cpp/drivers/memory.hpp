@@ -42,34 +42,53 @@ inline void prefetch(const T* p, index distance) {
     __builtin_prefetch(reinterpret_cast<const char*>(p) + distance * static_cast<index>(sizeof(T)));
 }
 
+// How many elements past the start of a cache line p is.
 template <class T>
-inline bool is_line_aligned(const T* p) {
-    return reinterpret_cast<std::uintptr_t>(p) % line_bytes == 0;
+inline index past_line(const T* p) {
+    return static_cast<index>(reinterpret_cast<std::uintptr_t>(p) % line_bytes / sizeof(T));
 }
 
-// n elements from an L1-resident buffer to `to`, past the caches.
-// Whole cache lines are stored by registers; what lies before and behind them by 16 bytes, so that the pieces which
-// neighbouring calls leave of one line meet in the write-combining buffer; what is not 16-byte aligned, plainly.
-template <class T>
-inline void stream_block(T* to, const T* from, index n) {
+// A contiguous array written in order, past the caches: pieces are left at here(), and whole cache lines of them go out
+// at once. What a piece leaves of a line waits for the next piece, as half a line costs memory as much as many whole.
+template <class T, index largest_piece>
+class line_stream {
     using V = vec<T>;
-    const char* source = reinterpret_cast<const char*>(from);
-    char* target = reinterpret_cast<char*>(to);
-    index bytes = n * static_cast<index>(sizeof(T));
-    const auto misaligned = [&](int by) {
-        return reinterpret_cast<std::uintptr_t>(target) % static_cast<unsigned>(by) != 0;
-    };
-    const auto advance = [&](index by) { source += by, target += by, bytes -= by; };
+    static constexpr index line = line_bytes / static_cast<index>(sizeof(T));
 
-    while (bytes > 0 && misaligned(16)) __builtin_memcpy(target, source, sizeof(T)), advance(sizeof(T));
-    while (bytes >= 16 && misaligned(line_bytes)) store_streaming_16(target, source), advance(16);
-    while (bytes >= register_bytes) {
-        store_streaming(reinterpret_cast<T*>(target), load<V>(reinterpret_cast<const T*>(source)));
-        advance(register_bytes);
+    alignas(line_bytes) T buffer_[largest_piece + 2 * line];
+    T* to_ = nullptr;   // a line's start, or what would be if the array began earlier
+    index own_ = 0;     // the buffer's first element that is the array's
+    index filled_ = 0;  // one past its last
+
+    void copy_plainly(index begin, index end) const {
+        for (index i = begin; i < end; ++i) to_[i] = buffer_[i];
     }
-    while (bytes >= 16) store_streaming_16(target, source), advance(16);
-    while (bytes > 0) __builtin_memcpy(target, source, sizeof(T)), advance(sizeof(T));
-}
+
+public:
+    explicit line_stream(T* to) {
+        own_ = filled_ = past_line(to);
+        to_ = to - own_;
+    }
+    line_stream(const line_stream&) = delete;
+    ~line_stream() { copy_plainly(own_, filled_); }
+
+    // Room for the next piece; push tells how long it has become.
+    T* here() { return buffer_ + filled_; }
+    void push(index n) {
+        filled_ += n;
+        const index whole = filled_ / line * line;
+        index i = 0;
+        if (own_ > 0 && whole > 0) {  // the array begins within a line
+            copy_plainly(own_, line);
+            own_ = 0;
+            i = line;
+        }
+        for (; i < whole; i += lanes<V>) store_streaming(to_ + i, load<V>(buffer_ + i));
+        for (index k = 0; k < line; k += lanes<V>) store(buffer_ + k, load<V>(buffer_ + whole + k));
+        to_ += whole;
+        filled_ -= whole;
+    }
+};
 
 }  // namespace
 }  // namespace lossk

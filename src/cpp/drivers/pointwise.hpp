@@ -52,16 +52,24 @@ struct pointwise_driver {
         if constexpr (wants_value(what)) sum.flush();
     }
 
-    double run(index begin, index end) {
-        alignas(line_bytes) T g_tile[tile], h_tile[tile];
-        T *g_all = static_cast<T*>(a.g), *h_all = static_cast<T*>(a.h);
+    void run_streaming(index begin, index end) {
+        line_stream<T, tile> g(static_cast<T*>(a.g) + begin), h(static_cast<T*>(wants_hess(what) ? a.h : a.g) + begin);
         for (index i = begin; i < end; i += tile) {
             const index n = smaller(tile, end - i);
-            run_tile(i, n, a.streaming ? g_tile : g_all + i, a.streaming ? h_tile : h_all + i);
-            if (a.streaming && wants_grad(what)) stream_block(g_all + i, g_tile, n);
-            if (a.streaming && wants_hess(what)) stream_block(h_all + i, h_tile, n);
+            run_tile(i, n, g.here(), h.here());
+            g.push(n);
+            if constexpr (wants_hess(what)) h.push(n);
         }
-        if (a.streaming) stream_fence();
+    }
+
+    double run(index begin, index end) {
+        if (wants_grad(what) && a.streaming) {
+            run_streaming(begin, end);
+            stream_fence();
+        } else {
+            T *g = static_cast<T*>(a.g), *h = static_cast<T*>(a.h);
+            for (index i = begin; i < end; i += tile) run_tile(i, smaller(tile, end - i), g + i, h + i);
+        }
         return wants_value(what) ? sum.result() : 0.0;
     }
 };

@@ -13,7 +13,6 @@ namespace {
 template <class T>
 struct softmax_many {
     const many_classes<T> in;
-    const gradient_writer<T> writer{in};
 
     explicit softmax_many(const softmax_args& a) : in(a) {}
 
@@ -40,6 +39,8 @@ struct softmax_many {
             if (s.chunk[c].reference > maximum) maximum = s.chunk[c].reference;
             if (s.chunk[c].top > top) top = s.chunk[c].top, largest = s.chunk[c].largest;
         }
+        const double logit_t = t >= 0 ? s.chunk[t / row_chunk].logit_t : 0;
+        if (t >= 0 && logit_t > maximum) maximum = logit_t;  // references may be a little too small
         row_sums<W> sums{splat<W>(maximum), W{}, splat<W>(-__builtin_inf()), W{}, W{}};
         for (index c = 0; c < chunks; ++c) {
             const double shift = s.chunk[c].reference - maximum;
@@ -48,11 +49,10 @@ struct softmax_many {
             sums.mass += s.chunk[c].mass;
         }
         if (in.a.output == row_output::softmax) sums.mass = splat<W>(1);  // softmax is the gradient of lse
-        double own = 0, q_t = 0, logit_t = 0;
+        double own = 0, q_t = 0;
         if (t >= 0) {
             own = static_cast<double>(in.label_weight(t));
             q_t = static_cast<double>(in.linear_weight_of_label(t));
-            logit_t = s.chunk[t / row_chunk].logit_t;
             sums.d_t = splat<W>(logit_t - maximum);
         }
         const cross_entropy<W> formula{in.a.label != nullptr, in.a.z_loss};
@@ -75,19 +75,20 @@ struct softmax_many {
     void reduce(index row, index chunk, const row_scratch<T>& s) const {
         if (in.skips(row)) return;
         chunk_reduction<T> reduction(in, row, chunk, s);
-        each_block(chunk, [&](index first, index n) { reduction.block(first, n); });
+        each_block(chunk, [&](index first, index n) { reduction.block(first, n, [](index) {}); });
         s.chunk[chunk] = reduction.result();
     }
     void write(index row, index chunk, const row_scratch<T>& s) const {
-        each_block(chunk, [&](index first, index n) { writer.block(row, first, n, s); });
+        gradient_writer<T> writer(in, row, chunk, s);
+        each_block(chunk, [&](index first, index n) { writer.block(first, n); });
     }
     // Memory is busy with the writes while the cores are with the exponentials.
     void reduce_and_write(index row, index chunk, const row_scratch<T>& s, const row_scratch<T>& before) const {
         if (in.skips(row)) return write(row - 1, chunk, before);
         chunk_reduction<T> reduction(in, row, chunk, s);
+        gradient_writer<T> writer(in, row - 1, chunk, before);
         each_block(chunk, [&](index first, index n) {
-            reduction.block(first, n);
-            writer.block(row - 1, first, n, before);
+            writer.block(first, n, [&](auto meanwhile) { reduction.block(first, n, meanwhile); });
         });
         s.chunk[chunk] = reduction.result();
     }

@@ -1,5 +1,5 @@
-// Softmax rows of many classes, first pass: block by block, e_k = exp(z_k - r) with r the largest logit so far, kept
-// where the gradient will be, and their sum. The next blocks are prefetched meanwhile.
+// Softmax rows of many classes, first pass: block by block, e_k = exp(z_k - r) with r near the largest logit so far,
+// kept where the gradient will be, and their sum. The next blocks are prefetched meanwhile.
 #pragma once
 
 #include "softmax_rows.hpp"
@@ -34,37 +34,39 @@ inline index first_equal(const T* z, index n, T value) {
 }
 
 // Adds up e_k = exp(z_k - reference) without element `t` of the block (negative or past the end: none is left out),
-// which is staged away as -infinity, as are the lanes past the end.
-template <bool storing, class T>
-inline void exponentiate(const T* z, index n, T reference, index t, T* e, lane_sum<T, many_classes<T>::K>& total) {
+// which is staged away as -infinity, as are the lanes past the end. Calls meanwhile(i) for every whole group.
+// A function of its own, so that its constants have the registers to themselves.
+template <bool storing, class T, class F>
+[[gnu::noinline]] void exponentiate(const T* z, index n, T reference, index t, T* e,
+                                    lane_sum<T, many_classes<T>::K>& total, F meanwhile) {
     using V = vec<T>;
     constexpr int L = lanes<V>, K = many_classes<T>::K;
     constexpr index group = K * L, ahead = 6144 / static_cast<index>(sizeof(T));
     V sum[K]{};
+    const auto exponentiate_group = [&](const T* from, T* to) {
+        V x[K];
+        for (int k = 0; k < K; ++k) x[k] = exp_quick(load<V>(from + k * L) - reference);
+        for (int k = 0; k < K; ++k) sum[k] += x[k];
+        if constexpr (storing)
+            for (int k = 0; k < K; ++k) store(to + k * L, x[k]);
+    };
     for (index i = 0; i < n; i += group) {
+        const index stop = t >= i && t < n ? t / group * group : n / group * group;
+        for (; i < stop; i += group) {
+            prefetch(z + i, ahead);
+            exponentiate_group(z + i, storing ? e + i : e);
+            meanwhile(i);
+        }
+        if (i == n) break;
         alignas(line_bytes) T staged[group];
-        const T* from = z + i;
-        T* to = storing ? e + i : nullptr;
-        const bool partial = n - i < group;
-        const bool has_t = static_cast<std::uint64_t>(t - i) < static_cast<std::uint64_t>(group);
-        if (partial | has_t) [[unlikely]] {
-            const T nothing = -T(__builtin_inf());
-            for (int k = 0; k < K; ++k) store(staged + k * L, splat<V>(nothing));
-            each_register<V>(smaller(group, n - i),
-                             [&](index j, auto reach) { store(staged + j, reach.load(from + j, nothing)); });
-            if (has_t) staged[t - i] = nothing;
-            from = staged;
-            if (partial) to = staged;
-        }
-        prefetch(z + i, ahead);
-#pragma GCC unroll 4
-        for (int k = 0; k < K; ++k) {
-            const V v = exp_quick(load<V>(from + k * L) - reference);
-            sum[k] += v;
-            if constexpr (storing) store(to + k * L, v);
-        }
-        if (storing && partial) [[unlikely]]
-            each_register<V>(n - i, [&](index j, auto reach) { reach.store(e + i + j, load<V>(staged + j)); });
+        const T nothing = -T(__builtin_inf());
+        for (int k = 0; k < K; ++k) store(staged + k * L, splat<V>(nothing));
+        const index here = smaller(group, n - i);
+        each_register<V>(here, [&](index j, auto reach) { store(staged + j, reach.load(z + i + j, nothing)); });
+        if (t >= i && t < n && t - i < group) staged[t - i] = nothing;
+        exponentiate_group(staged, staged);
+        if (storing) each_register<V>(here, [&](index j, auto reach) { reach.store(e + i + j, load<V>(staged + j)); });
+        if (here == group) meanwhile(i);
     }
     for (int k = 0; k < K; ++k) total.add(k, sum[k]);
     total.flush();
@@ -105,18 +107,24 @@ class chunk_reduction {
     chunk_sums out{0, 0, 0, 0, 0, 0, begin};
     lane_sum<T, K> sum{};
     linear_sums<T> linear_sum{};
-    T largest = lowest<T>;
+    T largest = lowest<T>, tolerated = lowest<T>;
     T reference = in.capped ? in.cap(splat<V>(lowest<T>))[0] : lowest<T>;
     V coming = lane_maxima<T>(z + begin, smaller(row_block, end - begin));
 
-    void raise_reference(index first, index n) {
-        largest = largest_lane(coming);
-        if (in.a.correct) out.largest = first + first_equal(z + first, n, largest);
+    // A reference that is too small by 8 does no harm and is not worth a rescaling: e^8 is a small number.
+    void raise_reference() {
+        const T highest = largest_lane(coming);
+        tolerated = highest + T(8);
         const T before = reference;
-        reference = in.capped ? in.cap(splat<V>(largest))[0] : largest;
+        reference = in.capped ? in.cap(splat<V>(highest))[0] : highest;
         const double shift = static_cast<double>(before) - static_cast<double>(reference);
         sum.scale(exp(splat<vec<double>>(shift))[0]);
         if (linear) linear_sum.move_reference(shift);
+    }
+
+    void note_largest(index first, index n) {
+        largest = largest_lane(coming);
+        out.largest = first + first_equal(z + first, n, largest);
     }
 
 public:
@@ -130,10 +138,14 @@ public:
         if (t >= begin && t < end) out.logit_t = static_cast<double>(in.capped ? in.cap(splat<V>(z[t]))[0] : z[t]);
     }
 
-    void block(index first, index n) {
+    // Calls meanwhile(i) for every whole group of the block, i its first element.
+    template <class F>
+    void block(index first, index n, F meanwhile) {
+        if (any<V>(coming > tolerated)) [[unlikely]]
+            raise_reference();
+        if (in.a.correct && any<V>(coming > largest)) [[unlikely]]
+            note_largest(first, n);
         const index next = first + row_block;
-        if (any<V>(coming > largest)) [[unlikely]]
-            raise_reference(first, n);
         if (next < end) coming = lane_maxima<T>(z + next, smaller(row_block, end - next));
 
         const T* x = z + first;
@@ -144,10 +156,11 @@ public:
             x = y;
         }
         if (linear) linear_sum.add(in, x, row, first, n, reference);
+
         if (kept && !in.capped)
-            exponentiate<true>(x, n, reference, t - first, kept + first, sum);
+            exponentiate<true>(x, n, reference, t - first, kept + first, sum, meanwhile);
         else
-            exponentiate<false>(x, n, reference, t - first, static_cast<T*>(nullptr), sum);
+            exponentiate<false>(x, n, reference, t - first, static_cast<T*>(nullptr), sum, meanwhile);
         s.reference[first / row_block] = reference;
     }
 

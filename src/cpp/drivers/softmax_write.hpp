@@ -6,36 +6,90 @@
 namespace lossk {
 namespace {
 
+// The gradient of one chunk of a row, written block by block.
 template <class T>
-struct gradient_writer {
+class gradient_writer {
     using V = vec<T>;
     static constexpr int L = lanes<V>;
     static constexpr int K = many_classes<T>::K;
     static constexpr index group = many_classes<T>::group;
+    using stream = line_stream<T, row_block>;
 
     const many_classes<T>& in;
+    const index row, begin, end;
+    const row_scratch<T>& s;
+    T* const g = in.g + row * in.a.classes;
+    T* const h = in.a.h ? in.h + row * in.a.classes : g;
+    // Plain gradients are streamed at once, by whole lines; others by way of a line_stream.
+    const bool plain = in.counts(row) && in.plain(), at_once = plain && in.a.streaming;
+    V factor_before{};  // of the block before
+    stream g_stream{g + begin}, h_stream{h + begin};
 
     // g = factor e - constant: every gradient whose linear weights are all alike, and softmax itself.
-    template <bool streaming>
-    static void write_plain(const T* e, index n, T factor, T constant, T* g) {
-        const auto at = [&](auto reach, index i) {
-            return fma(reach.load(e + i), splat<V>(factor), splat<V>(-constant));
-        };
-        index i = 0;
-        for (; i + group <= n; i += group) {
+    struct plain_block {
+        const T* e;
+        T* g;
+        index n, lead;  // elements, and how many of them come before the first whole line
+        V factor, constant;
+
+        V at(V x) const { return fma(x, factor, -constant); }
+        template <bool streaming>
+        void write_group(index i) const {
+            i += lead;
+            if (streaming && i + group > n) return;  // the block after writes it
             prefetch(e + i, 2 * row_block);
-#pragma GCC unroll 4
             for (int k = 0; k < K; ++k) {
-                const V v = at(whole_register<V>{}, i + k * L);
+                const V v = at(load<V>(e + i + k * L));
                 streaming ? store_streaming(g + i + k * L, v) : store(g + i + k * L, v);
             }
         }
-        each_register<V>(n - i, [&](index j, auto reach) { reach.store(g + i + j, at(reach, i + j)); });
+        // The line that begins in the block before, whose factor may be another.
+        void write_shared_line(V before) const {
+            const index i = lead - group;
+            for (int k = 0; k < K; ++k) {
+                const int theirs = static_cast<int>(-i) - k * L;
+                const bits<V> mask = first_lanes<V>(theirs < 0 ? 0 : theirs);
+                const V own = choose<V>(mask, before, factor);
+                store_streaming(g + i + k * L, fma(load<V>(e + i + k * L), own, -constant));
+            }
+        }
+        void write_plainly(index i, index stop) const {
+            each_register<V>(stop - i, [&](index j, auto reach) { reach.store(g + i + j, at(reach.load(e + i + j))); });
+        }
+    };
+
+    plain_block plain_at(index first, index n) const {
+        const row_state& r = *s.state;
+        const double shift = static_cast<double>(s.reference[first / row_block]) - r.maximum;
+        const double rescale = shift == 0 ? 1.0 : exp(splat<vec<double>>(shift))[0];
+        const index lead = at_once ? (group - past_line(g + first)) % group : 0;
+        return {in.kept_row(s, row) + first,
+                g + first,
+                n,
+                lead,
+                splat<V>(static_cast<T>(r.inverse * r.slope * r.factor * rescale)),
+                splat<V>(static_cast<T>(static_cast<double>(in.even_share) * r.factor))};
+    }
+
+    template <class F>
+    void write_plain(index first, index n, F&& work) {
+        const plain_block block = plain_at(first, n);
+        const index lead = smaller(block.lead, n);
+        if (first == begin)
+            block.write_plainly(0, lead);
+        else if (lead > 0)
+            block.write_shared_line(factor_before);
+        at_once ? work([block](index i) { block.template write_group<true>(i); })
+                : work([block](index i) { block.template write_group<false>(i); });
+        if (!at_once || first + n == end) block.write_plainly(lead + (n - lead) / group * group, n);
+        factor_before = block.factor;
     }
 
     // Any gradient, with or without second derivative.
-    void write_general(const T* kept, index row, index first, index n, T reference, const row_state& r, T* g,
-                       T* h) const {
+    void write_general(index first, index n, T* to, T* h_to) const {
+        const row_state& r = *s.state;
+        const T* kept = in.kept_row(s, row) + first;
+        const T reference = s.reference[first / row_block];
         const T rescale =
             static_cast<T>(r.inverse * exp(splat<vec<double>>(static_cast<double>(reference) - r.maximum))[0]);
         const T inverse = static_cast<T>(r.inverse), maximum = static_cast<T>(r.maximum),
@@ -51,19 +105,22 @@ struct gradient_writer {
                 hess = hess * bend * bend + grad * in.cap.curvature(x);
                 grad = grad * bend;
             }
-            reach.store(g + i, grad * factor);
-            if (in.a.h) reach.store(h + i, hess * factor);
+            reach.store(to + i, grad * factor);
+            if (in.a.h) reach.store(h_to + i, hess * factor);
         });
     }
 
-    static void write_log_softmax(const T* z, index n, const row_state& r, T* out) {
+    void write_log_softmax(index first, index n, T* to) const {
+        const row_state& r = *s.state;
+        const T* z = in.z + row * in.a.classes + first;
         const T maximum = static_cast<T>(r.maximum), log_total = static_cast<T>(-log(splat<vec<double>>(r.inverse))[0]);
         each_register<V>(n,
-                         [&](index i, auto reach) { reach.store(out + i, (reach.load(z + i) - maximum) - log_total); });
+                         [&](index i, auto reach) { reach.store(to + i, (reach.load(z + i) - maximum) - log_total); });
     }
 
     // The label's element, whose p_t - 1 must not suffer from cancellation.
-    void write_label(const row_state& r, T* g_t, T* h_t) const {
+    void write_label(T* g_t, T* h_t) const {
+        const row_state& r = *s.state;
         double grad = r.grad_t, hess = r.hess_t;
         if (in.capped) {
             const soft_cap<vec<double>> wide{in.a.softcap};
@@ -76,38 +133,44 @@ struct gradient_writer {
         if (in.a.h) *h_t = static_cast<T>(hess);
     }
 
-    // The gradient of a block of a row that counts, to g and h.
-    void fill(index row, index first, index n, const row_scratch<T>& s, T* g, T* h, bool streaming) const {
-        const row_state& r = *s.state;
-        const T reference = s.reference[first / row_block];
-        if (in.a.output == row_output::log_softmax)
-            return write_log_softmax(in.z + row * in.a.classes + first, n, r, g);
-        const T* kept = in.kept_row(s, row) + first;
-        if (!in.plain()) return write_general(kept, row, first, n, reference, r, g, h);
-        const double shift = static_cast<double>(reference) - r.maximum;
-        const double rescale = shift == 0 ? 1.0 : exp(splat<vec<double>>(shift))[0];
-        const T factor = static_cast<T>(r.inverse * r.slope * r.factor * rescale);
-        const T constant = static_cast<T>(static_cast<double>(in.even_share) * r.factor);
-        streaming ? write_plain<true>(kept, n, factor, constant, g) : write_plain<false>(kept, n, factor, constant, g);
+    // Any block but a plain one.
+    void fill(index first, index n, T* to, T* h_to) const {
+        if (!in.counts(row))
+            for (index i = 0; i < n; ++i) to[i] = h_to[i] = T(0);
+        else if (in.a.output == row_output::log_softmax)
+            write_log_softmax(first, n, to);
+        else
+            write_general(first, n, to, h_to);
+        const index t = in.label(row) - first;
+        if (static_cast<std::uint64_t>(t) < static_cast<std::uint64_t>(n)) write_label(to + t, h_to + t);
     }
 
-    void block(index row, index first, index n, const row_scratch<T>& s) const {
-        alignas(line_bytes) T g_tile[row_block], h_tile[row_block];
-        T* g_at = in.g + row * in.a.classes + first;
-        T* h_at = in.a.h ? in.h + row * in.a.classes + first : h_tile;
-        // Streamed at once where the registers fall on whole lines, else by way of a tile.
-        const bool at_once = in.a.streaming && in.counts(row) && in.plain() && is_line_aligned(g_at);
-        T* g = in.a.streaming && !at_once ? g_tile : g_at;
-        T* h = in.a.streaming ? h_tile : h_at;
-        if (in.counts(row))
-            fill(row, first, n, s, g, h, at_once);
-        else
-            for (index i = 0; i < n; ++i) g[i] = h[i] = T(0);
-        const index t = in.label(row) - first;
-        if (static_cast<std::uint64_t>(t) < static_cast<std::uint64_t>(n)) write_label(*s.state, g + t, h + t);
-        if (!in.a.streaming) return;
-        if (!at_once) stream_block(g_at, g_tile, n);
-        if (in.a.h) stream_block(h_at, h_tile, n);
+public:
+    gradient_writer(const many_classes<T>& problem, index r, index chunk, const row_scratch<T>& scratch)
+        : in(problem),
+          row(r),
+          begin(chunk * row_chunk),
+          end(smaller(begin + row_chunk, problem.a.classes)),
+          s(scratch) {}
+    ~gradient_writer() {
+        if (const index t = in.label(row); plain && t >= begin && t < end) write_label(g + t, h + t);
+    }
+    gradient_writer(const gradient_writer&) = delete;
+
+    // The gradient of a block. Calls work once, with what is to be called for each whole group of the block meanwhile.
+    template <class F>
+    void block(index first, index n, F&& work) {
+        if (plain) return write_plain(first, n, work);
+        work([](index) {});
+        if (!in.a.streaming) return fill(first, n, g + first, h + first);
+        fill(first, n, g_stream.here(), h_stream.here());
+        g_stream.push(n);
+        if (in.a.h) h_stream.push(n);
+    }
+    void block(index first, index n) {
+        block(first, n, [&](auto write_group) {
+            for (index i = 0; i + group <= n; i += group) write_group(i);
+        });
     }
 };
 

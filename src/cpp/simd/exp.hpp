@@ -76,7 +76,7 @@ inline V exp_flush(V x) {
     return scaled_exp(parts, parts.scale);
 }
 
-// exp(x) for x <= 0, in 10 instructions for f32: what softmax needs of it, whose x = z - max(z) has lost as much
+// exp(x) for x <= 80, in 10 instructions for f32: what softmax needs of it, whose x = z - max(z) has lost as much
 // already. f32: relative error below 2^-22 + |x| 2^-26 with a true fma, else exp_flush; f64: exp_flush. exp_quick(-inf)
 // is 0, exp_quick(0) is 1.
 inline vec<float> exp_quick(vec<float> x) {

@@ -125,15 +125,6 @@ inline void store_streaming(lane_t<V>* p, V v) {
 #endif
 }
 
-// The same for 16 bytes; `to` is aligned to 16.
-inline void store_streaming_16(void* to, const void* from) {
-#if defined(__x86_64__)
-    _mm_stream_si128(static_cast<__m128i*>(to), _mm_loadu_si128(static_cast<const __m128i*>(from)));
-#else
-    __builtin_memcpy(to, from, 16);
-#endif
-}
-
 inline void stream_fence() {
 #if defined(__x86_64__)
     _mm_sfence();
