@@ -61,7 +61,7 @@ struct call {
 
     int leading() const { return z->ndim() - 1; }
     std::string z_name;
-    const softmax_entry& family() const { return kernels().softmax[static_cast<int>(type)]; }
+    const softmax_entry& family() const { return kernels().softmax[arithmetic_of(type)]; }
 };
 
 bool call::accept(const py::args& in) {
@@ -91,14 +91,14 @@ bool call::accept(const py::args& in) {
 
     if (!in[class_weight_at].is_none()) {
         class_weight = view(in[class_weight_at]);
-        if (!class_weight || class_weight->type() != z->type()) return false;
+        if (!class_weight || !is_arithmetic(*class_weight, type)) return false;
         if (!class_weight->has_shape(&a.classes, 1))
             throw py::value_error("weight: got shape " + class_weight->shape_text() + ", wanted " +
                                   shape_text(&a.classes, 1) + ", one weight a class");
     }
     if (!in[sample_weight_at].is_none()) {
         w = view(in[sample_weight_at]);
-        if (!w || w->type() != z->type()) return false;
+        if (!w || !is_arithmetic(*w, type)) return false;
         if (!w->has_shape(z->shape(), leading()))
             throw py::value_error("sample_weight: got shape " + w->shape_text() + ", wanted " +
                                   shape_text(z->shape(), leading()) + ", one weight a row");
@@ -132,7 +132,7 @@ bool call::accept_target(const py::args& in) {
 }
 
 void call::allocate() {
-    const py::dtype dtype = z->object().dtype();
+    const py::dtype dtype = arithmetic_dtype(type);
     out.allocate(what, *z);
     if (wants_value(what) && how == reduction::none) each = fresh(dtype, z->shape(), leading());
     if (stats) {
@@ -148,10 +148,12 @@ void call::allocate() {
     a.h = out.h_data();
     a.lse = lse ? lse->mutable_data() : nullptr;
     a.correct = correct ? reinterpret_cast<std::uint8_t*>(correct->mutable_data()) : nullptr;
-    const index row_bytes = a.classes * z->object().itemsize();
+    a.kind = storage_of(type);
+    const index row_bytes = a.classes * dtype.itemsize();
     a.streaming = out.g && a.classes > few_classes && row_bytes <= streaming_row_limit &&
                   should_stream(*out.g, *z, streaming_caches);
-    a.scratch_stride = softmax_scratch_bytes(a.classes, z->object().itemsize(), a.streaming);
+    a.scratch_stride =
+        softmax_scratch_bytes(a.classes, dtype.itemsize(), a.streaming || (a.g && a.kind != storage::same));
 }
 
 // Checks the labels, which also tells how many rows count and what they weigh.
@@ -180,7 +182,7 @@ void call::check_labels(std::int64_t* checked) {
 constexpr index label_chunk = 16384;
 
 label_summary summarize(const call& c) {
-    const label_kernel kernel = kernels().label[static_cast<int>(c.label_type)][static_cast<int>(c.type)];
+    const label_kernel kernel = kernels().label[static_cast<int>(c.label_type)][arithmetic_of(c.type)];
     const index chunks = (c.a.rows + label_chunk - 1) / label_chunk;
     std::vector<label_summary> part(static_cast<std::size_t>(chunks));
     parallel_for(chunks, worthwhile_threads(c.threads, c.a.rows), [&](index first, index last) {
@@ -246,7 +248,7 @@ py::object call::run() {
         if (bad >= 0) return;
         if (target && w) {
             // Rows of probabilities are weighed by the samples' weights alone.
-            summary.weight = kernels().sum[static_cast<int>(type)](a.row_weight, 0, a.rows);
+            summary.weight = kernels().sum[arithmetic_of(type)](a.row_weight, 0, a.rows);
         }
         if (how == reduction::mean) divisor = normalizer ? *normalizer : summary.weight;
         a.scale = output == row_output::loss ? 1.0 / divisor : 1.0;
