@@ -105,15 +105,16 @@ using label_kernel = label_summary (*)(const label_args&, index begin, index end
 
 // ---- optimizers: one in-place step over flat arrays -------------------------------------------------------------
 
-constexpr int max_slots = 2;
+constexpr int max_slots = 3;
 struct update_args {
     void* p;
     const void* g;
     void* slot[max_slots];  // state of the optimizer, one array of p's shape per slot
+    double scale;           // factor of the gradient
     double parameters[max_parameters];
-    bool first;  // the first step of this parameter
 };
 using update_kernel = void (*)(const update_args&, index begin, index end);
+using scale_kernel = void (*)(void* x, double by, index begin, index end);
 
 // ---- the rest ---------------------------------------------------------------------------------------------------
 
@@ -163,6 +164,8 @@ struct kernel_table {
     softmax_entry softmax[element_count];
     label_kernel label[integer_count][element_count];
     sum_kernel sum[element_count];
+    sum_kernel sum_of_squares[element_count];
+    scale_kernel scale[element_count];
     twin_kernel twin;
 };
 
