@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-_FLOAT_NAMES = " or ".join(d.name for d in FLOATS)
+_FLOAT_NAMES = "float32, float64, float16 or bfloat16 (of ml_dtypes)"
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Do kernels read and write this type (in native byte order)? bfloat16 exists where ml_dtypes is imported."""
+    return (dtype.kind == "f" and dtype.itemsize <= 8) or dtype.name == "bfloat16"
+
+
+def arithmetic(dtype: np.dtype[Any] | None) -> np.dtype[Any]:
+    """Return the type of the arithmetic on arrays of this type, which is that of weights and per-sample values too."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
 
 def as_array(name: str, value: object) -> Array:
@@ -46,17 +56,26 @@ def floats(name: str, value: object) -> Array:
     array = as_array(name, value)
     if array.dtype.kind in "iub" and not isinstance(value, np.ndarray):
         array = array.astype(np.float64)  # numbers typed in by hand
-    if array.dtype.newbyteorder("=") not in FLOATS:
+    if not is_float(array.dtype):
         raise TypeError(f"{name}: got dtype {array.dtype}, wanted {_FLOAT_NAMES}")
     return contiguous(array, array.dtype)
 
 
 def floats_like(name: str, value: object, z: Array) -> Array:
-    """Return targets or weights in the dtype of `z`; numbers of any real type are converted."""
+    """Return targets in the dtype of `z`; numbers of any real type are converted."""
+    return _converted(name, value, z.dtype)
+
+
+def weights_like(name: str, value: object, z: Array) -> Array:
+    """Return weights, or another input beside targets, in the type of the arithmetic on `z`."""
+    return _converted(name, value, arithmetic(z.dtype))
+
+
+def _converted(name: str, value: object, dtype: np.dtype[Any]) -> Array:
     array = as_array(name, value)
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise TypeError(f"{name}: got dtype {array.dtype}, wanted real numbers")
-    return contiguous(array, z.dtype)
+    return contiguous(array, dtype)
 
 
 def is_integer(value: object) -> bool:

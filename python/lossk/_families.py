@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import Array, Output, floats, floats_like
+from ._arrays import Array, Output, floats, floats_like, weights_like
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
@@ -153,7 +153,7 @@ class PointwiseLoss(Loss):
 
         Parameters
         ----------
-        z : array_like of float32 or float64, any shape
+        z : array_like of float32, float64, float16 or bfloat16, any shape
             Predictions.
         y : array_like, the shape of `z`
             Targets; converted to the dtype of `z`.
@@ -169,7 +169,7 @@ class PointwiseLoss(Loss):
         Returns
         -------
         float or ndarray
-            A float, accumulated in float64; with ``"none"`` an array like `z`.
+            A float, accumulated in float64; with ``"none"`` an array like `z` (float32 for 16-bit types).
 
         Raises
         ------
@@ -270,34 +270,44 @@ class PointwiseLoss(Loss):
 
     # ---- the way to the kernels ---------------------------------------------------------------------------------
 
-    def _run(self, verb: int, z: Any, y: Any, w: Any, reduction: str, normalizer: Any, threads: Any, out: Any) -> Any:
-        arguments = (w, reduction, normalizer, threads, out)
+    # What a formula with a third input calls it: an array of the shape of z, or of the length of its last axis.
+    third: ClassVar[str] = ""
+
+    def _run(
+        self, verb: int, z: Any, y: Any, w: Any, reduction: str, normalizer: Any, threads: Any, out: Any, x: Any = None
+    ) -> Any:
+        arguments = (w, reduction, normalizer, threads, out, x)
         result = _core.pointwise(self._index, self._parameters, verb, z, y, *arguments)
         if result is not NotImplemented:
             return result
         return self._run_prepared(verb, z, y, *arguments)
 
     def _run_prepared(
-        self, verb: int, z: Any, y: Any, w: Any, reduction: str, normalizer: Any, threads: Any, out: Any
+        self, verb: int, z: Any, y: Any, w: Any, reduction: str, normalizer: Any, threads: Any, out: Any, x: Any
     ) -> Any:
         """Run on arrays that kernels could not read or write as they were."""
-        given = {name: a for name, a in (("y", y), ("sample_weight", w)) if isinstance(a, np.ndarray)}
+        named = (("y", y), ("sample_weight", w), (self.third, x))
+        given = {name: a for name, a in named if isinstance(a, np.ndarray)}
         as_given, z = z, floats("z", z)
         outputs = prepare_outputs(verb, out, as_given if isinstance(as_given, np.ndarray) else z, given)
         y = floats_like("y", y, z)
-        w = None if w is None else floats_like("sample_weight", w, z)
-        result = _core.pointwise(self._index, self._parameters, verb, z, y, w, reduction, normalizer, threads, None)
-        return fill_outputs(verb, outputs, result)
+        w = None if w is None else weights_like("sample_weight", w, z)
+        if self.third:
+            x = weights_like(self.third, x, z)
+            if x.shape != z.shape and x.shape != z.shape[-1:]:
+                raise ValueError(f"{self.third}: got shape {x.shape}, wanted {z.shape} or {z.shape[-1:]}")
+        arguments = (w, reduction, normalizer, threads, None, x)
+        return fill_outputs(verb, outputs, _core.pointwise(self._index, self._parameters, verb, z, y, *arguments))
 
 
 def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tuple[int, ...]) -> Array:
-    """Return upstream gradient times sample weight, in the dtype of `z`."""
-    upstream = floats_like("cotangent", cotangent, z)
+    """Return upstream gradient times sample weight, in the type of the arithmetic on `z`."""
+    upstream = weights_like("cotangent", cotangent, z)
     if upstream.shape != shape:
         raise ValueError(f"cotangent: got shape {upstream.shape}, wanted {shape}, one entry a sample")
     if sample_weight is None:
         return upstream
-    weight = floats_like("sample_weight", sample_weight, z)
+    weight = weights_like("sample_weight", sample_weight, z)
     if weight.shape != shape:
         raise ValueError(f"sample_weight: got shape {weight.shape}, wanted {shape}, one weight a sample")
     return np.asarray(upstream * weight)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import Array, as_array, class_axis, contiguous, floats, floats_like, is_integer
+from ._arrays import Array, arithmetic, as_array, class_axis, contiguous, floats, floats_like, is_integer, weights_like
 from ._families import (
     GRAD,
     GRAD_AND_HESS,
@@ -353,15 +353,13 @@ class CrossEntropy(Loss):
         outputs = prepare_outputs(verb, out, z, others)
         z = rows
         target = self._prepare_target(target, z, at)
-        w = None if w is None else floats_like("sample_weight", w, z)
+        w = None if w is None else weights_like("sample_weight", w, z)
         result = self._call(verb, z, target, w, reduction, normalizer, threads, None, stats)
         main = fill_outputs(verb, outputs, _move_classes(verb, result[0] if stats else result, at))
         return _with_stats((main, *result[1:])) if stats else main
 
     def _call(self, verb: int, z: Any, target: Any, w: Any, *rest: Any) -> Any:
-        weight = self._weights.get(getattr(z, "dtype", None)) if self._weights else None
-        if self._weights and weight is None:
-            return NotImplemented
+        weight = self._weights[arithmetic(getattr(z, "dtype", None))] if self._weights else None
         if self.ignore_index >= 0 and getattr(getattr(target, "dtype", None), "kind", "i") == "f":
             raise ValueError(
                 f"ignore_index: got {self.ignore_index}, wanted a negative one: probabilities as targets have no label"

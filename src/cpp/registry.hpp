@@ -26,12 +26,22 @@ namespace {
 template <template <class> class F>
 constexpr pointwise_entry pointwise_loss() {
     static_assert(F<float>::parameters <= max_parameters);
-    return {F<float>::name,
-            F<float>::parameters,
-            {{pointwise<F<float>, float, verb::value>, pointwise<F<float>, float, verb::grad>,
-              pointwise<F<float>, float, verb::value_and_grad>, pointwise<F<float>, float, verb::grad_and_hess>},
-             {pointwise<F<double>, double, verb::value>, pointwise<F<double>, double, verb::grad>,
-              pointwise<F<double>, double, verb::value_and_grad>, pointwise<F<double>, double, verb::grad_and_hess>}}};
+    pointwise_entry entry{
+        F<float>::name,
+        F<float>::parameters,
+        inputs_of<F<float>>(),
+        nullptr,
+        {},
+        {{pointwise<F<float>, float, verb::value>, pointwise<F<float>, float, verb::grad>,
+          pointwise<F<float>, float, verb::value_and_grad>, pointwise<F<float>, float, verb::grad_and_hess>},
+         {pointwise<F<double>, double, verb::value>, pointwise<F<double>, double, verb::grad>,
+          pointwise<F<double>, double, verb::value_and_grad>, pointwise<F<double>, double, verb::grad_and_hess>}}};
+    if constexpr (has_domain<F<float>>) {
+        entry.domain = F<float>::domain;
+        entry.outside[0] = first_outside<F<float>, float>;
+        entry.outside[1] = first_outside<F<double>, double>;
+    }
+    return entry;
 }
 
 template <template <class> class F>

@@ -10,8 +10,18 @@ namespace lossk {
 
 using index = std::int64_t;
 
-enum class element : int { f32, f64 };
-constexpr int element_count = 2;
+// What an array holds. Arithmetic is f64 for f64, else f32: kernels exist for these two, and f16 and bf16 are converted
+// tile by tile on their way in and out.
+enum class element : int { f32, f64, f16, bf16 };
+constexpr int element_count = 2;  // of arithmetic
+
+// How an array holds the numbers of a kernel: as they are, or in 16 bits.
+enum class storage : int { same, f16, bf16 };
+
+static constexpr int arithmetic_of(element e) { return e == element::f64 ? 1 : 0; }
+static constexpr storage storage_of(element e) {
+    return e == element::f16 ? storage::f16 : e == element::bf16 ? storage::bf16 : storage::same;
+}
 
 enum class verb : int { value, grad, value_and_grad, grad_and_hess };
 constexpr int verb_count = 4;
@@ -34,16 +44,21 @@ constexpr int max_parameters = 8;
 struct pointwise_args {
     const void* z;
     const void* y;
-    const void* w;  // per-sample factor of value and gradient; null: 1
-    void* each;     // per-sample values; null: only their sum is wanted
+    const void* x;   // a third input, where the formula has one
+    index x_period;  // its length, where it is repeated; 0: as long as z
+    const void* w;   // per-sample factor of value and gradient; null: 1
+    void* each;      // per-sample values; null: only their sum is wanted
     void* g;
     void* h;
+    storage kind;    // of z, y, g and h
     double scale;    // factor of every gradient and second derivative
     bool streaming;  // store g and h past the caches
     double parameters[max_parameters];
 };
 // Elements [begin, end), within one chunk; returns the sum of their values.
 using pointwise_kernel = double (*)(const pointwise_args&, index begin, index end);
+// The first of these elements whose inputs are outside the formula's domain; -1: none.
+using domain_kernel = index (*)(const pointwise_args&, index begin, index end);
 
 // ---- softmax rows: z (N, C) -> cross-entropy, softmax, log-softmax, log-sum-exp ---------------------------------
 
@@ -61,6 +76,7 @@ struct softmax_args {
     void* h;                    // (N, C); null: not wanted
     void* lse;                  // (N)
     std::uint8_t* correct;      // (N): is the label the (first) largest logit?
+    storage kind;               // of z, target, g and h
     double scale;               // factor of every gradient and second derivative
     double label_smoothing, z_loss, softcap;
     double class_weight_sum;
@@ -71,10 +87,10 @@ struct softmax_args {
 };
 
 // Bytes of scratch that one row needs; what they hold is softmax_many.hpp's business.
-static constexpr index softmax_scratch_bytes(index classes, index element_bytes, bool streaming) {
+static constexpr index softmax_scratch_bytes(index classes, index element_bytes, bool keeps) {
     const index state = 128, chunk = 64 * ((classes + row_chunk - 1) / row_chunk);
     const index references = element_bytes * ((classes + row_block - 1) / row_block);
-    const index kept = streaming ? element_bytes * (classes + 64) : 0;
+    const index kept = keeps ? element_bytes * (classes + 64) : 0;
     return (state + chunk + references + kept + 128) / 64 * 64;
 }
 
@@ -105,16 +121,23 @@ using label_kernel = label_summary (*)(const label_args&, index begin, index end
 
 // ---- optimizers: one in-place step over flat arrays -------------------------------------------------------------
 
+constexpr index update_tile = 512;  // elements of 16 bits that are widened at once
 constexpr int max_slots = 3;
 struct update_args {
     void* p;
     const void* g;
-    void* slot[max_slots];  // state of the optimizer, one array of p's shape per slot
+    storage kind;           // of p and g
+    void* slot[max_slots];  // state of the optimizer in the type of the arithmetic, one array of p's shape per slot
+    float* master;          // what is updated in place of p, which becomes its rounding; null: p itself
+    bool dithers;           // round p at random, by a hash of these three and the element's place
+    std::uint64_t seed, tensor, step;
     double scale;           // factor of the gradient
     double parameters[max_parameters];
 };
-using update_kernel = void (*)(const update_args&, index begin, index end);
-using scale_kernel = void (*)(void* x, double by, index begin, index end);
+using update_kernel = void (*)(const update_args&, index begin, index end);  // within one chunk
+
+using norm_kernel = double (*)(storage, const void* x, index begin, index end);
+using scale_kernel = void (*)(storage, void* x, double by, index begin, index end);
 
 // ---- the rest ---------------------------------------------------------------------------------------------------
 
@@ -133,7 +156,9 @@ using twin_kernel = float (*)(const twin_args&, index begin, index end);  // in 
 
 struct pointwise_entry {
     const char* name;
-    int parameters;
+    int parameters, inputs;
+    const char* domain;                    // said of inputs outside it; null: every input is in it
+    domain_kernel outside[element_count];  // null: every input is in it
     pointwise_kernel kernel[element_count][verb_count];
 };
 struct softmax_entry {
@@ -164,7 +189,7 @@ struct kernel_table {
     softmax_entry softmax[element_count];
     label_kernel label[integer_count][element_count];
     sum_kernel sum[element_count];
-    sum_kernel sum_of_squares[element_count];
+    norm_kernel sum_of_squares[element_count];
     scale_kernel scale[element_count];
     twin_kernel twin;
 };

@@ -1,5 +1,7 @@
+// What every family's binding needs of arrays: their types, shapes, overlaps and outputs, checked.
 #include "arrays.hpp"
 
+#include <atomic>
 #include <cmath>
 
 #include "../runtime/cpu.hpp"
@@ -12,6 +14,17 @@ namespace {
 using npy = py::detail::npy_api;
 
 std::string text(py::handle h) { return std::string(py::str(h)); }
+
+// bfloat16 is no type of NumPy's own: ml_dtypes registers it when it is imported, under a number of its own.
+bool is_bfloat16(const array_view& a) {
+    static std::atomic<int> number{-1};
+    const int type = a.type();
+    if (type == number.load(std::memory_order_relaxed)) return true;
+    constexpr int first_registered = 256;
+    if (type < first_registered || text(a.object().dtype().attr("name")) != "bfloat16") return false;
+    number = type;
+    return true;
+}
 
 }  // namespace
 
@@ -48,9 +61,16 @@ std::optional<element> element_of(const array_view& a) {
     switch (a.type()) {
         case npy::NPY_FLOAT_: return element::f32;
         case npy::NPY_DOUBLE_: return element::f64;
-        default: return std::nullopt;
+        case 23: return element::f16;  // NPY_HALF
+        default: return is_bfloat16(a) ? std::optional(element::bf16) : std::nullopt;
     }
 }
+
+bool is_arithmetic(const array_view& weights, element e) {
+    return weights.type() == (e == element::f64 ? npy::NPY_DOUBLE_ : npy::NPY_FLOAT_);
+}
+
+py::dtype arithmetic_dtype(element e) { return e == element::f64 ? py::dtype::of<double>() : py::dtype::of<float>(); }
 
 std::optional<integer> integer_of(const array_view& a) {
     const char kind = a.object().dtype().kind();

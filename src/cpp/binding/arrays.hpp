@@ -46,6 +46,9 @@ std::string shape_text(const index* shape, int ndim);
 std::optional<array_view> view(py::handle object);
 
 std::optional<element> element_of(const array_view& a);
+// Do weights have the type that arithmetic on `e` has?
+bool is_arithmetic(const array_view& weights, element e);
+py::dtype arithmetic_dtype(element e);
 std::optional<integer> integer_of(const array_view& a);
 
 // A fresh C-contiguous array of undefined content.

@@ -39,7 +39,8 @@ py::object clip_call(const py::list& grads, const py::object& keys, double max_n
         if (!std::isfinite(norm) || factor == 1.0) return norm;
         chunks.each(elements, threads, [&](std::size_t t, index, index begin, index end) {
             const gradient& g = gradients[t];
-            kernels().scale[static_cast<int>(g.type)](const_cast<void*>(g.data), factor, begin, end);
+            const scale_kernel kernel = kernels().scale[arithmetic_of(g.type)];
+            kernel(storage_of(g.type), const_cast<void*>(g.data), factor, begin, end);
         });
         return norm;
     }));

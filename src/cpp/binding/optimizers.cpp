@@ -4,6 +4,8 @@
 
 #include "../runtime/cpu.hpp"
 
+#include <pybind11/stl.h>
+
 #include <cmath>
 #include <cstring>
 
@@ -56,7 +58,7 @@ bool plainly_like(py::handle g, const array_view& like) {
 struct parameter {
     watched_array own;
     array_view work;
-    std::vector<array_view> slots;
+    std::vector<array_view> state;
     element type;
     update_args args;
     const void* checked_gradient;  // known to be apart from all that a step writes
@@ -81,7 +83,21 @@ class update_plan {
     const update_entry& entry() const { return kernels().update[kernel_]; }
     std::string name(const char* what, std::size_t i) const { return tensor_name(what, keys_, i); }
 
-    void add(std::size_t i, const py::array& own, const py::object& room, const py::list& slots) {
+    // The memory of one array of state, which has the type of the arithmetic.
+    void* add_state(std::size_t i, parameter& p, py::handle given) {
+        const std::optional<array_view> a = view(given);
+        if (!a) throw py::type_error(name("state", i) + ": wanted a C-contiguous NumPy array");
+        const std::optional<element> type = element_of(*a);
+        if (!type || storage_of(*type) != storage::same || arithmetic_of(*type) != arithmetic_of(p.type))
+            throw py::type_error(name("state", i) + ": got dtype " + a->type_text() + ", wanted that of the arithmetic");
+        check_same_shape(*a, name("state", i).c_str(), p.work, "its parameter");
+        written_.add(*a, i);
+        p.state.push_back(*a);
+        return a->mutable_data();
+    }
+
+    void add(std::size_t i, const py::array& own, const py::object& room, const py::list& slots,
+             const py::object& master) {
         const std::optional<array_view> work = view(room);
         if (!work) throw py::type_error(name("params", i) + ": wanted a C-contiguous NumPy array");
         const std::optional<element> type = element_of(*work);
@@ -89,17 +105,12 @@ class update_plan {
         if (!own.writeable())
             throw py::value_error(name("params", i) + ": got a read-only array, wanted a writeable one");
         parameter p{watched_array(own), *work, {}, *type, {}, nullptr};
-        p.args.p = work->mutable_data();
         written_.add(*work, i);
-        for (int s = 0; s < entry().slots; ++s) {
-            const std::optional<array_view> slot = view(slots[static_cast<std::size_t>(s)]);
-            if (!slot) throw py::type_error(name("state", i) + ": wanted a C-contiguous NumPy array");
-            check_same_type(*slot, name("state", i).c_str(), *work, "its parameter");
-            check_same_shape(*slot, name("state", i).c_str(), *work, "its parameter");
-            p.args.slot[s] = slot->mutable_data();
-            written_.add(*slot, i);
-            p.slots.push_back(*slot);
-        }
+        p.args.p = work->mutable_data();
+        p.args.kind = storage_of(*type);
+        p.args.tensor = i;
+        for (int s = 0; s < entry().slots; ++s) p.args.slot[s] = add_state(i, p, slots[static_cast<std::size_t>(s)]);
+        if (!master.is_none()) p.args.master = static_cast<float*>(add_state(i, p, master));
         chunks_.add(work->size());
         parameters_.push_back(std::move(p));
     }
@@ -139,6 +150,7 @@ class update_plan {
             double* own = parameters_[i].args.parameters;
             const py::handle item = PyList_GET_ITEM(steps.ptr(), static_cast<py::ssize_t>(i));
             const long count = PyLong_AsLong(item.ptr());
+            parameters_[i].args.step = static_cast<std::uint64_t>(count);
             if (last && count == last_count) {
                 std::copy_n(last, max_parameters, own);
                 continue;
@@ -166,17 +178,22 @@ class update_plan {
         const update_entry& update = entry();
         chunks_.each(elements_, threads, [&](std::size_t t, index, index begin, index end) {
             const parameter& p = parameters_[t];
-            if (p.args.g) update.kernel[static_cast<int>(p.type)](p.args, begin, end);
+            if (p.args.g) update.kernel[arithmetic_of(p.type)](p.args, begin, end);
         });
         return {true, norm};
     }
 
 public:
-    // `work` holds what kernels update: each parameter itself, or a room of its shape where it is not contiguous.
-    update_plan(int kernel, const py::list& params, const py::list& work, const py::list& slots, py::object keys)
+    // `work` holds what kernels update: each parameter itself, or a room of its shape where it is not contiguous;
+    // `masters` f32 parameters or None; `seed` that of stochastic rounding or None.
+    update_plan(int kernel, const py::list& params, const py::list& work, const py::list& slots,
+                const py::list& masters, std::optional<std::uint64_t> seed, py::object keys)
         : kernel_(kernel), keys_(std::move(keys)) {
-        for (std::size_t i = 0; i < params.size(); ++i)
-            add(i, params[i].cast<py::array>(), work[i], slots[i].cast<py::list>());
+        for (std::size_t i = 0; i < params.size(); ++i) {
+            add(i, params[i].cast<py::array>(), work[i], slots[i].cast<py::list>(), masters[i]);
+            parameters_[i].args.dithers = seed.has_value();
+            parameters_[i].args.seed = seed.value_or(0);
+        }
         gradients_.resize(parameters_.size());
         written_.sort();
     }
@@ -214,7 +231,7 @@ py::dict optimizer_kernels() {
 void bind_optimizers(py::module_& m) {
     m.def("optimizer_kernels", optimizer_kernels);
     py::class_<update_plan>(m, "UpdatePlan")
-        .def(py::init<int, py::list, py::list, py::list, py::object>())
+        .def(py::init<int, py::list, py::list, py::list, py::list, std::optional<std::uint64_t>, py::object>())
         .def("holds", &update_plan::holds)
         .def("step", &update_plan::step);
 }

@@ -27,6 +27,20 @@ double sum_over_chunks(index n, int threads, F&& part) {
     return total;
 }
 
+// The first element outside the domain; -1: none.
+index first_over_chunks(index n, int threads, domain_kernel outside, const pointwise_args& a) {
+    const index chunks = (n + pointwise_chunk - 1) / pointwise_chunk;
+    std::vector<index> found(static_cast<std::size_t>(chunks), -1);
+    parallel_for(chunks, worthwhile_threads(threads, n), [&](index first, index last) {
+        for (index c = first; c < last; ++c)
+            found[static_cast<std::size_t>(c)] =
+                outside(a, c * pointwise_chunk, std::min((c + 1) * pointwise_chunk, n));
+    });
+    for (const index at : found)
+        if (at >= 0) return at;
+    return -1;
+}
+
 // The arguments of one call, checked; nothing has been written when this throws.
 struct call {
     const pointwise_entry* entry;
@@ -35,15 +49,20 @@ struct call {
     reduction how;
     std::optional<double> normalizer;
     int threads;
-    std::optional<array_view> z, y, w, each;
+    std::optional<array_view> z, y, x, w, each;
     derivatives out;
+    pointwise_args a{};
 
     // False: something must be prepared first.
     bool accept(const py::args& in);
+    bool accept_third(py::handle third);
+    void fill_arguments(const py::tuple& parameters);
+    double divide();
+    void throw_outside(index at) const;
     py::object run(const py::tuple& parameters);
 };
 
-// In: kernel, parameters, verb, z, y, sample_weight, reduction, normalizer, num_threads, out, (w's name).
+// In: kernel, parameters, verb, z, y, sample_weight, reduction, normalizer, num_threads, out, third input.
 bool call::accept(const py::args& in) {
     entry = &kernels().pointwise[PyLong_AsLong(in[0].ptr())];
     what = verb_of(in[2]);
@@ -59,42 +78,71 @@ bool call::accept(const py::args& in) {
     check_same_shape(*y, "y", *z, "z");
     if (!in[5].is_none()) {
         w = view(in[5]);
-        if (!w || w->type() != z->type()) return false;
+        if (!w || !is_arithmetic(*w, type)) return false;
         check_same_shape(*w, "sample_weight", *z, "z");
     }
-    return out.accept(in[9], what, *z, {{z, "z", true}, {y, "y"}, {w, "sample_weight"}});
+    if (entry->inputs == 3 && !accept_third(in[10])) return false;
+    return out.accept(in[9], what, *z, {{z, "z", true}, {y, "y"}, {w, "sample_weight"}, {x, "the third input"}});
+}
+
+// As long as z, or as z's last axis; Python says which input it is where it is neither.
+bool call::accept_third(py::handle third) {
+    x = view(third);
+    if (!x || !is_arithmetic(*x, type)) return false;
+    if (x->same_shape(*z)) return true;
+    const index last = z->ndim() > 0 ? z->shape(z->ndim() - 1) : 1;
+    a.x_period = last;
+    return x->has_shape(&last, 1);
+}
+
+void call::fill_arguments(const py::tuple& parameters) {
+    a.z = z->data();
+    a.y = y->data();
+    a.x = x ? x->data() : nullptr;
+    a.w = w ? w->data() : nullptr;
+    a.kind = storage_of(type);
+    for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
+}
+
+double call::divide() {
+    if (how != reduction::mean) return 1;
+    if (normalizer) return *normalizer;
+    if (!w) return static_cast<double>(z->size());
+    const sum_kernel sum = kernels().sum[arithmetic_of(type)];
+    return sum_over_chunks(z->size(), threads, [&](index b, index e) { return sum(a.w, b, e); });
+}
+
+void call::throw_outside(index at) const {
+    const auto element = [&](const array_view& array, index i) {
+        return std::string(py::str(py::float_(array.object().attr("flat")[py::int_(i)])));
+    };
+    std::string got = "z = " + element(*z, at) + ", y = " + element(*y, at);
+    if (x) got += " and a third input of " + element(*x, a.x_period ? at % a.x_period : at);
+    throw py::value_error("z and y: got " + got + " at flat index " + std::to_string(at) + ", wanted " + entry->domain);
 }
 
 py::object call::run(const py::tuple& parameters) {
+    fill_arguments(parameters);
+    const index n = z->size();
+    if (const domain_kernel outside = entry->outside[arithmetic_of(type)]) {
+        const index at = without_gil(n, [&] { return first_over_chunks(n, threads, outside, a); });
+        if (at >= 0) throw_outside(at);
+    }
     out.allocate(what, *z);
-    if (wants_value(what) && how == reduction::none) each = fresh(z->object().dtype(), z->shape(), z->ndim());
-
-    pointwise_args a{};
-    a.z = z->data();
-    a.y = y->data();
-    a.w = w ? w->data() : nullptr;
+    if (wants_value(what) && how == reduction::none) each = fresh(arithmetic_dtype(type), z->shape(), z->ndim());
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
     a.streaming = out.g && should_stream(*out.g, *z) && (!out.h || should_stream(*out.h, *z));
-    for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
 
-    const index n = z->size();
-    const pointwise_kernel kernel = entry->kernel[static_cast<int>(type)][static_cast<int>(what)];
+    const pointwise_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(what)];
     double value = 0, divisor = 1;
     without_gil(n, [&] {
-        if (how == reduction::mean) {
-            divisor = normalizer ? *normalizer : static_cast<double>(n);
-            if (w && !normalizer) {
-                const sum_kernel sum = kernels().sum[static_cast<int>(type)];
-                divisor = sum_over_chunks(n, threads, [&](index b, index e) { return sum(a.w, b, e); });
-            }
-        }
+        divisor = divide();
         a.scale = 1.0 / divisor;
         value = sum_over_chunks(n, threads, [&](index b, index e) { return kernel(a, b, e); });
         return 0;
     });
-
     return out.result(what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
 }
 

@@ -1,12 +1,11 @@
 // Binding of the softmax family: cross-entropy, softmax, log-softmax and log-sum-exp over the last axis.
 #include "families.hpp"
-#include "outputs.hpp"
+#include "labels.hpp"
 
 #include "../runtime/cpu.hpp"
 #include "../runtime/parallel.hpp"
 
 #include <algorithm>
-#include <memory>
 #include <vector>
 
 namespace lossk {
@@ -36,165 +35,68 @@ enum argument : std::size_t {
 };
 
 struct call {
+    row_inputs in;
     verb what;
-    element type;
     reduction how;
     std::optional<double> normalizer;
     int threads;
     bool stats;
-    row_output output;
-    std::optional<array_view> z, label, target, class_weight, w, each, lse, correct;
+    std::optional<array_view> each, lse, correct;
     derivatives out;
     softmax_args a{};
-    label_args labels{};
-    integer label_type{};
 
-    bool accept(const py::args& in);
-    bool accept_target(const py::args& in);
+    bool accept(const py::args& given);
     void allocate();
-    void check_labels(std::int64_t* checked);
-    double divide();
     double run_rows();
     double run_split();
     py::object run();
     py::object result(double value) const;
 
-    int leading() const { return z->ndim() - 1; }
-    std::string z_name;
-    const softmax_entry& family() const { return kernels().softmax[static_cast<int>(type)]; }
+    const softmax_entry& family() const { return kernels().softmax[arithmetic_of(in.type)]; }
 };
 
-bool call::accept(const py::args& in) {
-    output = static_cast<row_output>(PyLong_AsLong(in[output_at].ptr()));
-    what = verb_of(in[verb_at]);
-    how = reduction_of(in[reduction_at]);
-    normalizer = normalizer_of(in[normalizer_at], how);
-    threads = threads_of(in[threads_at]);
-    stats = in[stats_at].ptr() == Py_True;
-    z = view(in[z_at]);
-    z_name = in[target_at].is_none() ? "x" : "z";
-    if (!z) return false;
-    const std::optional<element> e = element_of(*z);
-    if (!e) return false;
-    type = *e;
-    if (z->ndim() == 0) throw py::value_error(z_name + ": got a 0-dimensional array, wanted shape (..., C)");
-
-    a.classes = z->shape(leading());
-    a.rows = a.classes ? z->size() / a.classes : 0;
-    a.label_smoothing = PyFloat_AsDouble(in[smoothing_at].ptr());
-    a.z_loss = PyFloat_AsDouble(in[z_loss_at].ptr());
-    a.softcap = PyFloat_AsDouble(in[softcap_at].ptr());
-    a.output = output;
-    labels.ignore_index = PyLong_AsLongLong(in[ignore_index_at].ptr());
-    if (a.classes == 0)
-        throw py::value_error(z_name + ": got shape " + z->shape_text() + ", wanted at least one class");
-
-    if (!in[class_weight_at].is_none()) {
-        class_weight = view(in[class_weight_at]);
-        if (!class_weight || class_weight->type() != z->type()) return false;
-        if (!class_weight->has_shape(&a.classes, 1))
-            throw py::value_error("weight: got shape " + class_weight->shape_text() + ", wanted " +
-                                  shape_text(&a.classes, 1) + ", one weight a class");
-    }
-    if (!in[sample_weight_at].is_none()) {
-        w = view(in[sample_weight_at]);
-        if (!w || w->type() != z->type()) return false;
-        if (!w->has_shape(z->shape(), leading()))
-            throw py::value_error("sample_weight: got shape " + w->shape_text() + ", wanted " +
-                                  shape_text(z->shape(), leading()) + ", one weight a row");
-    }
-    return accept_target(in) && out.accept(in[out_at], what, *z,
-                                           {{z, z_name.c_str(), true},
-                                            {label, "target"},
-                                            {target, "target"},
-                                            {class_weight, "weight"},
-                                            {w, "sample_weight"}});
-}
-
-bool call::accept_target(const py::args& in) {
-    if (in[target_at].is_none()) return true;
-    std::optional<array_view> y = view(in[target_at]);
-    if (!y) return false;
-    if (const std::optional<integer> i = integer_of(*y)) {
-        if (!y->has_shape(z->shape(), leading()))
-            throw py::value_error("target: got labels of shape " + y->shape_text() + ", wanted " +
-                                  shape_text(z->shape(), leading()) + ", the shape of z without its class axis");
-        label = y;
-        label_type = *i;
-        return true;
-    }
-    if (y->type() != z->type()) return false;
-    if (!y->same_shape(*z))
-        throw py::value_error("target: got probabilities of shape " + y->shape_text() + ", wanted " + z->shape_text() +
-                              ", the shape of z (labels are integers)");
-    target = y;
-    return true;
+bool call::accept(const py::args& given) {
+    what = verb_of(given[verb_at]);
+    how = reduction_of(given[reduction_at]);
+    normalizer = normalizer_of(given[normalizer_at], how);
+    threads = threads_of(given[threads_at]);
+    stats = given[stats_at].ptr() == Py_True;
+    in.ignore_index = PyLong_AsLongLong(given[ignore_index_at].ptr());
+    a.output = static_cast<row_output>(PyLong_AsLong(given[output_at].ptr()));
+    a.label_smoothing = PyFloat_AsDouble(given[smoothing_at].ptr());
+    a.z_loss = PyFloat_AsDouble(given[z_loss_at].ptr());
+    a.softcap = PyFloat_AsDouble(given[softcap_at].ptr());
+    return in.accept_z(given[z_at], given[target_at].is_none() ? "x" : "z") &&
+           in.accept_weights(given[class_weight_at], given[sample_weight_at]) && in.accept_target(given[target_at]) &&
+           in.accept_out(given[out_at], what, out);
 }
 
 void call::allocate() {
-    const py::dtype dtype = z->object().dtype();
-    out.allocate(what, *z);
-    if (wants_value(what) && how == reduction::none) each = fresh(dtype, z->shape(), leading());
+    const array_view& z = *in.z;
+    const py::dtype dtype = arithmetic_dtype(in.type);
+    out.allocate(what, z);
+    if (wants_value(what) && how == reduction::none) each = in.fresh_rows(dtype);
     if (stats) {
-        lse = fresh(dtype, z->shape(), leading());
-        correct = fresh(py::dtype::of<bool>(), z->shape(), leading());
+        lse = in.fresh_rows(dtype);
+        correct = in.fresh_rows(py::dtype::of<bool>());
     }
-    a.z = z->data();
-    a.target = target ? target->data() : nullptr;
-    a.class_weight = class_weight ? class_weight->data() : nullptr;
-    a.row_weight = w ? w->data() : nullptr;
+    a.z = z.data();
+    a.rows = in.rows;
+    a.classes = in.classes;
+    a.target = in.target_data();
+    a.class_weight = in.class_weight_data();
+    a.row_weight = in.row_weight_data();
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
     a.lse = lse ? lse->mutable_data() : nullptr;
     a.correct = correct ? reinterpret_cast<std::uint8_t*>(correct->mutable_data()) : nullptr;
-    const index row_bytes = a.classes * z->object().itemsize();
-    a.streaming = out.g && a.classes > few_classes && row_bytes <= streaming_row_limit &&
-                  should_stream(*out.g, *z, streaming_caches);
-    a.scratch_stride = softmax_scratch_bytes(a.classes, z->object().itemsize(), a.streaming);
-}
-
-// Checks the labels, which also tells how many rows count and what they weigh.
-void call::check_labels(std::int64_t* checked) {
-    labels.label = label->data();
-    labels.checked = checked;
-    labels.classes = a.classes;
-    labels.class_weight = a.class_weight;
-    labels.row_weight = a.row_weight;
-    a.label = checked;
-}
-
-[[noreturn]] void throw_bad_label(const call& c, index row) {
-    std::string at;
-    index rest = row;
-    for (int axis = c.leading() - 1; axis >= 0; --axis) {
-        at = std::to_string(rest % c.z->shape(axis)) + (at.empty() ? "" : ", ") + at;
-        rest /= c.z->shape(axis);
-    }
-    const py::object value = c.label->object().attr("flat")[py::int_(row)];
-    throw py::index_error("target[" + at + "]: got " + std::string(py::str(value)) + ", wanted a label in [0, " +
-                          std::to_string(c.a.classes) + ") or ignore_index (" + std::to_string(c.labels.ignore_index) +
-                          ")");
-}
-
-constexpr index label_chunk = 16384;
-
-label_summary summarize(const call& c) {
-    const label_kernel kernel = kernels().label[static_cast<int>(c.label_type)][static_cast<int>(c.type)];
-    const index chunks = (c.a.rows + label_chunk - 1) / label_chunk;
-    std::vector<label_summary> part(static_cast<std::size_t>(chunks));
-    parallel_for(chunks, worthwhile_threads(c.threads, c.a.rows), [&](index first, index last) {
-        for (index i = first; i < last; ++i)
-            part[static_cast<std::size_t>(i)] =
-                kernel(c.labels, i * label_chunk, std::min((i + 1) * label_chunk, c.a.rows));
-    });
-    label_summary all{-1, 0, 0};
-    for (const label_summary& s : part) {
-        if (all.first_bad < 0) all.first_bad = s.first_bad;
-        all.counted += s.counted;
-        all.weight += s.weight;
-    }
-    return all;
+    a.kind = storage_of(in.type);
+    const bool narrow = a.kind != storage::same;
+    const index row_bytes = a.classes * dtype.itemsize();
+    a.streaming = out.g && a.classes > few_classes && !narrow && row_bytes <= streaming_row_limit &&
+                  should_stream(*out.g, z, streaming_caches);
+    a.scratch_stride = softmax_scratch_bytes(a.classes, dtype.itemsize(), a.streaming || (a.g && narrow));
 }
 
 // Rows to a piece: a chunk's worth, and where rows are long several all the same, as a row is written while the next
@@ -209,7 +111,7 @@ double call::run_rows() {
     const index pieces = (a.rows + per_piece - 1) / per_piece;
     const softmax_kernel rows = a.classes <= few_classes ? family().few : family().whole;
     std::vector<double> partial(static_cast<std::size_t>(pieces));
-    parallel_for(pieces, worthwhile_threads(threads, 2 * z->size()), [&](index first, index last) {
+    parallel_for(pieces, worthwhile_threads(threads, 2 * in.z->size()), [&](index first, index last) {
         softmax_args own = a;
         own.scratch =
             thread_scratch(static_cast<std::size_t>(2 * a.scratch_stride));  // of a row and of the one before it
@@ -235,25 +137,19 @@ double call::run_split() {
 
 py::object call::run() {
     allocate();
-    const auto checked = std::make_unique_for_overwrite<std::int64_t[]>(label ? static_cast<std::size_t>(a.rows) : 0);
-    if (label) check_labels(checked.get());
     double value = 0, divisor = 1;
     index bad = -1;
-    without_gil(z->size(), [&] {
-        label_summary summary{-1, a.rows, static_cast<double>(a.rows)};
-        if (label) summary = summarize(*this);
+    without_gil(in.z->size(), [&] {
+        const label_summary summary = in.count(threads);
         bad = summary.first_bad;
         if (bad >= 0) return;
-        if (target && w) {
-            // Rows of probabilities are weighed by the samples' weights alone.
-            summary.weight = kernels().sum[static_cast<int>(type)](a.row_weight, 0, a.rows);
-        }
+        a.label = in.checked.get();
         if (how == reduction::mean) divisor = normalizer ? *normalizer : summary.weight;
-        a.scale = output == row_output::loss ? 1.0 / divisor : 1.0;
+        a.scale = a.output == row_output::loss ? 1.0 / divisor : 1.0;
         const bool split = threads > 1 && a.rows < 2 * threads && a.classes >= 2 * row_chunk;
         if (a.rows > 0) value = split ? run_split() : run_rows();
     });
-    if (bad >= 0) throw_bad_label(*this, bad);
+    if (bad >= 0) in.throw_bad_label(bad);
     return result(value / divisor);
 }
 
@@ -263,9 +159,9 @@ py::object call::result(double value) const {
     return py::make_tuple(main, lse->object(), correct->object());
 }
 
-py::object softmax_call(const py::args& in) {
+py::object softmax_call(const py::args& given) {
     call c{};
-    if (!c.accept(in)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+    if (!c.accept(given)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
     return c.run();
 }
 

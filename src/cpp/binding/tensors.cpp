@@ -17,7 +17,8 @@ double norm_of(const chunk_list& chunks, const std::vector<gradient>& gradients,
     chunks.each(elements, threads, [&](std::size_t t, index chunk, index begin, index end) {
         const gradient& g = gradients[t];
         if (!g.data) return;
-        squares[static_cast<std::size_t>(chunk)] = table.sum_of_squares[static_cast<int>(g.type)](g.data, begin, end);
+        const norm_kernel kernel = table.sum_of_squares[arithmetic_of(g.type)];
+        squares[static_cast<std::size_t>(chunk)] = kernel(storage_of(g.type), g.data, begin, end);
     });
     double sum = 0;
     for (const double s : squares) sum += s;

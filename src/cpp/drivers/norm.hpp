@@ -1,6 +1,7 @@
 // The norm of gradients, and the factor that clips them.
 #pragma once
 
+#include "../simd/narrow.hpp"
 #include "memory.hpp"
 #include "reduce.hpp"
 
@@ -31,8 +32,26 @@ inline double squares_run(const T* x, index n) {
     return tree_sum(lane);
 }
 
+// Calls work(x, begin, n) with every tile of elements [begin, end), widened to f32.
+template <class F>
+inline void each_widened_tile(storage kind, const void* x, index begin, index end, F&& work) {
+    alignas(line_bytes) float widened[update_tile];
+    for (index i = begin; i < end; i += update_tile) {
+        const index n = smaller(update_tile, end - i);
+        widen_tile(kind, x, i, n, widened);
+        work(widened, i, n);
+    }
+}
+
 template <class T>
-double sum_of_squares(const void* x, index begin, index end) {
+double sum_of_squares(storage kind, const void* x, index begin, index end) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (kind != storage::same) {
+            double sum = 0;
+            each_widened_tile(kind, x, begin, end, [&](const float* v, index, index n) { sum += squares_run(v, n); });
+            return sum;
+        }
+    }
     return squares_run(static_cast<const T*>(x) + begin, end - begin);
 }
 
@@ -44,7 +63,13 @@ inline void scale_run(T* x, index n, double by) {
 }
 
 template <class T>
-void scale(void* x, double by, index begin, index end) {
+void scale(storage kind, void* x, double by, index begin, index end) {
+    if constexpr (sizeof(T) == sizeof(float))
+        if (kind != storage::same)
+            return each_widened_tile(kind, x, begin, end, [&](float* v, index i, index n) {
+                scale_run(v, n, by);
+                narrow_tile(kind, v, n, x, i);
+            });
     scale_run(static_cast<T*>(x) + begin, end - begin, by);
 }
 

@@ -1,7 +1,9 @@
 // In-place updates of parameters and optimizer state: one formula over flat arrays.
 #pragma once
 
+#include "../simd/narrow.hpp"
 #include "memory.hpp"
+#include "rounding.hpp"
 
 namespace lossk {
 namespace {
@@ -23,9 +25,27 @@ inline void update_run(const Formula& formula, const update_args& a, T* p, const
     });
 }
 
+// Parameters in 16 bits: widened to f32, or in an f32 copy of their own, updated, and rounded back, tile by tile.
+template <class Formula>
+inline void update_narrow(const Formula& formula, const update_args& a, index begin, index end) {
+    alignas(line_bytes) float widened[update_tile], g[update_tile];
+    const std::uint64_t key = rounding_key(a);
+    for (index i = begin; i < end; i += update_tile) {
+        const index n = smaller(update_tile, end - i);
+        float* p = a.master ? a.master + i : widened;
+        widen_tile(a.kind, a.g, i, n, g);
+        if (!a.master) widen_tile(a.kind, a.p, i, n, p);
+        update_run<float>(formula, a, p, g, i, n);
+        if (a.dithers) dither_tile(a.kind, p, i, n, key);
+        narrow_tile(a.kind, p, n, a.p, i);
+    }
+}
+
 template <class Formula, class T>
 void update(const update_args& a, index begin, index end) {
     const Formula formula(a.parameters);
+    if constexpr (sizeof(T) == sizeof(float))
+        if (a.kind != storage::same) return update_narrow(formula, a, begin, end);
     update_run<T>(formula, a, static_cast<T*>(a.p) + begin, static_cast<const T*>(a.g) + begin, begin, end - begin);
 }
 

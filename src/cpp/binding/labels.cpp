@@ -1,0 +1,115 @@
+// What comes with rows of numbers, checked: shapes, types, and every label before anything is written.
+#include "labels.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "../runtime/cpu.hpp"
+#include "../runtime/parallel.hpp"
+
+namespace lossk {
+namespace {
+
+constexpr index label_chunk = 16384;
+
+}  // namespace
+
+bool row_inputs::accept_z(py::handle given, const char* name) {
+    z_name = name;
+    z = view(given);
+    if (!z) return false;
+    const std::optional<element> e = element_of(*z);
+    if (!e) return false;
+    type = *e;
+    if (z->ndim() == 0) throw py::value_error(std::string(name) + ": got a 0-dimensional array, wanted shape (..., C)");
+    classes = z->shape(leading());
+    if (classes == 0)
+        throw py::value_error(std::string(name) + ": got shape " + z->shape_text() + ", wanted at least one class");
+    rows = z->size() / classes;
+    return true;
+}
+
+bool row_inputs::accept_weights(py::handle of_classes, py::handle of_rows) {
+    if (!of_classes.is_none()) {
+        class_weight = view(of_classes);
+        if (!class_weight || !is_arithmetic(*class_weight, type)) return false;
+        if (!class_weight->has_shape(&classes, 1))
+            throw py::value_error("weight: got shape " + class_weight->shape_text() + ", wanted " +
+                                  shape_text(&classes, 1) + ", one weight a class");
+    }
+    if (!of_rows.is_none()) {
+        w = view(of_rows);
+        if (!w || !is_arithmetic(*w, type)) return false;
+        if (!w->has_shape(z->shape(), leading()))
+            throw py::value_error("sample_weight: got shape " + w->shape_text() + ", wanted " +
+                                  shape_text(z->shape(), leading()) + ", one weight a row");
+    }
+    return true;
+}
+
+bool row_inputs::accept_target(py::handle given) {
+    if (given.is_none()) return true;
+    std::optional<array_view> y = view(given);
+    if (!y) return false;
+    if (const std::optional<integer> i = integer_of(*y)) {
+        if (!y->has_shape(z->shape(), leading()))
+            throw py::value_error("target: got labels of shape " + y->shape_text() + ", wanted " +
+                                  shape_text(z->shape(), leading()) + ", the shape of z without its class axis");
+        label = y;
+        label_type = *i;
+        return true;
+    }
+    if (y->type() != z->type()) return false;
+    if (!y->same_shape(*z))
+        throw py::value_error("target: got probabilities of shape " + y->shape_text() + ", wanted " + z->shape_text() +
+                              ", the shape of z (labels are integers)");
+    target = y;
+    return true;
+}
+
+bool row_inputs::accept_out(const py::object& given, verb what, derivatives& out) const {
+    return out.accept(
+        given, what, *z,
+        {{z, z_name, true}, {label, "target"}, {target, "target"}, {class_weight, "weight"}, {w, "sample_weight"}});
+}
+
+label_summary row_inputs::check_labels(int threads) {
+    checked = std::make_unique_for_overwrite<std::int64_t[]>(static_cast<std::size_t>(rows));
+    const label_args a{label->data(), checked.get(), classes, ignore_index, class_weight_data(), row_weight_data()};
+    const label_kernel kernel = kernels().label[static_cast<int>(label_type)][arithmetic_of(type)];
+    const index chunks = (rows + label_chunk - 1) / label_chunk;
+    std::vector<label_summary> part(static_cast<std::size_t>(chunks));
+    parallel_for(chunks, worthwhile_threads(threads, rows), [&](index first, index last) {
+        for (index i = first; i < last; ++i)
+            part[static_cast<std::size_t>(i)] = kernel(a, i * label_chunk, std::min((i + 1) * label_chunk, rows));
+    });
+    label_summary all{-1, 0, 0};
+    for (const label_summary& s : part) {
+        if (all.first_bad < 0) all.first_bad = s.first_bad;
+        all.counted += s.counted;
+        all.weight += s.weight;
+    }
+    return all;
+}
+
+label_summary row_inputs::count(int threads) {
+    if (label) return check_labels(threads);
+    // Rows without a label are weighed by the samples' weights alone.
+    const bool weighed = target && w;
+    const sum_kernel sum = kernels().sum[arithmetic_of(type)];
+    return {-1, rows, weighed ? sum(row_weight_data(), 0, rows) : static_cast<double>(rows)};
+}
+
+void row_inputs::throw_bad_label(index row) const {
+    std::string at;
+    index rest = row;
+    for (int axis = leading() - 1; axis >= 0; --axis) {
+        at = std::to_string(rest % z->shape(axis)) + (at.empty() ? "" : ", ") + at;
+        rest /= z->shape(axis);
+    }
+    const py::object value = label->object().attr("flat")[py::int_(row)];
+    throw py::index_error("target[" + at + "]: got " + std::string(py::str(value)) + ", wanted a label in [0, " +
+                          std::to_string(classes) + ") or ignore_index (" + std::to_string(ignore_index) + ")");
+}
+
+}  // namespace lossk

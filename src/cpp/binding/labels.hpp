@@ -1,0 +1,41 @@
+// Rows of numbers and what comes with them: labels or a target like z, weights of classes and of rows, who counts.
+#pragma once
+
+#include <memory>
+
+#include "outputs.hpp"
+
+namespace lossk {
+
+struct row_inputs {
+    std::optional<array_view> z;  // (..., C)
+    std::optional<array_view> label, target, class_weight, w;
+    const char* z_name = "z";
+    element type{};
+    integer label_type{};
+    index rows = 0, classes = 0;
+    std::int64_t ignore_index = -1;
+    std::unique_ptr<std::int64_t[]> checked;  // (rows): labels, -1 where they are ignore_index
+
+    // Take over what the user passed. False: something must be prepared first.
+    bool accept_z(py::handle given, const char* name);
+    bool accept_target(py::handle given);
+    bool accept_weights(py::handle of_classes, py::handle of_rows);
+    bool accept_out(const py::object& given, verb what, derivatives& out) const;
+
+    // Checks the labels, and tells how many rows count and what they weigh. Needs no interpreter lock.
+    label_summary count(int threads);
+    [[noreturn]] void throw_bad_label(index row) const;
+
+    int leading() const { return z->ndim() - 1; }
+    // A fresh array of one entry a row.
+    array_view fresh_rows(const py::dtype& dtype) const { return fresh(dtype, z->shape(), leading()); }
+    const void* target_data() const { return target ? target->data() : nullptr; }
+    const void* class_weight_data() const { return class_weight ? class_weight->data() : nullptr; }
+    const void* row_weight_data() const { return w ? w->data() : nullptr; }
+
+private:
+    label_summary check_labels(int threads);
+};
+
+}  // namespace lossk
