@@ -89,7 +89,8 @@ class update_plan {
         if (!a) throw py::type_error(name("state", i) + ": wanted a C-contiguous NumPy array");
         const std::optional<element> type = element_of(*a);
         if (!type || storage_of(*type) != storage::same || arithmetic_of(*type) != arithmetic_of(p.type))
-            throw py::type_error(name("state", i) + ": got dtype " + a->type_text() + ", wanted that of the arithmetic");
+            throw py::type_error(name("state", i) + ": got dtype " + a->type_text() +
+                                 ", wanted that of the arithmetic");
         check_same_shape(*a, name("state", i).c_str(), p.work, "its parameter");
         written_.add(*a, i);
         p.state.push_back(*a);
