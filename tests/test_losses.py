@@ -444,7 +444,12 @@ def test_wrong_arguments_say_what_was_got_and_wanted(case: Case, dtype: Any, rng
         (ValueError, r"num_threads: got 0, wanted an integer from 1", (z, target), {"num_threads": 0}),
         (ValueError, r"num_threads: got 1.5, wanted an integer", (z, target), {"num_threads": 1.5}),
         (ValueError, r"num_threads: got -3, wanted an integer", (z, target), {"num_threads": -3}),
-        (TypeError, r"z: got dtype int64, wanted float32, float64, float16 or bfloat16", (z.astype(np.int64), target), {}),
+        (
+            TypeError,
+            r"z: got dtype int64, wanted float32, float64, float16 or bfloat16",
+            (z.astype(np.int64), target),
+            {},
+        ),
         (TypeError, r"z: got dtype (longdouble|float128), wanted", (z.astype(np.longdouble), target), {}),
         (TypeError, r"z: got dtype complex128, wanted", (z.astype(np.complex128), target), {}),
         (TypeError, r"z: got .*, wanted", (None, target), {}),

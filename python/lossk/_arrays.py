@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from . import _core
 
 Array = NDArray[Any]
 
@@ -36,6 +39,8 @@ def as_array(name: str, value: object) -> Array:
         try:
             return np.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError) as error:
+            if (words := _bfloat16_words(value)) is not None:
+                return words
             wanted = f"wanted an array of {FLOAT_NAMES} that needs no gradient"
             raise TypeError(
                 f"{name}: got a {type(value).__name__} that NumPy cannot read ({error}), {wanted}"
@@ -44,6 +49,15 @@ def as_array(name: str, value: object) -> Array:
     if array.dtype == object:
         raise TypeError(f"{name}: got {type(value).__name__}, wanted an array of {FLOAT_NAMES}")
     return array
+
+
+def _bfloat16_words(value: Any) -> Array | None:
+    """Return the memory of a bfloat16 tensor as an ndarray; None where it holds anything else or needs a gradient."""
+    try:
+        words = _core.words_from_dlpack(value.__dlpack__())
+        return None if words is None else words.view(import_module("ml_dtypes").bfloat16)
+    except (BufferError, ImportError):
+        return None
 
 
 def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
