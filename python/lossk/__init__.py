@@ -16,7 +16,7 @@ from ._runtime import (
 )
 from .activations import log_softmax, logsumexp, softmax
 from .binary import Hinge, SquaredHinge
-from .optimizers import SGD
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
 from .regression import AbsoluteError, Huber, SquaredError
 from .rows import CrossEntropy, RowStats
 
@@ -25,13 +25,20 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "AbsoluteError",
+    "Adagrad",
+    "Adam",
+    "AdamW",
     "CrossEntropy",
     "Hinge",
     "Huber",
+    "Lion",
+    "RMSprop",
     "RowStats",
     "SquaredError",
     "SquaredHinge",
+    "StepResult",
     "available_isas",
+    "clip_grad_norm",
     "get_num_threads",
     "isa",
     "log_softmax",
