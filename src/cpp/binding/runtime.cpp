@@ -20,7 +20,7 @@ float run_twin(const py::list& reads, const py::list& writes, bool streaming, co
     a.reads = static_cast<int>(reads.size());
     a.writes = static_cast<int>(writes.size());
     a.streaming = streaming;
-    if (a.reads > max_reads || a.writes > max_writes) throw py::value_error("twin: at most 3 reads and 2 writes");
+    if (a.reads > max_reads || a.writes > max_writes) throw py::value_error("twin: at most 4 reads and 3 writes");
     index bytes = -1;
     const auto add = [&](py::handle h) {
         const std::optional<array_view> v = view(h);
