@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from support import LAYOUTS, Array, bits, each_dtype, product
 
 import lossk
-from lossk import _core
 
 # One step's error in units of the dtype's spacing; a few steps of a stable update add up.
 RTOL = {np.dtype(np.float32): 2e-6, np.dtype(np.float64): 1e-14}

@@ -186,7 +186,8 @@ class Optimizer:
         done = self._plan.step(gradients, *rest)
         if done is None:
             check_gradients_apart(self._keys, gradients, self._params)
-            done = self._plan.step([plain_gradient(g) for g in gradients], *rest)
+            plain = [plain_gradient(name("grads", self._keys, i), g) for i, g in enumerate(gradients)]
+            done = self._plan.step(plain, *rest)
             assert done is not None, "plain gradients are accepted or refused"
         result = StepResult(*done)
         if result.applied:
@@ -223,7 +224,7 @@ class Optimizer:
         return _core.UpdatePlan(index, self._params, work, self._state, *rest)
 
     def _fresh_state(self, p: Array, slots: Sequence[str]) -> list[Array]:
-        state: list[Array] = [np.full(p.shape, self._start(slot), arithmetic(p.dtype)) for slot in slots]
+        state: list[Array] = [np.full(p.shape, self._start(slot), arithmetic(p.dtype.newbyteorder("="))) for slot in slots]
         return [*state, np.array(p, np.float32, order="C")] if self._options["master_weights"] else state
 
     def reference(self, p: ArrayLike, grads: Sequence[ArrayLike]) -> tuple[Array64, dict[str, Array64]]:
@@ -270,7 +271,7 @@ class Optimizer:
             raise ValueError(f"state['form']: got {form!r}, wanted {self._form()!r}")
         labels = [self._label(i) for i in range(len(self._params))]
         steps = [_state.step_count(f"steps.{label}", state) for label in labels]
-        wanted = [(p.shape, arithmetic(p.dtype)) for p in self._params]
+        wanted = [(p.shape, arithmetic(p.dtype.newbyteorder("="))) for p in self._params]
         arrays = _state.take_arrays(state, self._slots(), labels, wanted, any(steps))
         if state:
             raise ValueError(f"state: got unknown entries {sorted(state)}")

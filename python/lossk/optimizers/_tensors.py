@@ -123,6 +123,11 @@ def is_plain(a: Array) -> bool:
     return bool(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative)
 
 
-def plain_gradient(g: Array | None) -> Array | None:
-    """Return a gradient as kernels can read it."""
-    return None if g is None else contiguous(np.asarray(g), g.dtype)
+def plain_gradient(what: str, g: Any) -> Array | None:
+    """Return a gradient as kernels can read it; NumPy's scalars are arrays of no dimension."""
+    if g is None:
+        return None
+    if not isinstance(g, np.ndarray | np.generic):
+        raise TypeError(f"{what}: got {type(g).__name__}, wanted a NumPy array or None")
+    array = np.asarray(g)
+    return contiguous(array, array.dtype)

@@ -122,10 +122,7 @@ class update_plan {
         gradients_[i] = {nullptr, p.type};
         if (g.is_none()) return true;
         if (!plainly_like(g, p.work)) {
-            if (!py::isinstance<py::array>(g))
-                throw py::type_error(name("grads", i) + ": got " +
-                                     std::string(py::str(py::type::handle_of(g).attr("__name__"))) +
-                                     ", wanted a NumPy array or None");
+            if (!py::isinstance<py::array>(g)) return false;
             const array_view unprepared(py::reinterpret_borrow<py::array>(g));
             check_same_type(unprepared, name("grads", i).c_str(), p.work, "its parameter");
             check_same_shape(unprepared, name("grads", i).c_str(), p.work, "its parameter");
