@@ -171,7 +171,7 @@ def test_optimizer(dtype: Any, name: str, options: dict[str, Any], rng: np.rando
     ours = [rng.normal(size=s).astype(dtype) for s in shapes]
     theirs = [tensor(p.copy()).requires_grad_() for p in ours]
     a = getattr(lossk, name)(ours, lr=0.05, **options)
-    b = getattr(torch.optim, name)(theirs, lr=0.05, foreach=False, fused=False, **options)
+    b = getattr(torch.optim, name)(theirs, lr=0.05, foreach=False, **options)
     for step in range(5):
         grads: list[Any] = [rng.normal(size=s).astype(dtype) for s in shapes]
         if step in (0, 4):
