@@ -145,7 +145,7 @@ using unary_kernel = void (*)(const void* x, void* out, index n);
 using sum_kernel = double (*)(const void* x, index begin, index end);
 
 // The bandwidth twin of a kernel: the same streams, no arithmetic to speak of.
-constexpr int max_reads = 3, max_writes = 2;
+constexpr int max_reads = 4, max_writes = 3;
 struct twin_args {
     const void* read[max_reads];
     void* write[max_writes];
