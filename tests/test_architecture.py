@@ -13,6 +13,7 @@ import lossk
 from lossk import _core
 from lossk._families import LOSSES, PointwiseLoss
 from lossk._rows import RowLoss
+from lossk.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).parent.parent
 CPP = ROOT / "src" / "cpp"
@@ -225,6 +226,10 @@ def test_a_class_has_docstring_reference_and_variants(name: str) -> None:
 def test_an_optimizer_has_its_parts() -> None:
     headers, entries, kernels = formulas("optimizers"), registered("optimizer"), set(_core.optimizer_kernels())
     assert set(headers) == entries == kernels
+    made = {cls([], **variant)._kernel() for cls in OPTIMIZERS.values() for variant in cls.variants}
+    assert {kernel for kernel, _ in made} == kernels, "some kernel is of no variant of an optimizer"
+    for kernel, slots in made:
+        assert len(slots) == _core.optimizer_kernels()[kernel][1], f"{kernel} has another number of slots"
 
 
 def test_names_of_headers_are_those_of_their_formulas() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import threading
 from typing import Any
 
 import numpy as np
@@ -411,3 +412,30 @@ def test_an_optimizer_is_documented(name: str) -> None:
     assert cls.__doc__
     assert "References\n" in cls.__doc__
     assert cls._reference is not lossk.optimizers.Optimizer._reference
+
+
+def test_one_step_at_a_time() -> None:
+    """A second step of the same optimizer, while the first runs without the interpreter lock, is refused."""
+    p = np.zeros(1 << 22, np.float32)
+    adam, g = lossk.Adam([p]), np.ones(1 << 22, np.float32)
+    adam.step([g])
+    applied, refused = [], []
+
+    def one_step() -> None:
+        try:
+            applied.append(adam._plan.step([g], [1], {1: adam._formula(2)}, 1.0, False, None, 1))
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    def work() -> None:
+        for _ in range(20):
+            one_step()
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(applied) + len(refused) == 40
+    assert all(message.startswith("step: got a call while another thread") for message in refused)
+    assert adam.step([g]).applied

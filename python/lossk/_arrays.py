@@ -23,7 +23,7 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 
 def arithmetic(dtype: np.dtype[Any] | None) -> np.dtype[Any]:
     """Return the type of the arithmetic on arrays of this type, which is that of weights and per-sample values too."""
-    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    return np.dtype(np.float64 if dtype is not None and dtype.newbyteorder("=") == np.float64 else np.float32)
 
 
 def as_array(name: str, value: object) -> Array:

@@ -224,7 +224,7 @@ class Optimizer:
         return _core.UpdatePlan(index, self._params, work, self._state, *rest)
 
     def _fresh_state(self, p: Array, slots: Sequence[str]) -> list[Array]:
-        state: list[Array] = [np.full(p.shape, self._start(slot), arithmetic(p.dtype.newbyteorder("="))) for slot in slots]
+        state: list[Array] = [np.full(p.shape, self._start(slot), arithmetic(p.dtype)) for slot in slots]
         return [*state, np.array(p, np.float32, order="C")] if self._options["master_weights"] else state
 
     def reference(self, p: ArrayLike, grads: Sequence[ArrayLike]) -> tuple[Array64, dict[str, Array64]]:
@@ -235,8 +235,8 @@ class Optimizer:
         """
         value = np.array(p, np.float64)
         state = {slot: np.full(value.shape, self._start(slot)) for slot in self._kernel()[1]}
+        sign = -1.0 if self._options["maximize"] else 1.0
         for t, g in enumerate(grads, 1):
-            sign = -1.0 if self._options["maximize"] else 1.0
             value = self._reference(value, sign * np.asarray(g, np.float64), state, t)
         return value, state
 
@@ -271,7 +271,7 @@ class Optimizer:
             raise ValueError(f"state['form']: got {form!r}, wanted {self._form()!r}")
         labels = [self._label(i) for i in range(len(self._params))]
         steps = [_state.step_count(f"steps.{label}", state) for label in labels]
-        wanted = [(p.shape, arithmetic(p.dtype.newbyteorder("="))) for p in self._params]
+        wanted = [(p.shape, arithmetic(p.dtype)) for p in self._params]
         arrays = _state.take_arrays(state, self._slots(), labels, wanted, any(steps))
         if state:
             raise ValueError(f"state: got unknown entries {sorted(state)}")

@@ -70,6 +70,16 @@ struct outcome {
     std::optional<double> norm;
 };
 
+// Sets a flag as long as it lives; with the interpreter lock held at both ends.
+class while_running {
+    bool& flag_;
+
+public:
+    explicit while_running(bool& flag) : flag_(flag) { flag_ = true; }
+    while_running(const while_running&) = delete;
+    ~while_running() { flag_ = false; }
+};
+
 // The arrays of one optimizer, checked once and watched from then on.
 class update_plan {
     int kernel_;
@@ -79,6 +89,7 @@ class update_plan {
     chunk_list chunks_;
     memory_map written_;
     index elements_ = 0;  // of the parameters that have a gradient
+    bool running_ = false;
 
     const update_entry& entry() const { return kernels().update[kernel_]; }
     std::string name(const char* what, std::size_t i) const { return tensor_name(what, keys_, i); }
@@ -187,10 +198,11 @@ public:
     update_plan(int kernel, const py::list& params, const py::list& work, const py::list& slots,
                 const py::list& masters, std::optional<std::uint64_t> seed, py::object keys)
         : kernel_(kernel), keys_(std::move(keys)) {
-        for (std::size_t i = 0; i < params.size(); ++i) {
+        for (std::size_t i = 0; i < params.size(); ++i)
             add(i, params[i].cast<py::array>(), work[i], slots[i].cast<py::list>(), masters[i]);
-            parameters_[i].args.dithers = seed.has_value();
-            parameters_[i].args.seed = seed.value_or(0);
+        for (parameter& p : parameters_) {
+            p.args.dithers = seed.has_value();
+            p.args.seed = seed.value_or(0);
         }
         gradients_.resize(parameters_.size());
         written_.sort();
@@ -204,6 +216,7 @@ public:
     // Did the step happen, and the norm where one was asked for; None: a gradient must be prepared first.
     py::object step(const py::list& grads, const py::list& steps, const py::dict& formulas, double scale, bool guarded,
                     const std::optional<double>& max_norm, const py::object& num_threads) {
+        if (running_) throw std::runtime_error("step: got a call while another thread is in a step of this optimizer");
         const int threads = threads_of(num_threads);
         bool ready = grads.size() == parameters_.size() && steps.size() == parameters_.size();
         if (!ready) throw py::value_error("grads: got another number than there are parameters");
@@ -212,6 +225,7 @@ public:
             ready &= accept(i, PyList_GET_ITEM(grads.ptr(), static_cast<py::ssize_t>(i)));
         if (!ready) return py::none();
         set_formula(steps, formulas);
+        const while_running flag(running_);
         const outcome result = without_gil(elements_, [&] { return run(scale, guarded, max_norm, threads); });
         return py::make_tuple(result.applied, result.norm);
     }

@@ -8,29 +8,34 @@
 namespace lossk {
 namespace {
 
-// Squares in f64, so f32 cannot overflow and loses nothing; infinity and NaN show in the sum. Which of the lanes an
-// element goes to depends on its place alone.
+// The sum of squares, in f64: f32 cannot overflow and loses nothing, infinity and NaN show. Which lane an element goes
+// to depends on its place alone, if all runs but the last are multiples of 128 bytes.
 template <class T>
-inline double squares_run(const T* x, index n) {
+class square_sum {
     using V = vec<T>;
-    constexpr int K = 128 / register_bytes;
-    vec<double> lane[K]{};
-    int k = 0;
-    const auto add = [&](vec<double> v) {
-        lane[k] = fma(v, v, lane[k]);
-        k = (k + 1) % K;
-    };
-    each_register<V>(n, [&](index i, auto reach) {
-        if constexpr (sizeof(T) == sizeof(double)) {
-            add(reach.load(x + i));
-        } else {
-            const halves h = widen(reach.load(x + i));
-            add(h.low);
-            add(h.high);
-        }
-    });
-    return tree_sum(lane);
-}
+    static constexpr int K = 128 / register_bytes;
+    vec<double> lane_[K]{};
+    int k_ = 0;
+
+    void add(vec<double> v) {
+        lane_[k_] = fma(v, v, lane_[k_]);
+        k_ = (k_ + 1) % K;
+    }
+
+public:
+    void add(const T* x, index n) {
+        each_register<V>(n, [&](index i, auto reach) {
+            if constexpr (sizeof(T) == sizeof(double)) {
+                add(reach.load(x + i));
+            } else {
+                const halves h = widen(reach.load(x + i));
+                add(h.low);
+                add(h.high);
+            }
+        });
+    }
+    double result() { return tree_sum(lane_); }
+};
 
 // Calls work(x, begin, n) with every tile of elements [begin, end), widened to f32.
 template <class F>
@@ -45,14 +50,15 @@ inline void each_widened_tile(storage kind, const void* x, index begin, index en
 
 template <class T>
 double sum_of_squares(storage kind, const void* x, index begin, index end) {
-    if constexpr (sizeof(T) == sizeof(float)) {
+    square_sum<T> sum;
+    const auto add_tile = [&](const auto* v, index, index n) { sum.add(v, n); };
+    if constexpr (sizeof(T) == sizeof(float))
         if (kind != storage::same) {
-            double sum = 0;
-            each_widened_tile(kind, x, begin, end, [&](const float* v, index, index n) { sum += squares_run(v, n); });
-            return sum;
+            each_widened_tile(kind, x, begin, end, add_tile);
+            return sum.result();
         }
-    }
-    return squares_run(static_cast<const T*>(x) + begin, end - begin);
+    add_tile(static_cast<const T*>(x) + begin, begin, end - begin);
+    return sum.result();
 }
 
 template <class T>

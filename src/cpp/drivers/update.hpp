@@ -14,14 +14,16 @@ inline void update_run(const Formula& formula, const update_args& a, T* p, const
     using V = vec<T>;
     constexpr int slots = Formula::slots;
     const V scale = splat<V>(static_cast<T>(a.scale));
+    T* state[slots + 1];
+    for (int s = 0; s < slots; ++s) state[s] = static_cast<T*>(a.slot[s]) + begin;
 
     each_register<V>(n, [&](index i, auto reach) {
-        V slot[slots > 0 ? slots : 1];
-        for (int s = 0; s < slots; ++s) slot[s] = reach.load(static_cast<const T*>(a.slot[s]) + begin + i);
+        V slot[slots + 1];
+        for (int s = 0; s < slots; ++s) slot[s] = reach.load(state[s] + i);
         V parameter = reach.load(p + i);
         formula(parameter, reach.load(g + i) * scale, slot);
         reach.store(p + i, parameter);
-        for (int s = 0; s < slots; ++s) reach.store(static_cast<T*>(a.slot[s]) + begin + i, slot[s]);
+        for (int s = 0; s < slots; ++s) reach.store(state[s] + i, slot[s]);
     });
 }
 
