@@ -15,9 +15,11 @@ from ._runtime import (
     threads,
 )
 from .activations import log_softmax, logsumexp, softmax
-from .binary import Hinge, SquaredHinge
+from .bernoulli import BinaryCrossEntropy, BinaryCrossEntropyWithLogits, Focal
+from .binary import Exponential, Hinge, HingeEmbedding, Logistic, SquaredHinge
+from .likelihood import Gamma, GaussianNLL, PoissonNLL, Tweedie
 from .optimizers import SGD
-from .regression import AbsoluteError, Huber, SquaredError
+from .regression import AbsoluteError, Huber, LogCosh, PseudoHuber, Quantile, SmoothL1, SquaredError
 from .rows import CrossEntropy, RowStats
 
 __version__ = "0.1.0"
@@ -25,12 +27,26 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "AbsoluteError",
+    "BinaryCrossEntropy",
+    "BinaryCrossEntropyWithLogits",
     "CrossEntropy",
+    "Exponential",
+    "Focal",
+    "Gamma",
+    "GaussianNLL",
     "Hinge",
+    "HingeEmbedding",
     "Huber",
+    "LogCosh",
+    "Logistic",
+    "PoissonNLL",
+    "PseudoHuber",
+    "Quantile",
     "RowStats",
+    "SmoothL1",
     "SquaredError",
     "SquaredHinge",
+    "Tweedie",
     "available_isas",
     "get_num_threads",
     "isa",
