@@ -62,7 +62,11 @@ class Case:
     def kwargs(self) -> dict[str, Any]:
         return LOSSES[self.kernel].variants[self.variant]
 
+    def plain(self) -> Any:
+        return LOSSES[self.kernel](**self.kwargs)
+
     def make(self) -> Any:
+        """The loss, as one of two arrays."""
         return STAND_INS.get(self.kernel, LOSSES[self.kernel])(**self.kwargs)
 
     @property

@@ -74,8 +74,9 @@ def test_matches_reference_where_results_go_past_the_caches(case: Case, isa: str
     )
     tolerance = TOLERANCE[np.dtype(np.float32)]
     atol = 2 * grad_atol(loss, np.float32)
-    assert_close(grad[rows], want_grad, tolerance.grad, atol, "gradient")
-    assert_close(hess[rows], want_hess, tolerance.grad, 3 * atol, "second derivative")
+    _, grad_spread, hess_spread = rounding(loss, z[rows].astype(np.float64), batch.target[rows], weight, np.float32)
+    assert_close(grad[rows], want_grad, tolerance.grad, atol + grad_spread, "gradient")
+    assert_close(hess[rows], want_hess, tolerance.grad, 3 * atol + hess_spread, "second derivative")
     # A result in place is not streamed: the rest must be the same bits, or nearly.
     value, in_place = loss.value_and_grad(z, batch.target, sample_weight=batch.weight, reduction="sum", out=z)
     assert in_place is z
@@ -172,8 +173,9 @@ def test_derivatives_against_central_differences(case: Case, isa: str, rng: np.r
     grad, hess = loss.grad_and_hess(z, target, reduction="sum")
     by_value = central_difference(lambda x: loss(x, target, reduction="none"), z)
     by_grad = central_difference(lambda x: loss.grad(x, target, reduction="none"), z)
-    np.testing.assert_allclose(grad[chosen], by_value[chosen], rtol=1e-9, atol=1e-10)
-    np.testing.assert_allclose(hess[chosen], by_grad[chosen], rtol=1e-9, atol=1e-10)
+    rtol = 1e-8 if steep else 1e-9
+    np.testing.assert_allclose(grad[chosen], by_value[chosen], rtol=rtol, atol=1e-10)
+    np.testing.assert_allclose(hess[chosen], by_grad[chosen], rtol=rtol, atol=1e-10)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 10, 64, 65, 130])

@@ -121,8 +121,8 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
             return
         weights = constant_array("pos_weight", self.pos_weight)
         weight = weights[np.dtype(np.float64)]
-        if not ((weight >= 0) & (weight < np.inf)).all():
-            raise ValueError(f"pos_weight: got {weight.min()} to {weight.max()}, wanted finite numbers, at least 0")
+        if weight.size == 0 or not ((weight >= 0) & (weight < np.inf)).all():
+            raise ValueError(f"pos_weight: got {self.pos_weight!r}, wanted finite numbers, at least 0")
         self._set("pos_weight", weight)
         self._set("_constant", weights)
         self._set("third", "pos_weight")

@@ -149,6 +149,12 @@ class HingeEmbedding(MarginLoss):
     def _check(self) -> None:
         self._set("margin", finite("margin", self.margin))
 
+    @staticmethod
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+        """Draw distances and targets, for tests and benchmarks."""
+        z, y = MarginLoss.draw(rng, shape, dtype)
+        return np.abs(z), y
+
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         slack = self.margin - z
         alike, apart = y != -1, y != 1

@@ -202,7 +202,7 @@ class Tweedie(PointwiseLoss):
     def _check(self) -> None:
         self._set("power", finite("power", self.power))
 
-    draw = Gamma.draw
+    draw = staticmethod(Gamma.draw)
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         a, b = 2 - self.power, 1 - self.power
