@@ -135,7 +135,7 @@ def test_sgd_stays_inside(dtype: Any, at: str, isa: str, rng: np.random.Generato
             ours, theirs = (lossk.SGD([p], lr=0.1, momentum=0.9, style=style) for p in (inside, plain))
             theirs.step([grad])
             ours.step([guarded(grad, at)])
-            ours._state = [[guarded(s, at) for s in own] for own in ours._state]
+            ours._state, ours._plan = [[guarded(s, at) for s in own] for own in ours._state], None
             theirs.step([grad])
             ours.step([guarded(grad, at)])
             assert bits(inside) == bits(plain)

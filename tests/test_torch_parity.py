@@ -237,3 +237,22 @@ def test_sgd(dtype: Any, options: dict[str, Any], rng: np.random.Generator) -> N
         b.step()
         for p, want in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(p, want.detach().numpy(), rtol=tolerance, atol=tolerance, err_msg=f"step {step}")
+
+
+def test_bfloat16_tensors_are_read_without_a_copy() -> None:
+    """NumPy does not read bfloat16 over DLPack; lossk does, strides and offsets included."""
+    from lossk._arrays import as_array
+
+    pytest.importorskip("ml_dtypes", reason="bfloat16 arrays need ml_dtypes")
+    tensor = torch.randn(6, 9, dtype=torch.bfloat16)
+    for t in (tensor, tensor.T, tensor[1:, ::2]):
+        array = as_array("z", t)
+        assert array.dtype.name == "bfloat16"
+        assert array.__array_interface__["data"][0] == t.data_ptr()
+        np.testing.assert_array_equal(array.astype(np.float32), t.float().numpy())
+    del array
+    labels = torch.arange(6)
+    want = torch.nn.functional.cross_entropy(tensor.double(), labels).item()
+    assert lossk.CrossEntropy()(tensor, labels) == pytest.approx(want, rel=1e-6)
+    with pytest.raises(TypeError, match="needs no gradient"):
+        lossk.CrossEntropy()(tensor.clone().requires_grad_(), labels)

@@ -18,7 +18,7 @@ from .activations import log_softmax, logsumexp, softmax
 from .bernoulli import BinaryCrossEntropy, BinaryCrossEntropyWithLogits, Focal
 from .binary import Exponential, Hinge, HingeEmbedding, Logistic, SquaredHinge
 from .likelihood import Gamma, GaussianNLL, PoissonNLL, Tweedie
-from .optimizers import SGD
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
 from .regression import AbsoluteError, Huber, LogCosh, PseudoHuber, Quantile, SmoothL1, SquaredError
 from .rows import CrossEntropy, RowStats
 
@@ -27,6 +27,9 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "AbsoluteError",
+    "Adagrad",
+    "Adam",
+    "AdamW",
     "BinaryCrossEntropy",
     "BinaryCrossEntropyWithLogits",
     "CrossEntropy",
@@ -37,17 +40,21 @@ __all__ = [
     "Hinge",
     "HingeEmbedding",
     "Huber",
+    "Lion",
     "LogCosh",
     "Logistic",
     "PoissonNLL",
     "PseudoHuber",
     "Quantile",
+    "RMSprop",
     "RowStats",
     "SmoothL1",
     "SquaredError",
     "SquaredHinge",
+    "StepResult",
     "Tweedie",
     "available_isas",
+    "clip_grad_norm",
     "get_num_threads",
     "isa",
     "log_softmax",

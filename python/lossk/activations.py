@@ -18,7 +18,7 @@ def softmax(x: ArrayLike, *, axis: int = -1, out: Array | None = None, num_threa
 
     Parameters
     ----------
-    x : array_like of float32 or float64
+    x : array_like of float32, float64, float16 or bfloat16
         Logits of any shape with at least one axis.
     axis : int
         The axis that sums to 1.
@@ -73,7 +73,7 @@ def logsumexp(x: ArrayLike, *, axis: int = -1, num_threads: int | None = None) -
 
     Parameters
     ----------
-    x : array_like of float32 or float64
+    x : array_like of float32, float64, float16 or bfloat16
         Numbers of any shape with at least one axis.
     axis : int
         The axis that is summed.

@@ -163,7 +163,7 @@ class CrossEntropy(Loss):
 
         Parameters
         ----------
-        z : array_like of float32 or float64, shape (..., C)
+        z : array_like of float32, float64, float16 or bfloat16, shape (..., C)
             Logits.
         target : array_like of integers, shape (...), or of numbers, shape (..., C)
             Labels of any integer type, or probabilities.

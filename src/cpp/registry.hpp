@@ -2,6 +2,7 @@
 #pragma once
 
 #include "drivers/labels.hpp"
+#include "drivers/norm.hpp"
 #include "drivers/pointwise.hpp"
 #include "drivers/softmax_few.hpp"
 #include "drivers/softmax_many.hpp"
@@ -27,6 +28,10 @@
 #include "losses/squared_error.hpp"
 #include "losses/squared_hinge.hpp"
 #include "losses/tweedie.hpp"
+#include "optimizers/adagrad.hpp"
+#include "optimizers/adam.hpp"
+#include "optimizers/lion.hpp"
+#include "optimizers/rmsprop.hpp"
 #include "optimizers/sgd.hpp"
 
 namespace lossk {
@@ -95,6 +100,14 @@ constexpr update_entry optimizers[] = {
     optimizer<sgd>(),
     optimizer<sgd_momentum>(),
     optimizer<sgd_keras>(),
+    optimizer<adam>(),
+    optimizer<adam_amsgrad>(),
+    optimizer<rmsprop>(),
+    optimizer<rmsprop_momentum>(),
+    optimizer<rmsprop_centered>(),
+    optimizer<rmsprop_centered_momentum>(),
+    optimizer<adagrad>(),
+    optimizer<lion>(),
 };
 
 struct exp_function { template <class V> V operator()(V x) const { return exp(x); } };

@@ -6,6 +6,7 @@ import typer
 
 from lossk.cli.bench.command import bench
 from lossk.cli.info import info
+from lossk.cli.plot.command import plot
 
 app = typer.Typer(
     name="lossk",
@@ -16,3 +17,4 @@ app = typer.Typer(
 )
 app.command()(info)
 app.command()(bench)
+app.command()(plot)

@@ -9,5 +9,7 @@ void bind_runtime(pybind11::module_& m);
 void bind_pointwise(pybind11::module_& m);
 void bind_softmax(pybind11::module_& m);
 void bind_optimizers(pybind11::module_& m);
+void bind_gradients(pybind11::module_& m);
+void bind_dlpack(pybind11::module_& m);
 
 }  // namespace lossk

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../losses/cross_entropy.hpp"
+#include "../simd/narrow.hpp"
 #include "memory.hpp"
 #include "reduce.hpp"
 
@@ -16,13 +17,9 @@ constexpr T lowest = sizeof(T) == 4 ? T(-0x1.fffffep127f) : T(-0x1.fffffffffffff
 template <class T>
 struct softmax_problem {
     const softmax_args& a;
-    const T* z = static_cast<const T*>(a.z);
-    const T* target = static_cast<const T*>(a.target);
     const T* class_weight = static_cast<const T*>(a.class_weight);
     const T* row_weight = static_cast<const T*>(a.row_weight);
     T* each = static_cast<T*>(a.each);
-    T* g = static_cast<T*>(a.g);
-    T* h = static_cast<T*>(a.h);
     T* lse = static_cast<T*>(a.lse);
     const T keep_share = static_cast<T>(1.0 - a.label_smoothing);                             // 1 - e
     const T even_share = static_cast<T>(a.label_smoothing / static_cast<double>(a.classes));  // e / C
@@ -30,8 +27,23 @@ struct softmax_problem {
     const soft_cap<vec<T>> cap{static_cast<T>(a.softcap)};
     const bool capped = a.softcap > 0;
 
+    // Arrays in 16 bits are widened piece by piece, and results narrowed.
+    const bool narrow = sizeof(T) == sizeof(float) && a.kind != storage::same;
+    const T* read(const void* array, index first, index n, T* buffer) const {
+        if constexpr (sizeof(T) == sizeof(float)) {
+            if (narrow) {
+                widen_tile(a.kind, array, first, n, buffer);
+                return buffer;
+            }
+        }
+        return static_cast<const T*>(array) + first;
+    }
+    void write_narrow(const T* from, index n, void* array, index first) const {
+        if constexpr (sizeof(T) == sizeof(float)) narrow_tile(a.kind, from, n, array, first);
+    }
+
     // Do q_k differ from class to class, or depend on the row?
-    bool varied() const { return target || (class_weight && even_share != T(0)); }
+    bool varied() const { return a.target || (class_weight && even_share != T(0)); }
     index label(index row) const { return a.label ? a.label[row] : -1; }
     bool counts(index row) const { return !a.label || a.label[row] >= 0; }
     T weight(index row) const { return row_weight ? row_weight[row] : T(1); }
@@ -42,7 +54,7 @@ struct softmax_problem {
     // q_k of one register of classes, or of one class of a register of rows, given its weights and probabilities.
     template <class V>
     V linear_weight(V w, V y) const {
-        return target ? w * fma(y, keep_share, even_share) : w * even_share;
+        return a.target ? w * fma(y, keep_share, even_share) : w * even_share;
     }
 };
 

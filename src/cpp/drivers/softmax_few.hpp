@@ -18,6 +18,7 @@ struct softmax_few {
     // z[k], later e_k and the gradient; the linear weights q_k; second derivatives: class k of L rows.
     struct batch {
         alignas(line_bytes) T z[few_classes][L], q[few_classes][L], h[few_classes][L];
+        alignas(line_bytes) T wide[2][few_classes * L];  // rows of z and of anything else, out of 16 bits or into them
     };
 
     const softmax_args& a;
@@ -61,6 +62,12 @@ struct softmax_few {
                 n == L ? store(at, r[j]) : store_first(at, r[j], n);
             }
         });
+    }
+
+    void scatter_to(void* array, const T (*from)[L], index row, int rows, batch& b) const {
+        const index first = row * a.classes;
+        scatter(from, rows, in.narrow ? b.wide[1] : static_cast<T*>(array) + first);
+        if (in.narrow) in.write_narrow(b.wide[1], rows * a.classes, array, first);
     }
 
     // One value a lane from an array indexed by label; 0 in lanes without a label.
@@ -151,13 +158,14 @@ struct softmax_few {
 
     // Rows row .. row + rows - 1; their losses, one a lane.
     V run_batch(index row, int rows, batch& b) const {
-        const T* z = in.z + row * a.classes;
+        const index first = row * a.classes, n = rows * a.classes;
+        const T* z = in.read(a.z, first, n, b.wide[0]);
         const I t = labels(row, rows);
         const I counts = first_lanes<V>(rows) & (a.label ? t >= 0 : ~I{});
         const V weight = in.row_weight ? load_first<V>(in.row_weight + row, rows, T(0)) : splat<V>(1);
 
         gather(z, rows, b.z);
-        if (a.target) gather(in.target + row * a.classes, rows, b.q);
+        if (a.target) gather(in.read(a.target, first, n, b.wide[1]), rows, b.q);
         I predicted{}, wanted = t;
         if (a.correct) {
             predicted = largest(b.z);
@@ -184,8 +192,8 @@ struct softmax_few {
                 write_log_softmax(b, z, rows, s, r);
             else
                 write(b, s, r, t, weight * static_cast<T>(a.scale), counts);
-            scatter(b.z, rows, in.g + row * a.classes);
-            if (a.h) scatter(b.h, rows, in.h + row * a.classes);
+            scatter_to(a.g, b.z, row, rows, b);
+            if (a.h) scatter_to(a.h, b.h, row, rows, b);
         }
         return loss;
     }

@@ -18,8 +18,16 @@ struct softmax_many {
 
     // The class of the first largest probability in a row's target.
     index likeliest(index row) const {
-        const T* y = in.target + row * in.a.classes;
-        return first_equal(y, in.a.classes, largest_lane(lane_maxima<T>(y, in.a.classes)));
+        alignas(line_bytes) T buffer[row_block];
+        T largest = lowest<T>;
+        index at = 0;
+        for (index first = 0; first < in.a.classes; first += row_block) {
+            const index n = smaller(row_block, in.a.classes - first);
+            const T* y = in.target_block(row, first, n, buffer);
+            const T here = largest_lane(lane_maxima<T>(y, n));
+            if (here > largest) largest = here, at = first + first_equal(y, n, here);
+        }
+        return at;
     }
 
     // The row's loss (weighted; 0 where the row does not count), its lse and whether it was predicted correctly.
@@ -61,7 +69,7 @@ struct softmax_many {
         const double weight = static_cast<double>(in.weight(row)), factor = weight * in.a.scale;
         *s.state = {maximum, r.inverse[0], r.slope[0], factor, logit_t, r.grad_t[0] * factor, r.hess_t[0] * factor};
         if (in.lse) in.lse[row] = static_cast<T>(r.lse[0]);
-        if (in.a.correct) in.a.correct[row] = largest == (in.target ? likeliest(row) : t) && r.lse[0] == r.lse[0];
+        if (in.a.correct) in.a.correct[row] = largest == (in.a.target ? likeliest(row) : t) && r.lse[0] == r.lse[0];
         const double loss = in.counts(row) ? r.loss[0] * weight : 0.0;
         if (in.each) in.each[row] = static_cast<T>(loss);
         return loss;

@@ -83,8 +83,10 @@ struct linear_sums {
     }
 
     void add(const many_classes<T>& in, const T* z, index row, index first, index n, T reference) {
+        alignas(line_bytes) T buffer[row_block];
+        const T* y = in.target_block(row, first, n, buffer);
         each_register<vec<T>>(n, [&](index i, auto reach) {
-            const auto q = reach.mask(in.linear_weights(row, first + i, reach));
+            const auto q = reach.mask(in.linear_weights(y, first, i, reach));
             term.add(0, linear_term(q, reach.load(z + i, reference) - reference));
             weight.add(0, q);
         });
@@ -100,16 +102,22 @@ class chunk_reduction {
     static constexpr int K = many_classes<T>::K;
     const many_classes<T>& in;
     const index row, begin, end, t;
-    const T* const z = in.z + row * in.a.classes;
     const row_scratch<T>& s;
     T* const kept = in.keeps ? in.kept_row(s, row) : nullptr;
-    const bool linear = in.a.label_smoothing > 0 || in.target;
+    const bool linear = in.a.label_smoothing > 0 || in.a.target;
     chunk_sums out{0, 0, 0, 0, 0, 0, begin};
     lane_sum<T, K> sum{};
     linear_sums<T> linear_sum{};
     T largest = lowest<T>, tolerated = lowest<T>;
     T reference = in.capped ? in.cap(splat<V>(lowest<T>))[0] : lowest<T>;
-    V coming = lane_maxima<T>(z + begin, smaller(row_block, end - begin));
+    alignas(line_bytes) T widened[2][row_block];
+    const T* z = read_block(begin);  // of the block to come
+    V coming = lane_maxima<T>(z, smaller(row_block, end - begin));
+
+    const T* read_block(index first) {
+        return in.read(in.a.z, row * in.a.classes + first, smaller(row_block, end - first),
+                       widened[first / row_block % 2]);
+    }
 
     // A reference that is too small by 8 does no harm and is not worth a rescaling: e^8 is a small number.
     void raise_reference() {
@@ -124,7 +132,7 @@ class chunk_reduction {
 
     void note_largest(index first, index n) {
         largest = largest_lane(coming);
-        out.largest = first + first_equal(z + first, n, largest);
+        out.largest = first + first_equal(z, n, largest);
     }
 
 public:
@@ -135,7 +143,10 @@ public:
           end(smaller(begin + row_chunk, problem.a.classes)),
           t(problem.label(r)),
           s(scratch) {
-        if (t >= begin && t < end) out.logit_t = static_cast<double>(in.capped ? in.cap(splat<V>(z[t]))[0] : z[t]);
+        if (t < begin || t >= end) return;
+        T buffer[1];
+        const T z_t = *in.read(in.a.z, row * in.a.classes + t, 1, buffer);
+        out.logit_t = static_cast<double>(in.capped ? in.cap(splat<V>(z_t))[0] : z_t);
     }
 
     // Calls meanwhile(i) for every whole group of the block, i its first element.
@@ -145,10 +156,12 @@ public:
             raise_reference();
         if (in.a.correct && any<V>(coming > largest)) [[unlikely]]
             note_largest(first, n);
-        const index next = first + row_block;
-        if (next < end) coming = lane_maxima<T>(z + next, smaller(row_block, end - next));
+        const T* x = z;
+        if (const index next = first + row_block; next < end) {
+            z = read_block(next);
+            coming = lane_maxima<T>(z, smaller(row_block, end - next));
+        }
 
-        const T* x = z + first;
         alignas(line_bytes) T capped_block[row_block];
         if (in.capped) {
             T* y = kept ? kept + first : capped_block;

@@ -21,7 +21,8 @@ struct row_state {
     double maximum, inverse, slope, factor, logit_t, grad_t, hess_t;
 };
 
-// Scratch of one row: its state, its chunks' sums, its blocks' references and, for streamed gradients, its e_k.
+// Scratch of one row: its state, its chunks' sums, its blocks' references and, for gradients that are streamed or
+// narrow, its e_k.
 template <class T>
 struct row_scratch {
     row_state* state;
@@ -56,23 +57,28 @@ struct many_classes : softmax_problem<T> {
     explicit many_classes(const softmax_args& args) : softmax_problem<T>{args} {}
 
     T* kept_row(const row_scratch<T>& s, index row) const {
-        return this->a.streaming ? s.e : this->g + row * this->a.classes;
+        return this->a.streaming || this->narrow ? s.e : static_cast<T*>(this->a.g) + row * this->a.classes;
     }
 
     // Is the gradient a multiple of the e_k, but for a constant?
     bool plain() const {
-        return !(this->h || this->capped || this->varied() || this->a.output == row_output::log_softmax);
+        return !(this->a.h || this->capped || this->varied() || this->a.output == row_output::log_softmax);
     }
 
     // Rows that do not count are not even read, unless their statistics are wanted.
     bool skips(index row) const { return !this->counts(row) && !this->lse; }
 
-    // Linear weights q_k of a register of classes.
+    // The target's probabilities in a block of a row; null where there are none.
+    const T* target_block(index row, index first, index n, T* buffer) const {
+        return this->a.target ? this->read(this->a.target, row * this->a.classes + first, n, buffer) : nullptr;
+    }
+
+    // Linear weights q_k of the register at i of a block that begins at class `first`; y is the block's target.
     template <class Reach>
-    V linear_weights(index row, index k, Reach reach) const {
+    V linear_weights(const T* y, index first, index i, Reach reach) const {
         if (!this->varied()) return splat<V>(this->even_share);
-        const V w = this->class_weight ? reach.load(this->class_weight + k) : splat<V>(1);
-        return this->linear_weight(w, this->target ? reach.load(this->target + row * this->a.classes + k) : V{});
+        const V w = this->class_weight ? reach.load(this->class_weight + first + i) : splat<V>(1);
+        return this->linear_weight(w, y ? reach.load(y + i) : V{});
     }
 };
 

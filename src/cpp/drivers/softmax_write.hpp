@@ -18,10 +18,10 @@ class gradient_writer {
     const many_classes<T>& in;
     const index row, begin, end;
     const row_scratch<T>& s;
-    T* const g = in.g + row * in.a.classes;
-    T* const h = in.a.h ? in.h + row * in.a.classes : g;
+    T* const g = static_cast<T*>(in.a.g) + row * in.a.classes;
+    T* const h = in.a.h ? static_cast<T*>(in.a.h) + row * in.a.classes : g;
     // Plain gradients are streamed at once, by whole lines; others by way of a line_stream.
-    const bool plain = in.counts(row) && in.plain(), at_once = plain && in.a.streaming;
+    const bool plain = in.counts(row) && in.plain() && !in.narrow, at_once = plain && in.a.streaming;
     V factor_before{};  // of the block before
     stream g_stream{g + begin}, h_stream{h + begin};
 
@@ -58,13 +58,13 @@ class gradient_writer {
         }
     };
 
-    plain_block plain_at(index first, index n) const {
+    plain_block plain_at(index first, index n, T* to) const {
         const row_state& r = *s.state;
         const double shift = static_cast<double>(s.reference[first / row_block]) - r.maximum;
         const double rescale = shift == 0 ? 1.0 : exp(splat<vec<double>>(shift))[0];
-        const index lead = at_once ? (group - past_line(g + first)) % group : 0;
+        const index lead = at_once ? (group - past_line(to)) % group : 0;
         return {in.kept_row(s, row) + first,
-                g + first,
+                to,
                 n,
                 lead,
                 splat<V>(static_cast<T>(r.inverse * r.slope * r.factor * rescale)),
@@ -73,7 +73,7 @@ class gradient_writer {
 
     template <class F>
     void write_plain(index first, index n, F&& work) {
-        const plain_block block = plain_at(first, n);
+        const plain_block block = plain_at(first, n, g + first);
         const index lead = smaller(block.lead, n);
         if (first == begin)
             block.write_plainly(0, lead);
@@ -95,10 +95,12 @@ class gradient_writer {
         const T inverse = static_cast<T>(r.inverse), maximum = static_cast<T>(r.maximum),
                 factor = static_cast<T>(r.factor);
         const V slope = splat<V>(static_cast<T>(r.slope)), two_z_loss = splat<V>(static_cast<T>(2 * in.a.z_loss));
+        alignas(line_bytes) T buffer[row_block];
+        const T* y = in.target_block(row, first, n, buffer);
         each_register<V>(n, [&](index i, auto reach) {
             const V x = reach.load(kept + i);
             const V p = in.capped ? exp_quick(x - maximum) * inverse : x * rescale;
-            V grad = softmax_grad(p, slope, in.linear_weights(row, first + i, reach));
+            V grad = softmax_grad(p, slope, in.linear_weights(y, first, i, reach));
             V hess = softmax_hess(p, slope, two_z_loss);
             if (in.capped) {
                 const V bend = in.cap.slope(x);
@@ -112,7 +114,8 @@ class gradient_writer {
 
     void write_log_softmax(index first, index n, T* to) const {
         const row_state& r = *s.state;
-        const T* z = in.z + row * in.a.classes + first;
+        alignas(line_bytes) T buffer[row_block];
+        const T* z = in.read(in.a.z, row * in.a.classes + first, n, buffer);
         const T maximum = static_cast<T>(r.maximum), log_total = static_cast<T>(-log(splat<vec<double>>(r.inverse))[0]);
         each_register<V>(n,
                          [&](index i, auto reach) { reach.store(to + i, (reach.load(z + i) - maximum) - log_total); });
@@ -133,16 +136,25 @@ class gradient_writer {
         if (in.a.h) *h_t = static_cast<T>(hess);
     }
 
-    // Any block but a plain one.
+    // Any block but one that is written by groups.
     void fill(index first, index n, T* to, T* h_to) const {
         if (!in.counts(row))
             for (index i = 0; i < n; ++i) to[i] = h_to[i] = T(0);
         else if (in.a.output == row_output::log_softmax)
             write_log_softmax(first, n, to);
+        else if (in.plain())
+            plain_at(first, n, to).write_plainly(0, n);
         else
             write_general(first, n, to, h_to);
         const index t = in.label(row) - first;
         if (static_cast<std::uint64_t>(t) < static_cast<std::uint64_t>(n)) write_label(to + t, h_to + t);
+    }
+
+    void write_narrow(index first, index n) const {
+        alignas(line_bytes) T g_tile[row_block], h_tile[row_block];
+        fill(first, n, g_tile, h_tile);
+        in.write_narrow(g_tile, n, in.a.g, row * in.a.classes + first);
+        if (in.a.h) in.write_narrow(h_tile, n, in.a.h, row * in.a.classes + first);
     }
 
 public:
@@ -162,6 +174,7 @@ public:
     void block(index first, index n, F&& work) {
         if (plain) return write_plain(first, n, work);
         work([](index) {});
+        if (in.narrow) return write_narrow(first, n);
         if (!in.a.streaming) return fill(first, n, g + first, h + first);
         fill(first, n, g_stream.here(), h_stream.here());
         g_stream.push(n);

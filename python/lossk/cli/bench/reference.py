@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 import lossk
-from lossk.cli.bench.cases import Case
+from lossk.cli.bench.cases import OPTIMIZER_OPTIONS, Case
 from lossk.cli.bench.inputs import (
     HINGE_MARGIN,
     HUBER_DELTA,
-    LEARNING_RATE,
-    MOMENTUM,
     Array,
     Inputs,
     make_inputs,
@@ -54,11 +52,8 @@ def _row_map(case: Case, inputs: Inputs) -> Outcome:
 
 def _steps(case: Case, inputs: Inputs) -> Outcome:
     p, g = (arrays[0][sample(case)].astype(np.float64) for arrays in (inputs.params, inputs.grads))
-    moment = np.zeros_like(p)
-    for _ in range(CHECKED_STEPS):
-        moment = MOMENTUM * moment + g
-        p -= LEARNING_RATE * moment
-    return Outcome(None, p)
+    optimizer = getattr(lossk, case.kernel)([p], **OPTIMIZER_OPTIONS[case.kernel])
+    return Outcome(None, optimizer.reference(p, [g] * CHECKED_STEPS)[0])
 
 
 def expected(case: Case, seed: int) -> Outcome:

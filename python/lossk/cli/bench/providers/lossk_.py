@@ -10,8 +10,8 @@ import numpy as np
 
 import lossk
 from lossk import _runtime
-from lossk.cli.bench.cases import FRESH, IN_PLACE, MAP_FRESH, MAP_OUT, OUT, Case, Twin
-from lossk.cli.bench.inputs import LEARNING_RATE, MOMENTUM, Array, Inputs
+from lossk.cli.bench.cases import FRESH, IN_PLACE, MAP_FRESH, MAP_OUT, OPTIMIZER_OPTIONS, OUT, Case, Twin
+from lossk.cli.bench.inputs import Array, Inputs
 from lossk.cli.bench.providers import Build, Outcome, Runner
 from lossk.cli.bench.reference import loss_of
 
@@ -49,7 +49,7 @@ def _row_map(case: Case, mode: str, inputs: Inputs) -> Runner | None:
 
 
 def _optimizer(case: Case, inputs: Inputs) -> Runner:
-    optimizer = getattr(lossk, case.kernel)(inputs.params, lr=LEARNING_RATE, momentum=MOMENTUM)
+    optimizer = getattr(lossk, case.kernel)(inputs.params, **OPTIMIZER_OPTIONS[case.kernel])
     return Runner(partial(optimizer.step, inputs.grads), lambda _: Outcome(None, inputs.params[0]))
 
 
