@@ -16,10 +16,12 @@ from ._runtime import (
     threads,
 )
 from .activations import log_softmax, logsumexp, softmax
-from .binary import Hinge, SquaredHinge
+from .bernoulli import BinaryCrossEntropy, BinaryCrossEntropyWithLogits, Focal
+from .binary import Exponential, Hinge, HingeEmbedding, Logistic, SquaredHinge
 from .cross_entropy import CrossEntropy
+from .likelihood import Gamma, GaussianNLL, PoissonNLL, Tweedie
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
-from .regression import AbsoluteError, Huber, SquaredError
+from .regression import AbsoluteError, Huber, LogCosh, PseudoHuber, Quantile, SmoothL1, SquaredError
 from .rows import NLL, KLDivergence, MultiMargin
 
 __version__ = "0.1.0"
@@ -31,17 +33,31 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "BinaryCrossEntropy",
+    "BinaryCrossEntropyWithLogits",
     "CrossEntropy",
+    "Exponential",
+    "Focal",
+    "Gamma",
+    "GaussianNLL",
     "Hinge",
+    "HingeEmbedding",
     "Huber",
     "KLDivergence",
     "Lion",
+    "LogCosh",
+    "Logistic",
     "MultiMargin",
+    "PoissonNLL",
+    "PseudoHuber",
+    "Quantile",
     "RMSprop",
     "RowStats",
+    "SmoothL1",
     "SquaredError",
     "SquaredHinge",
     "StepResult",
+    "Tweedie",
     "available_isas",
     "clip_grad_norm",
     "get_num_threads",
