@@ -230,6 +230,14 @@ WRONG_PARAMETERS: list[tuple[str, dict[str, Any], type[Exception]]] = [
     ("CrossEntropy", {"ignore_index": 2**63}, ValueError),
     ("CrossEntropy", {"weight": 2.0}, TypeError),
     ("CrossEntropy", {"weight": ["a", "b"]}, TypeError),
+    ("NLL", {"ignore_index": 1.5}, TypeError),
+    ("NLL", {"weight": 2.0}, TypeError),
+    ("MultiMargin", {"p": 3}, ValueError),
+    ("MultiMargin", {"p": True}, ValueError),
+    ("MultiMargin", {"p": "1"}, ValueError),
+    ("MultiMargin", {"margin": np.nan}, ValueError),
+    ("MultiMargin", {"weight": [[1.0]]}, TypeError),
+    ("KLDivergence", {"log_target": 1}, TypeError),
 ]
 
 

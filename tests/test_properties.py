@@ -153,10 +153,12 @@ def problems(draw_: Any, case: Case) -> tuple[Any, Array, Array, np.random.Gener
     return case.make(), batch.z, batch.target, rng
 
 
-def counted(loss: Any, target: Array) -> Array:
+def counted(case: Case, loss: Any, z: Array, target: Array) -> Array:
     """Samples that count: labels that are not ignored."""
     ignored = getattr(loss, "ignore_index", None)
-    return np.ones(target.shape, bool) if ignored is None or target.dtype.kind != "i" else target != ignored
+    return (
+        np.ones(case.sample_shape(z.shape), bool) if ignored is None or target.dtype.kind != "i" else target != ignored
+    )
 
 
 @each_case
@@ -167,7 +169,7 @@ def test_reductions_agree(case: Case, data: Any) -> None:
     each, own = loss.value_and_grad(z, target, reduction="none")
     total, grad = loss.value_and_grad(z, target, reduction="sum")
     mean, mean_grad = loss.value_and_grad(z, target)
-    n = int(counted(loss, target).sum())
+    n = int(counted(case, loss, z, target).sum())
     np.testing.assert_allclose(each.sum(dtype=np.float64), total, rtol=4 * eps(z))
     assert bits(own) == bits(grad)
     if n:
@@ -182,10 +184,10 @@ def test_reductions_agree(case: Case, data: Any) -> None:
 @settings(max_examples=20)
 def test_weight_2_is_a_sample_twice_and_weight_0_none(case: Case, data: Any) -> None:
     loss, z, target, rng = data.draw(problems(case))
-    times = rng.integers(0, 3, size=target.shape)
+    times = rng.integers(0, 3, size=case.sample_shape(z.shape))
     weight = times.astype(z.dtype)
     order = np.repeat(np.arange(len(target)), times)
-    if not counted(loss, target)[order].any():
+    if not counted(case, loss, z, target)[order].any():
         return
     for reduction in ("mean", "sum"):
         value, grad = loss.value_and_grad(z, target, sample_weight=weight, reduction=reduction)
@@ -202,7 +204,7 @@ def test_weight_2_is_a_sample_twice_and_weight_0_none(case: Case, data: Any) -> 
 def test_doubling_all_weights_leaves_the_mean(case: Case, data: Any) -> None:
     """To the bit, as 2 is a power of two; the sum doubles."""
     loss, z, target, rng = data.draw(problems(case))
-    weight = rng.uniform(0.5, 2, size=target.shape).astype(z.dtype)
+    weight = rng.uniform(0.5, 2, size=case.sample_shape(z.shape)).astype(z.dtype)
     mean, total = (loss(z, target, sample_weight=weight, reduction=r) for r in ("mean", "sum"))
     np.testing.assert_equal(loss(z, target, sample_weight=2 * weight), mean)
     assert loss(z, target, sample_weight=2 * weight, reduction="sum") == 2 * total
@@ -229,7 +231,7 @@ def test_samples_do_not_touch_each_other(case: Case, data: Any) -> None:
 @settings(max_examples=15)
 def test_vjp_is_linear_in_the_cotangent(case: Case, data: Any) -> None:
     loss, z, target, rng = data.draw(problems(case))
-    cotangent = rng.normal(size=target.shape).astype(z.dtype)
+    cotangent = rng.normal(size=case.sample_shape(z.shape)).astype(z.dtype)
     once = loss.vjp(z, target, cotangent)
     assert bits(loss.vjp(z, target, 4 * cotangent)) == bits(4 * once)
     np.testing.assert_array_equal(loss.vjp(z, target, -cotangent), -once)

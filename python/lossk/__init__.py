@@ -5,6 +5,7 @@ A loss is an object; arrays, how to reduce and where to write are arguments of i
     loss, dlogits = lossk.CrossEntropy(label_smoothing=0.1).value_and_grad(logits, labels)
 """
 
+from ._rows import RowStats
 from ._runtime import (
     available_isas,
     get_num_threads,
@@ -16,13 +17,15 @@ from ._runtime import (
 )
 from .activations import log_softmax, logsumexp, softmax
 from .binary import Hinge, SquaredHinge
+from .cross_entropy import CrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
 from .regression import AbsoluteError, Huber, SquaredError
-from .rows import CrossEntropy, RowStats
+from .rows import NLL, KLDivergence, MultiMargin
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "NLL",
     "SGD",
     "AbsoluteError",
     "Adagrad",
@@ -31,7 +34,9 @@ __all__ = [
     "CrossEntropy",
     "Hinge",
     "Huber",
+    "KLDivergence",
     "Lion",
+    "MultiMargin",
     "RMSprop",
     "RowStats",
     "SquaredError",

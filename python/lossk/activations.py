@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from . import _core
 from ._arrays import Array, as_array, class_axis, floats
 from ._families import GRAD, VALUE, prepare_outputs
-from .rows import LOG_SOFTMAX, LOSS, SOFTMAX
+from ._rows import LOG_SOFTMAX, LOSS, SOFTMAX
 
 
 def softmax(x: ArrayLike, *, axis: int = -1, out: Array | None = None, num_threads: int | None = None) -> Array:

@@ -28,6 +28,8 @@ constexpr kernel_table make_table() {
     t.register_width = register_width;
     t.pointwise = pointwise_losses;
     t.pointwise_count = count(pointwise_losses);
+    t.rows = row_formulas;
+    t.rows_count = count(row_formulas);
     t.update = optimizers;
     t.update_count = count(optimizers);
     t.unary = functions;

@@ -4,6 +4,7 @@
 #include "drivers/labels.hpp"
 #include "drivers/norm.hpp"
 #include "drivers/pointwise.hpp"
+#include "drivers/rows.hpp"
 #include "drivers/softmax_few.hpp"
 #include "drivers/softmax_many.hpp"
 #include "drivers/twin.hpp"
@@ -12,6 +13,9 @@
 #include "losses/absolute_error.hpp"
 #include "losses/hinge.hpp"
 #include "losses/huber.hpp"
+#include "losses/kl_divergence.hpp"
+#include "losses/multi_margin.hpp"
+#include "losses/nll.hpp"
 #include "losses/squared_error.hpp"
 #include "losses/squared_hinge.hpp"
 #include "optimizers/adagrad.hpp"
@@ -45,6 +49,19 @@ constexpr pointwise_entry pointwise_loss() {
 }
 
 template <template <class> class F>
+constexpr rows_entry row_loss() {
+    static_assert(F<float>::parameters <= max_parameters);
+    return {F<float>::name,
+            F<float>::parameters,
+            F<float>::target,
+            F<float>::class_weights_divide,
+            {{rows<F<float>, float, verb::value>, rows<F<float>, float, verb::grad>,
+              rows<F<float>, float, verb::value_and_grad>, rows<F<float>, float, verb::grad_and_hess>},
+             {rows<F<double>, double, verb::value>, rows<F<double>, double, verb::grad>,
+              rows<F<double>, double, verb::value_and_grad>, rows<F<double>, double, verb::grad_and_hess>}}};
+}
+
+template <template <class> class F>
 constexpr update_entry optimizer() {
     static_assert(F<float>::slots <= max_slots && F<float>::parameters <= max_parameters);
     return {
@@ -63,6 +80,12 @@ constexpr pointwise_entry pointwise_losses[] = {
     pointwise_loss<huber>(),
     pointwise_loss<hinge>(),
     pointwise_loss<squared_hinge>(),
+};
+
+constexpr rows_entry row_formulas[] = {
+    row_loss<nll>(),
+    row_loss<multi_margin>(),
+    row_loss<kl_divergence>(),
 };
 
 constexpr update_entry optimizers[] = {

@@ -99,6 +99,27 @@ using softmax_kernel = double (*)(const softmax_args&, index begin, index end);
 // One chunk of one row: item = row * chunks + chunk.
 using softmax_part = void (*)(const softmax_args&, index begin_item, index end_item);
 
+// ---- rows: z (N, C) with labels (N) or targets (N, C) -> the loss of a row, its gradient ---------------------------
+
+enum class row_target : int { labels, elements, either, none };  // what a row comes with
+
+struct rows_args {
+    const void* z;  // (N, C)
+    index classes;
+    const std::int64_t* label;  // (N); negative: the row does not count. Null: no labels
+    const void* target;         // (N, C); null: none
+    const void* class_weight;   // (C); null: 1
+    const void* row_weight;     // (N); null: 1
+    void* each;                 // (N) losses; null: only their sum is wanted
+    void* g;                    // (N, C)
+    void* h;                    // (N, C)
+    storage kind;               // of z, target, g and h
+    double scale;               // factor of every gradient and second derivative
+    double parameters[max_parameters];
+};
+// Rows [begin, end); returns the sum of their losses.
+using rows_kernel = double (*)(const rows_args&, index begin, index end);
+
 // ---- labels: any integer type -> int64, checked -----------------------------------------------------------------
 
 enum class integer : int { i8, u8, i16, u16, i32, u32, i64, u64 };
@@ -167,6 +188,13 @@ struct softmax_entry {
     softmax_kernel finish;
     softmax_part write;
 };
+struct rows_entry {
+    const char* name;
+    int parameters;
+    row_target target;
+    bool class_weights_divide;  // do class weights enter the divisor of the mean?
+    rows_kernel kernel[element_count][verb_count];
+};
 struct update_entry {
     const char* name;
     int slots, parameters;
@@ -182,6 +210,8 @@ struct kernel_table {
     int (*register_width)();  // bytes of a register, told by code of the ISA object itself
     const pointwise_entry* pointwise;
     int pointwise_count;
+    const rows_entry* rows;
+    int rows_count;
     const update_entry* update;
     int update_count;
     const unary_entry* unary;

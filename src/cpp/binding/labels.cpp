@@ -2,6 +2,7 @@
 #include "labels.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "../runtime/cpu.hpp"
@@ -11,6 +12,8 @@ namespace lossk {
 namespace {
 
 constexpr index label_chunk = 16384;
+// What the kernels ignore where nothing is to be ignored; it is no label all the same.
+constexpr std::int64_t no_label = std::numeric_limits<std::int64_t>::min();
 
 }  // namespace
 
@@ -47,11 +50,13 @@ bool row_inputs::accept_weights(py::handle of_classes, py::handle of_rows) {
     return true;
 }
 
-bool row_inputs::accept_target(py::handle given) {
+bool row_inputs::accept_target(py::handle given, row_target wanted) {
     if (given.is_none()) return true;
     std::optional<array_view> y = view(given);
     if (!y) return false;
-    if (const std::optional<integer> i = integer_of(*y)) {
+    const std::optional<integer> i = integer_of(*y);
+    if (wanted == (i ? row_target::elements : row_target::labels)) return false;
+    if (i) {
         if (!y->has_shape(z->shape(), leading()))
             throw py::value_error("target: got labels of shape " + y->shape_text() + ", wanted " +
                                   shape_text(z->shape(), leading()) + ", the shape of z without its class axis");
@@ -73,9 +78,14 @@ bool row_inputs::accept_out(const py::object& given, verb what, derivatives& out
         {{z, z_name, true}, {label, "target"}, {target, "target"}, {class_weight, "weight"}, {w, "sample_weight"}});
 }
 
-label_summary row_inputs::check_labels(int threads) {
+label_summary row_inputs::check_labels(int threads, bool with_class_weights) {
     checked = std::make_unique_for_overwrite<std::int64_t[]>(static_cast<std::size_t>(rows));
-    const label_args a{label->data(), checked.get(), classes, ignore_index, class_weight_data(), row_weight_data()};
+    const label_args a{label->data(),
+                       checked.get(),
+                       classes,
+                       ignore_index.value_or(no_label),
+                       with_class_weights ? class_weight_data() : nullptr,
+                       row_weight_data()};
     const label_kernel kernel = kernels().label[static_cast<int>(label_type)][arithmetic_of(type)];
     const index chunks = (rows + label_chunk - 1) / label_chunk;
     std::vector<label_summary> part(static_cast<std::size_t>(chunks));
@@ -89,11 +99,13 @@ label_summary row_inputs::check_labels(int threads) {
         all.counted += s.counted;
         all.weight += s.weight;
     }
+    if (!ignore_index && all.first_bad < 0 && all.counted < rows)
+        for (all.first_bad = 0; !ignores(all.first_bad);) ++all.first_bad;
     return all;
 }
 
-label_summary row_inputs::count(int threads) {
-    if (label) return check_labels(threads);
+label_summary row_inputs::count(int threads, bool with_class_weights) {
+    if (label) return check_labels(threads, with_class_weights);
     // Rows without a label are weighed by the samples' weights alone.
     const bool weighed = target && w;
     const sum_kernel sum = kernels().sum[arithmetic_of(type)];
@@ -109,7 +121,8 @@ void row_inputs::throw_bad_label(index row) const {
     }
     const py::object value = label->object().attr("flat")[py::int_(row)];
     throw py::index_error("target[" + at + "]: got " + std::string(py::str(value)) + ", wanted a label in [0, " +
-                          std::to_string(classes) + ") or ignore_index (" + std::to_string(ignore_index) + ")");
+                          std::to_string(classes) + ")" +
+                          (ignore_index ? " or ignore_index (" + std::to_string(*ignore_index) + ")" : std::string()));
 }
 
 }  // namespace lossk

@@ -14,17 +14,17 @@ struct row_inputs {
     element type{};
     integer label_type{};
     index rows = 0, classes = 0;
-    std::int64_t ignore_index = -1;
-    std::unique_ptr<std::int64_t[]> checked;  // (rows): labels, -1 where they are ignore_index
+    std::optional<std::int64_t> ignore_index;
+    std::unique_ptr<std::int64_t[]> checked;  // (rows): labels, -1: ignored
 
     // Take over what the user passed. False: something must be prepared first.
     bool accept_z(py::handle given, const char* name);
-    bool accept_target(py::handle given);
+    bool accept_target(py::handle given, row_target wanted = row_target::either);
     bool accept_weights(py::handle of_classes, py::handle of_rows);
     bool accept_out(const py::object& given, verb what, derivatives& out) const;
 
     // Checks the labels, and tells how many rows count and what they weigh. Needs no interpreter lock.
-    label_summary count(int threads);
+    label_summary count(int threads, bool with_class_weights = true);
     [[noreturn]] void throw_bad_label(index row) const;
 
     int leading() const { return z->ndim() - 1; }
@@ -35,7 +35,8 @@ struct row_inputs {
     const void* row_weight_data() const { return w ? w->data() : nullptr; }
 
 private:
-    label_summary check_labels(int threads);
+    label_summary check_labels(int threads, bool with_class_weights);
+    bool ignores(index row) const { return checked[static_cast<std::size_t>(row)] < 0; }
 };
 
 }  // namespace lossk

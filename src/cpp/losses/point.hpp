@@ -1,6 +1,7 @@
 // What a pointwise formula returns: all it can say about one register of samples. The compiler drops what is unused.
 #pragma once
 
+#include "../base/types.hpp"
 #include "../simd/math.hpp"
 
 namespace lossk {

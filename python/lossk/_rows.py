@@ -1,0 +1,354 @@
+"""What losses of rows have in common: labels or probabilities, class weights, the class axis, statistics of rows."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from ._arrays import Array, arithmetic, as_array, class_axis, contiguous, floats, floats_like, is_integer, weights_like
+from ._families import (
+    GRAD,
+    GRAD_AND_HESS,
+    VALUE,
+    VALUE_AND_GRAD,
+    Loss,
+    Reference,
+    Value,
+    fill_outputs,
+    prepare_outputs,
+    product_of_weights,
+    reduce_reference,
+)
+
+# Outputs of the softmax kernels, numbered as row_output in src/cpp/base/types.hpp.
+LOSS, SOFTMAX, LOG_SOFTMAX = range(3)
+
+
+class RowStats(NamedTuple):
+    """What a pass over rows of logits knows besides the loss, one entry a row.
+
+    Attributes
+    ----------
+    lse : ndarray
+        log(sum(exp(z))) of each row, in the dtype of the logits (softcapped, if the loss caps them).
+    correct : ndarray of bool
+        Is the label the first largest logit? (With probabilities as targets: the first largest probability.) False
+        for ignored rows and rows with NaN.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> loss, stats = lossk.CrossEntropy()(np.zeros((2, 4)), np.array([0, 3]), stats=True)
+    >>> stats.lse.round(4), stats.correct
+    (array([1.3863, 1.3863]), array([ True, False]))
+    """
+
+    lse: Array
+    correct: NDArray[np.bool_]
+
+
+class RowLoss(Loss):
+    """A loss of rows `z` over one axis, with a label or a target like `z` for each row."""
+
+    # Labels, probabilities, or either as targets?
+    takes_labels: ClassVar[bool] = True
+    takes_probabilities: ClassVar[bool] = False
+    # Do class weights enter the divisor of "mean"? Are derivatives exactly 0 but at the label?
+    class_weights_divide: ClassVar[bool] = False
+    only_label: ClassVar[bool] = False
+
+    _index: int
+    _parameters: tuple[float, ...]
+    _ignored: int | None
+    _weights: dict[np.dtype[Any], Array]
+
+    def __post_init__(self) -> None:
+        self._check()
+        ignored = getattr(self, "ignore_index", None)
+        if ignored is not None:
+            ignored = _check_label("ignore_index", ignored)
+            self._set("ignore_index", ignored)
+        weights: dict[np.dtype[Any], Array] = {}
+        if getattr(self, "weight", None) is not None:
+            weights = _class_weights(self.weight)  # type: ignore[attr-defined]
+            self._set("weight", weights[np.dtype(np.float64)])
+        self._set("_ignored", ignored)
+        self._set("_weights", weights)
+        self._set("_index", _core.rows_kernels().get(self.kernel))
+
+    def _check(self) -> None:
+        """Raise where a parameter is not what the formula wants, and set `_parameters`."""
+        self._set("_parameters", ())
+
+    # ---- verbs --------------------------------------------------------------------------------------------------
+
+    def __call__(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        stats: bool = False,
+        axis: int = -1,
+    ) -> Value:
+        """Return the loss.
+
+        Parameters
+        ----------
+        z : array_like of float32, float64, float16 or bfloat16, shape (..., C)
+            Logits or log-probabilities, as the class says.
+        target : array_like of integers, shape (...), or of numbers, shape (..., C)
+            Labels of any integer type, or probabilities, as the class says.
+        sample_weight : array_like, shape (...), optional
+            Factor of each row's loss; enters the divisor of ``"mean"``.
+        reduction : {"mean", "sum", "none"}
+            ``"none"`` gives one loss a row.
+        normalizer : float, optional
+            Divisor of ``"mean"`` in place of the rows' weight: the token count over accumulated batches, say.
+        num_threads : int, optional
+            Threads of this call; the result does not depend on it.
+        stats : bool
+            Also return a `RowStats` from the same pass.
+        axis : int
+            The class axis of `z` (and of probabilities).
+
+        Returns
+        -------
+        float or ndarray
+            A float, accumulated in float64; with ``"none"`` an array of the labels' shape. With `stats`: a tuple of
+            that and a `RowStats`.
+
+        Raises
+        ------
+        IndexError
+            If a label is neither in [0, C) nor ignored by the loss; the message names the row and the label.
+        TypeError, ValueError
+            Where an argument is not as above; the message says what was got and what is wanted.
+        """
+        return self._run(VALUE, z, target, sample_weight, reduction, normalizer, num_threads, None, stats, axis)
+
+    def grad(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        out: Array | None = None,
+        stats: bool = False,
+        axis: int = -1,
+    ) -> Any:
+        """Return the gradient with respect to `z`, an array like `z`.
+
+        Parameters are those of calling the loss. With ``reduction="none"`` each row's gradient is its own, unscaled.
+        `out` is the array to write to: of the shape and dtype of `z`, writeable, and either `z` itself or separate
+        memory; nothing is written where anything raises.
+        """
+        return self._run(GRAD, z, target, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
+
+    def value_and_grad(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        out: Array | None = None,
+        stats: bool = False,
+        axis: int = -1,
+    ) -> Any:
+        """Return (loss, gradient), with `stats` (loss, gradient, `RowStats`), from one pass over the rows.
+
+        See calling the loss and `grad`. ``out=z`` needs no memory besides: the gradient overwrites its input.
+        """
+        return self._run(VALUE_AND_GRAD, z, target, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
+
+    def grad_and_hess(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        out: tuple[Array, Array] | None = None,
+        stats: bool = False,
+        axis: int = -1,
+    ) -> Any:
+        """Return gradient and diagonal second derivative with respect to `z`; `out` is a pair of arrays."""
+        return self._run(GRAD_AND_HESS, z, target, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
+
+    def vjp(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        cotangent: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        num_threads: int | None = None,
+        out: Array | None = None,
+        stats: bool = False,
+        axis: int = -1,
+    ) -> Any:
+        """Return each row's gradient times its entry of `cotangent`, which has the shape of the labels."""
+        z = floats("z", z) if not isinstance(z, np.ndarray) else z
+        at = class_axis(z, axis)
+        weight = product_of_weights(z, cotangent, sample_weight, z.shape[:at] + z.shape[at + 1 :])
+        return self._run(GRAD, z, target, weight, "none", None, num_threads, out, stats, axis)
+
+    def reference(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        axis: int = -1,
+        derivatives: bool = False,
+    ) -> Value:
+        """Return what calling the loss returns, from the formula in plain float64 NumPy: the specification.
+
+        With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
+        """
+        z64 = np.moveaxis(np.asarray(z, np.float64), axis, -1)
+        y = np.asarray(target)
+        r = np.ones(z64.shape[:-1]) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        divisors, counts, touched = r, np.ones(r.shape, bool), np.ones(z64.shape, bool)
+        if self.takes_labels:
+            counts = counts if self._ignored is None else y != self._ignored
+            y = np.where(counts, y, 0).astype(np.int64)
+            if self._weights:
+                r = r * self._weights[np.dtype(np.float64)][y]
+            divisors = r if self.class_weights_divide else divisors
+            if self.only_label:
+                touched = np.arange(z64.shape[-1]) == y[..., None]
+        else:
+            y = np.moveaxis(y.astype(np.float64), axis, -1)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            value, *others = self._reference(z64, y)
+            value = np.where(counts, value * r, 0.0)
+            others = [np.moveaxis(d * r[..., None], -1, axis) for d in others]
+        divisor = float(divisors[counts].sum()) if normalizer is None else normalizer
+        touched = np.moveaxis(touched & counts[..., None], -1, axis)
+        return reduce_reference(reduction, value, tuple(others), divisor, derivatives, touched)
+
+    def _reference(self, z: NDArray[np.float64], y: Array) -> Reference:
+        """Return value (...), gradient and second derivative (..., C) of rows, in float64; `y` labels or targets."""
+        raise NotImplementedError
+
+    # ---- the way to the kernels ---------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        verb: int,
+        z: Any,
+        target: Any,
+        w: Any,
+        reduction: str,
+        normalizer: Any,
+        threads: Any,
+        out: Any,
+        stats: bool,
+        axis: int,
+    ) -> Any:
+        stats = bool(stats)
+        if target is None:
+            raise TypeError(f"target: got None, wanted {self._wanted}")
+        if type(axis) is int and axis == -1:
+            result = self._call(verb, z, target, w, reduction, normalizer, threads, out, stats)
+            if result is not NotImplemented:
+                return _with_stats(result) if stats else result
+        others = {name: a for name, a in (("target", target), ("sample_weight", w)) if isinstance(a, np.ndarray)}
+        z = z if isinstance(z, np.ndarray) else floats("z", z)
+        at = class_axis(z, axis)
+        rows = floats("z", np.moveaxis(as_array("z", z), at, -1))
+        outputs = prepare_outputs(verb, out, z, others)
+        z = rows
+        target = self._prepare_target(target, z, at)
+        w = None if w is None else weights_like("sample_weight", w, z)
+        result = self._call(verb, z, target, w, reduction, normalizer, threads, None, stats)
+        main = fill_outputs(verb, outputs, _move_classes(verb, result[0] if stats else result, at))
+        return _with_stats((main, *result[1:])) if stats else main
+
+    def _call(self, verb: int, z: Any, target: Any, w: Any, *rest: Any) -> Any:
+        """Run the kernel; returns what the verb returns, with `stats` (that, lse, correct)."""
+        reduction, normalizer, threads, out, stats = rest
+        known: Any = None
+        if stats:  # before anything is written, as `out` may be `z`
+            ignored = -1 if self._ignored is None else self._ignored
+            known = _core.softmax(
+                LOSS, VALUE, z, target, 0.0, 0.0, 0.0, None, ignored, None, "sum", None, threads, None, True
+            )
+        if known is NotImplemented:
+            return known
+        arguments = (self._class_weight(z), self._ignored, w, reduction, normalizer, threads, out)
+        result = _core.rows(self._index, self._parameters, verb, z, target, *arguments)
+        return (result, *known[1:]) if stats and result is not NotImplemented else result
+
+    def _class_weight(self, z: Any) -> Array | None:
+        return self._weights[arithmetic(getattr(z, "dtype", None))] if self._weights else None
+
+    @property
+    def _wanted(self) -> str:
+        kinds = ("integer labels", self.takes_labels), ("floating-point probabilities", self.takes_probabilities)
+        return " or ".join(kind for kind, taken in kinds if taken)
+
+    def _prepare_target(self, target: Any, z: Array, axis: int) -> Array:
+        y = as_array("target", target)
+        typed_in = self.takes_probabilities and not isinstance(target, np.ndarray)
+        if self.takes_labels and y.dtype.kind in "iu" and not (typed_in and y.ndim == z.ndim):
+            return contiguous(y, y.dtype)
+        integers = y.dtype.kind in "iub" and (typed_in or not self.takes_labels)
+        if not self.takes_probabilities or not (integers or y.dtype.kind == "f" or y.dtype.name == "bfloat16"):
+            raise TypeError(f"target: got dtype {y.dtype}, wanted {self._wanted}")
+        if y.ndim != z.ndim:
+            labels = f"integer labels of shape {z.shape[:-1]} or " if self.takes_labels else ""
+            raise TypeError(f"target: got {y.dtype} of shape {y.shape}, wanted {labels}probabilities with a class axis")
+        return floats_like("target", np.moveaxis(y, axis, -1), z)
+
+
+def _check_label(name: str, value: object) -> int:
+    if not is_integer(value):
+        raise TypeError(f"{name}: got {value!r}, wanted an integer")
+    if not -(2**63) <= value < 2**63:  # type: ignore[operator]
+        raise ValueError(f"{name}: got {value}, wanted a 64-bit integer")
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def _class_weights(weight: ArrayLike) -> dict[np.dtype[Any], Array]:
+    array = as_array("weight", weight)
+    if array.dtype.kind not in "fiu" or array.ndim != 1:
+        raise TypeError(f"weight: got dtype {array.dtype} and shape {array.shape}, wanted one real number a class")
+    copies = {np.dtype(d): np.array(array, dtype=d) for d in (np.float64, np.float32)}
+    for copy in copies.values():
+        copy.flags.writeable = False
+    return copies
+
+
+def _move_classes(verb: int, main: Any, axis: int) -> Any:
+    """Bring the class axis of gradients back to where the caller has it."""
+    if verb == VALUE:
+        return main
+    if verb == GRAD:
+        return np.moveaxis(main, -1, axis)
+    if verb == VALUE_AND_GRAD:
+        return main[0], np.moveaxis(main[1], -1, axis)
+    return tuple(np.moveaxis(d, -1, axis) for d in main)
+
+
+def _with_stats(result: tuple[Any, Array, NDArray[np.bool_]]) -> Any:
+    main, lse, correct = result
+    stats = RowStats(lse, correct)
+    return (*main, stats) if isinstance(main, tuple) else (main, stats)

@@ -1,0 +1,164 @@
+"""Softmax cross-entropy with labels or probabilities."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _core
+from ._arrays import Array
+from ._families import Value, at_least_0, check_number, loss, positive, reduce_reference
+from ._rows import LOSS, RowLoss
+
+
+@loss
+class CrossEntropy(RowLoss):
+    r"""Softmax cross-entropy of logits with labels or probabilities, over the last axis.
+
+    For a row of logits ``z`` with label ``t``, ``lp = z - logsumexp(z)``, class weights ``w``, ``e`` the label
+    smoothing and ``C`` classes::
+
+        loss = (1 - e) w[t] (-lp[t]) + (e / C) sum_c w[c] (-lp[c]) + z_loss logsumexp(z)**2
+        dloss/dz[k] = p[k] (A + 2 z_loss lse) - (e / C) w[k] - (1 - e) w[t] [k = t],  A = (1 - e) w[t] + (e / C) sum w
+
+    and for a row ``y`` of probabilities, with ``y' = y (1 - e) + e / C``::
+
+        loss = -sum_c w[c] y'[c] lp[c] + z_loss logsumexp(z)**2
+
+    ``reduction="mean"`` divides by the sum of ``w[t]`` (times the sample's weight) over the rows that count; with
+    probabilities by the number of rows (by the sum of their sample weights). With no row that counts it is NaN and the
+    gradient is 0. A row that holds NaN or +infinity, or -infinity alone, gives NaN; ``0 * -infinity`` is 0.
+
+    Parameters
+    ----------
+    weight : array_like (C,), optional
+        Weight of each class.
+    ignore_index : int
+        Rows with this label do not count: loss 0, gradient exactly 0 whatever their logits hold.
+    label_smoothing : float
+        In [0, 1]: the share of the target that is spread evenly over all classes.
+    z_loss : float
+        At least 0: factor of ``logsumexp(z)**2``, which keeps logits from drifting.
+    softcap : float, optional
+        Above 0: logits become ``softcap * tanh(z / softcap)`` first.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is not as above.
+
+    References
+    ----------
+    ``torch.nn.functional.cross_entropy``, whose results these are; Szegedy et al. 2016 (label smoothing); Chowdhery
+    et al. 2022, PaLM (z-loss); Gemma Team 2024 (soft capping); Milakov, Gimelshein 2018 (one pass over the logits).
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> z = np.array([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    >>> ce = lossk.CrossEntropy()
+    >>> round(ce(z, np.array([0, 1])), 6)
+    0.669079
+    >>> value, grad = ce.value_and_grad(z, np.array([0, -100]))
+    >>> grad.round(3)
+    array([[-0.213,  0.107,  0.107],
+           [ 0.   ,  0.   ,  0.   ]])
+    """
+
+    kernel: ClassVar[str] = "cross_entropy"
+    takes_probabilities: ClassVar[bool] = True
+    variants: ClassVar[tuple[dict[str, Any], ...]] = (
+        {},
+        {"label_smoothing": 0.1},
+        {"z_loss": 1e-2},
+        {"softcap": 3.0},
+        {"ignore_index": 1, "label_smoothing": 0.3, "z_loss": 1e-3, "softcap": 5.0},
+    )
+
+    weight: Any = None
+    ignore_index: int = -100
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    softcap: float | None = None
+
+    def _check(self) -> None:
+        smoothing = check_number("label_smoothing", self.label_smoothing, "a number in [0, 1]", lambda x: 0 <= x <= 1)
+        self._set("label_smoothing", smoothing)
+        self._set("z_loss", at_least_0("z_loss", self.z_loss))
+        if self.softcap is not None:
+            self._set("softcap", positive("softcap", self.softcap))
+        self._set("_options", (self.label_smoothing, self.z_loss, self.softcap or 0.0))
+
+    @staticmethod
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+        """Draw logits and labels, for tests and benchmarks."""
+        return rng.normal(scale=3.0, size=shape).astype(dtype), rng.integers(0, shape[-1], size=shape[:-1])
+
+    def reference(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        axis: int = -1,
+        derivatives: bool = False,
+    ) -> Value:
+        """Return what calling the loss returns, from the formula in plain float64 NumPy: the specification.
+
+        With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
+        """
+        z64 = np.moveaxis(np.asarray(z, np.float64), axis, -1)
+        y = np.asarray(target)
+        is_label = y.dtype.kind in "iu"
+        classes, rows = z64.shape[-1], z64.shape[:-1]
+        w = np.ones(classes) if self.weight is None else self.weight
+        r = np.ones(rows) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        e = self.label_smoothing
+
+        # The share of each class in the target, w y', and which rows count.
+        counts = y != self.ignore_index if is_label else np.ones(rows, bool)
+        if is_label:
+            t = np.where(counts, y, 0).astype(np.int64)
+            hard = np.arange(classes) == t[..., None]
+            share = np.where(hard, (1 - e) * w[t][..., None], 0.0) + (e / classes) * w
+            divisor = float((w[t] * r)[counts].sum())
+        else:
+            y = np.moveaxis(y.astype(np.float64), axis, -1)
+            share = w * (y * (1 - e) + e / classes)
+            divisor = float(r.sum())
+
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            x = z64 if self.softcap is None else self.softcap * np.tanh(z64 / self.softcap)
+            largest = x.max(axis=-1, keepdims=True)
+            d = x - largest
+            total = np.exp(d).sum(axis=-1, keepdims=True)
+            p, lse = np.exp(d) / total, (largest + np.log(total))[..., 0]
+            lp = d - np.log(total)
+            value = -np.where(share != 0, share * lp, 0.0).sum(axis=-1) + self.z_loss * lse**2
+            value = np.where(np.isnan(p).any(axis=-1), np.nan, value)
+            slope = (share.sum(axis=-1) + 2 * self.z_loss * lse)[..., None]
+            grad = p * slope - share
+            hess = p * (1 - p) * slope + 2 * self.z_loss * p**2
+            if self.softcap is not None:
+                bend = 1 - (x / self.softcap) ** 2
+                hess = hess * bend**2 + grad * (-2 * x / self.softcap**2) * bend
+                grad = grad * bend
+            value = np.where(counts, value * r, 0.0)
+            grad, hess = (np.moveaxis(d * r[..., None], -1, axis) for d in (grad, hess))
+        divisor = divisor if normalizer is None else normalizer
+        counts = np.expand_dims(counts, axis)
+        return reduce_reference(reduction, value, (grad, hess), divisor, derivatives, counts)
+
+    def _call(self, verb: int, z: Any, target: Any, w: Any, *rest: Any) -> Any:
+        if self.ignore_index >= 0 and getattr(getattr(target, "dtype", None), "kind", "i") == "f":
+            raise ValueError(
+                f"ignore_index: got {self.ignore_index}, wanted a negative one: probabilities as targets have no label"
+            )
+        weight = self._class_weight(z)
+        return _core.softmax(LOSS, verb, z, target, *self._options, weight, self.ignore_index, w, *rest)
+
+    _options: ClassVar[Any]

@@ -1,0 +1,118 @@
+// Binding of the losses of rows. Knows no loss: a kernel is an index into the table and its parameters.
+#include "families.hpp"
+#include "labels.hpp"
+#include "pieces.hpp"
+
+#include "../runtime/cpu.hpp"
+
+#include <algorithm>
+
+namespace lossk {
+namespace {
+
+// Positions of what Python passes.
+enum argument : std::size_t {
+    kernel_at,
+    parameters_at,
+    verb_at,
+    z_at,
+    target_at,
+    class_weight_at,
+    ignore_index_at,
+    sample_weight_at,
+    reduction_at,
+    normalizer_at,
+    threads_at,
+    out_at,
+};
+
+// The arguments of one call, checked; nothing has been written when this throws.
+struct call {
+    const rows_entry* entry;
+    row_inputs in;
+    verb what;
+    reduction how;
+    std::optional<double> normalizer;
+    int threads;
+    std::optional<array_view> each;
+    derivatives out;
+    rows_args a{};
+
+    // False: something must be prepared first.
+    bool accept(const py::args& given);
+    void allocate(const py::tuple& parameters);
+    double run_rows() const;
+    py::object run(const py::tuple& parameters);
+};
+
+bool call::accept(const py::args& given) {
+    entry = &kernels().rows[PyLong_AsLong(given[kernel_at].ptr())];
+    what = verb_of(given[verb_at]);
+    how = reduction_of(given[reduction_at]);
+    normalizer = normalizer_of(given[normalizer_at], how);
+    threads = threads_of(given[threads_at]);
+    if (!given[ignore_index_at].is_none()) in.ignore_index = PyLong_AsLongLong(given[ignore_index_at].ptr());
+    return in.accept_z(given[z_at], "z") && in.accept_weights(given[class_weight_at], given[sample_weight_at]) &&
+           in.accept_target(given[target_at], entry->target) && in.accept_out(given[out_at], what, out);
+}
+
+void call::allocate(const py::tuple& parameters) {
+    out.allocate(what, *in.z);
+    if (wants_value(what) && how == reduction::none) each = in.fresh_rows(arithmetic_dtype(in.type));
+    a.z = in.z->data();
+    a.kind = storage_of(in.type);
+    a.classes = in.classes;
+    a.target = in.target_data();
+    a.class_weight = in.class_weight_data();
+    a.row_weight = in.row_weight_data();
+    a.each = each ? each->mutable_data() : nullptr;
+    a.g = out.g_data();
+    a.h = out.h_data();
+    for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
+}
+
+double call::run_rows() const {
+    const rows_kernel kernel = entry->kernel[arithmetic_of(in.type)][static_cast<int>(what)];
+    const index per_piece = std::max(index{1}, row_chunk / in.classes);
+    const index pieces = (in.rows + per_piece - 1) / per_piece;
+    return sum_of_pieces(pieces, worthwhile_threads(threads, in.z->size()),
+                         [&](index i) { return kernel(a, i * per_piece, std::min((i + 1) * per_piece, in.rows)); });
+}
+
+py::object call::run(const py::tuple& parameters) {
+    allocate(parameters);
+    double value = 0, divisor = 1;
+    index bad = -1;
+    without_gil(in.z->size(), [&] {
+        const label_summary summary = in.count(threads, entry->class_weights_divide);
+        bad = summary.first_bad;
+        if (bad >= 0) return;
+        a.label = in.checked.get();
+        if (how == reduction::mean) divisor = normalizer ? *normalizer : summary.weight;
+        a.scale = 1.0 / divisor;
+        value = run_rows();
+    });
+    if (bad >= 0) in.throw_bad_label(bad);
+    return out.result(what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
+}
+
+py::object rows_call(const py::args& given) {
+    call c{};
+    if (!c.accept(given)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+    return c.run(given[parameters_at]);
+}
+
+py::dict rows_kernels() {
+    py::dict names;
+    for (int i = 0; i < kernels().rows_count; ++i) names[kernels().rows[i].name] = i;
+    return names;
+}
+
+}  // namespace
+
+void bind_rows(py::module_& m) {
+    m.def("rows_kernels", rows_kernels);
+    m.def("rows", rows_call);
+}
+
+}  // namespace lossk
