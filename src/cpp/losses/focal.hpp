@@ -1,8 +1,7 @@
 // Focal: binary cross-entropy of a logit z, times (1 - p_t)^gamma and alpha_t.
 //
-// With y the target, p = sigmoid(z), q = 1 - p: 1 - p_t = y q + (1 - y) p =: m, alpha_t = alpha y + (1 - alpha) (1 -
-// y). m' = (1 - 2y) p q and m'' = m' (q - p), so with s = m'/m and u = gamma s, for c the cross-entropy and f = alpha_t
-// m^gamma:
+// With p = sigmoid(z) and q = 1 - p: alpha_t = alpha y + (1 - alpha)(1 - y), and 1 - p_t = y q + (1 - y) p =: m,
+// with m' = (1 - 2y) p q and m'' = m' (q - p). For c the cross-entropy, f = alpha_t m^gamma, s = m'/m and u = gamma s:
 //     loss = f c,  gradient = f (c' + u c),  second derivative = f (p q + 2 u c' + u c (u - s + q - p))
 #pragma once
 

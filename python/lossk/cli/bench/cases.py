@@ -45,6 +45,8 @@ OPTIMIZER_OPTIONS: dict[str, dict[str, float]] = {
     "Adagrad": {"lr": 1e-3},
     "Lion": {"lr": 1e-3},
 }
+# Those that read a third array.
+OF_THREE = {cls.__name__ for cls in LOSSES.values() if issubclass(cls, PointwiseLoss) and cls.third}
 
 KINDS: dict[str, Kind] = {
     "CrossEntropy": "rows",
@@ -140,7 +142,9 @@ class Case:
         if self.kind == "optimizer":
             # Parameter, gradient, and one or two arrays of state.
             return Streams(reads=4, over=(0, 2, 3)) if self.kernel.startswith("Adam") else Streams(reads=3, over=(0, 2))
-        reads = 2 if self.kind == "pointwise" else 1
+        reads = 1
+        if self.kind == "pointwise":
+            reads = 3 if self.kernel in OF_THREE else 2
         if mode == "value":
             return Streams(reads)
         return Streams(reads, over=(0,)) if mode == IN_PLACE else Streams(reads, fresh=1)

@@ -35,11 +35,12 @@ def _loss(case: Case, inputs: Inputs) -> Outcome:
     loss, z, y = loss_of(case.kernel), inputs.z, inputs.y
     step = max(1, BLOCK // (z.size // len(z)))
     blocks = (slice(start, start + step) for start in range(0, len(z), step))
-    value = sum(float(loss.reference(z[b], y[b], reduction="sum")) for b in blocks) / len(z)
+    value = sum(float(loss.reference(*(a[b] for a in (z, y, *inputs.more)), reduction="sum")) for b in blocks) / len(z)
     if case.goal == "value":
         return Outcome(value, None)
     places = sample(case)
-    grad = loss.reference(z[places], y[places], reduction="sum", derivatives=True)[1]
+    taken = (a[places] for a in (z, y, *inputs.more))
+    grad = loss.reference(*taken, reduction="sum", derivatives=True)[1]
     return Outcome(value, np.asarray(grad) / len(z))
 
 

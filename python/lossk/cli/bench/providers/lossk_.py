@@ -24,17 +24,17 @@ def _pair(result: Any) -> Outcome:
 
 
 def _loss(case: Case, mode: str, inputs: Inputs) -> Runner | None:
-    loss, z, y = loss_of(case.kernel), inputs.z, inputs.y
+    loss, z, others = loss_of(case.kernel), inputs.z, (inputs.y, *inputs.more)
     if mode == "value":
-        return Runner(partial(loss, z, y), lambda value: Outcome(float(value), None))
+        return Runner(partial(loss, z, *others), lambda value: Outcome(float(value), None))
     run = loss.value_and_grad
     if mode == FRESH:
-        return Runner(partial(run, z, y), _pair)
+        return Runner(partial(run, z, *others), _pair)
     if mode == OUT:
-        return Runner(partial(run, z, y, out=np.empty_like(z)), _pair)
+        return Runner(partial(run, z, *others, out=np.empty_like(z)), _pair)
     if mode == IN_PLACE:
         work = z.copy()
-        return Runner(partial(run, work, y, out=work), _pair, prepare=partial(np.copyto, work, z))
+        return Runner(partial(run, work, *others, out=work), _pair, prepare=partial(np.copyto, work, z))
     return None
 
 
