@@ -1,0 +1,90 @@
+"""``lossk check``: compare, print the table, exit with 1 on a miss."""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import lossk
+from lossk.cli.check.errors import Error, Measure, kernels
+
+WIDTH = 110  # columns of the table when the output is not a terminal
+Row = tuple[str, str, str, Error]
+
+
+def dtypes() -> dict[str, Any]:
+    """Return the types to check; bfloat16 where ml_dtypes is installed."""
+    found: dict[str, Any] = {"float64": np.float64, "float32": np.float32, "float16": np.float16}
+    if find_spec("ml_dtypes"):
+        found["bfloat16"] = import_module("ml_dtypes").bfloat16
+    return found
+
+
+def worst(measure: Measure, dtype: Any, seed: int) -> Error:
+    """Return the error that uses most of its tolerance."""
+    return max(measure(dtype, np.random.default_rng(seed)), key=lambda e: e.share)
+
+
+def measure_all(chosen: dict[str, Measure], seed: int, advance: Callable[[str], None]) -> list[Row]:
+    """Go through ISAs, kernels and types; leaves the ISA as it was."""
+    before = lossk.isa()
+    rows = []
+    try:
+        for isa in lossk.available_isas():
+            lossk.set_isa(isa)
+            for name, measure in chosen.items():
+                advance(f"{isa}  {name}")
+                rows += [(name, text, isa, worst(measure, dtype, seed)) for text, dtype in dtypes().items()]
+    finally:
+        lossk.set_isa(before)
+    return rows
+
+
+def show(rows: list[Row], console: Console) -> None:
+    """Print the table."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("kernel", "dtype", "ISA", "closest to its tolerance"):
+        table.add_column(title, no_wrap=True)
+    for title in ("worst error", "tolerance"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("")
+    for name, dtype, isa, error in rows:
+        verdict = "ok" if error.share <= 1 else "[bold red]MISS[/]"
+        table.add_row(name, dtype, isa, error.quantity, f"{error.error:.1e}", f"{error.tolerance:.0e}", verdict)
+    console.print(table)
+
+
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="Globs on the names of kernels; all by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the inputs.")] = 0,
+    misses: Annotated[bool, typer.Option("--misses", help="Print only what is out of tolerance.")] = False,
+) -> None:
+    """Compare every kernel, on every ISA of this CPU, with plain float64 NumPy; exit with 1 where one is off."""
+    patterns = [name.lower() for name in names or ("*",)]
+    chosen = {name: m for name, m in kernels().items() if any(fnmatch.fnmatch(name.lower(), p) for p in patterns)}
+    if not chosen:
+        raise typer.BadParameter(f"got {' '.join(names or ())}, wanted globs on {', '.join(kernels())}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(chosen) * len(lossk.available_isas()))
+
+        def advance(text: str) -> None:
+            progress.update(task, description=text, advance=1)
+
+        rows = measure_all(chosen, seed, advance)
+    missed = [row for row in rows if row[-1].share > 1]
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    show(missed if misses else rows, console)
+    console.print(f"{len(rows) - len(missed)} of {len(rows)} within tolerance, on {', '.join(lossk.available_isas())}")
+    raise typer.Exit(1 if missed else 0)

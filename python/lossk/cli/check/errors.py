@@ -1,0 +1,159 @@
+"""How far kernels are from their references: one number per quantity, and what it may be.
+
+Errors are relative to ``|reference| + floor``, where the floor is what an absolute tolerance allows near 0; derivatives
+in 16 bits are counted in units of their last place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossk._families import LOSSES, Loss, PointwiseLoss
+from lossk.activations import ACTIVATIONS
+from lossk.optimizers import OPTIMIZERS
+
+Array = NDArray[Any]
+
+SIZES = (1, 7, 64, 513, 20_011)
+ROWS = ((33, 2), (9, 10), (5, 65), (3, 1000), (2, 20_011))
+STEPS = 5
+
+
+@dataclass(frozen=True)
+class Error:
+    """The error of one quantity, with its tolerance."""
+
+    quantity: str
+    error: float
+    tolerance: float
+
+    @property
+    def share(self) -> float:
+        """How much of the tolerance is used; NaN counts as infinitely much."""
+        return float("inf") if np.isnan(self.error) else self.error / self.tolerance
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Relative tolerances of values and derivatives, and the floors below which they are absolute."""
+
+    value: float
+    grad: float
+    floor: float
+
+
+TOLERANCES = {"float64": Tolerance(1e-12, 1e-12, 2e-3), "float32": Tolerance(1e-6, 1e-5, 1e-2)}
+NARROW_VALUE = Tolerance(2e-6, 1.0, 1e-2)
+
+
+def _relative(got: Any, want: Any, floor: float) -> float:
+    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    with np.errstate(invalid="ignore"):
+        apart = np.where(got == want, 0.0, np.abs(got - want) / (np.abs(want) + floor))
+    return float(np.max(apart, initial=0.0))
+
+
+def _steps(got: Array, want: Array, floor: float) -> float:
+    """Count the numbers of got's type between the two, at most; none where they are within the floor of f32."""
+    rounded = np.asarray(want, np.float32).astype(got.dtype)
+    a, b = (x.view(np.int16).astype(np.int64) for x in (got, rounded))
+    a, b = (np.where(x < 0, -(2**15) - x, x) for x in (a, b))
+    near = np.abs(got.astype(np.float64) - want) <= floor
+    return float(np.max(np.where(near, 0, np.abs(a - b)), initial=0))
+
+
+def value_error(got: Any, want: Any, dtype: str, scale: float = 1.0) -> Error:
+    """Compare values, whose floor is a share of their usual size."""
+    tolerance = TOLERANCES.get(dtype, NARROW_VALUE)
+    floor = tolerance.floor * max(float(np.mean(np.abs(want))), 1e-300) * 100 * scale
+    return Error("value", _relative(got, want, floor), tolerance.value)
+
+
+def array_error(quantity: str, got: Array, want: Array, scale: float = 1.0) -> Error:
+    """Compare arrays of derivatives or outputs."""
+    if got.dtype.itemsize == 2:
+        return Error(f"{quantity}, last places", _steps(got, want, 1e-7 * scale), 1.0)
+    tolerance = TOLERANCES[got.dtype.name]
+    return Error(quantity, _relative(got, want, tolerance.floor * scale), tolerance.grad)
+
+
+def _narrowed(a: Array, dtype: Any) -> Array:
+    return a if a.dtype.kind in "iu" else a.astype(dtype)
+
+
+def loss_errors(cls: type[Loss], dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
+    """Compare every variant of a loss: value, gradient and second derivative of samples, and the mean."""
+    shapes: Any = [(n,) for n in SIZES] if issubclass(cls, PointwiseLoss) else ROWS
+    for kwargs in cls.variants:
+        loss: Any = cls(**kwargs)
+        cancelling = 1 + (getattr(loss, "softcap", None) or 0.0)  # soft capping subtracts numbers as large as the cap
+        for shape in shapes:
+            drawn = cls.draw(rng, shape, np.float32)  # type: ignore[attr-defined]
+            arrays = [_narrowed(a, dtype) for a in drawn]
+            wide = [_narrowed(a, np.float64) for a in arrays]
+            for reduction in ("none", "mean"):
+                value, grad, hess = loss.reference(*wide, reduction=reduction, derivatives=True)
+                got, g = loss.value_and_grad(*arrays, reduction=reduction)
+                yield value_error(got, value, np.dtype(dtype).name, cancelling)
+                yield array_error("gradient", g, grad, cancelling)
+            g, h = loss.grad_and_hess(*arrays, reduction="mean")
+            yield array_error("gradient", g, grad, cancelling)
+            yield array_error("second derivative", h, hess, 3 * cancelling)
+
+
+def activation_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
+    """Compare an activation's value and derivative."""
+    for kwargs in cls.variants:
+        function = cls(**kwargs)
+        for n in SIZES:
+            x = (3 * rng.normal(size=n)).astype(dtype)
+            value, derivative = function.reference(x.astype(np.float64))
+            yield array_error("value", function(x), value)
+            yield array_error("derivative", function.derivative(x), derivative)
+
+
+def optimizer_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
+    """Compare parameters after a few steps."""
+    for kwargs in cls.variants:
+        start = rng.normal(size=SIZES[-1]).astype(dtype)
+        grads = [rng.normal(size=start.size).astype(dtype) for _ in range(STEPS)]
+        p = start.copy()
+        optimizer = cls([p], **kwargs)
+        want, _ = optimizer.reference(start, grads)
+        for grad in grads:
+            optimizer.step([grad])
+        yield array_error("parameters", p, want)
+
+
+def softmax_errors(name: str, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
+    """Compare softmax, log_softmax or logsumexp."""
+    import lossk
+
+    for shape in ROWS:
+        x = (3 * rng.normal(size=shape)).astype(dtype)
+        wide = x.astype(np.float64)
+        top = wide.max(axis=-1, keepdims=True)
+        lse = np.log(np.exp(wide - top).sum(axis=-1, keepdims=True)) + top
+        want = {"softmax": np.exp(wide - lse), "log_softmax": wide - lse, "logsumexp": lse[..., 0]}[name]
+        yield array_error("value", getattr(lossk, name)(x), want)
+
+
+Measure = Callable[[Any, np.random.Generator], Iterator[Error]]
+
+
+def kernels() -> dict[str, Measure]:
+    """Return what there is to check: a name, and a function of type and random numbers that yields errors."""
+
+    def of(function: Any, subject: Any) -> Measure:
+        return lambda dtype, rng: function(subject, dtype, rng)
+
+    found = {cls.__name__: of(loss_errors, cls) for cls in LOSSES.values()}
+    found |= {name: of(softmax_errors, name) for name in ("softmax", "log_softmax", "logsumexp")}
+    found |= {cls.__name__: of(activation_errors, cls) for cls in ACTIVATIONS.values()}
+    found |= {cls.__name__: of(optimizer_errors, cls) for cls in OPTIMIZERS.values()}
+    return found
