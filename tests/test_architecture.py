@@ -14,6 +14,7 @@ from lossk import _core
 from lossk._families import LOSSES, PointwiseLoss
 from lossk._rows import RowLoss
 from lossk.activations import ACTIVATIONS
+from lossk.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).parent.parent
 CPP = ROOT / "src" / "cpp"
@@ -196,7 +197,8 @@ def test_a_loss_has_its_three_parts(entry: str) -> None:
     elsewhere = {name for other in LOSS_FAMILIES if other != entry for name in registered(other)}
     headers = {name: file for name, file in formulas("losses").items() if name not in elsewhere}
     # Cross-entropy is a family of its own: the softmax kernels.
-    classes = {name for name, cls in LOSSES.items() if issubclass(cls, base)} - {"cross_entropy"}
+    named = {name for cls in LOSSES.values() if issubclass(cls, base) for name in (cls.kernel, *cls.also)}
+    classes = named - {"cross_entropy"}
     missing = []
     for name in sorted(set(headers) | entries | kernels | classes):
         if name not in headers:
@@ -219,6 +221,8 @@ def test_a_class_has_docstring_reference_and_variants(name: str) -> None:
     implemented = getattr(cls, wanted) is not getattr(PointwiseLoss, wanted, None)
     assert wanted in own, f"{cls.__name__} lacks {wanted}"
     assert implemented, f"{cls.__name__} lacks {wanted}"
+    if issubclass(cls, RowLoss):
+        assert {"reference", "_reference"} & set(vars(cls)), f"{cls.__name__} lacks _reference"
     assert cls.variants
     assert cls.variants[0] == {}, f"{cls.__name__}: the first variant is that of the defaults"
     assert cls.__name__ in lossk.__all__, f"{cls.__name__} is not exported by lossk/__init__.py"
@@ -227,6 +231,10 @@ def test_a_class_has_docstring_reference_and_variants(name: str) -> None:
 def test_an_optimizer_has_its_parts() -> None:
     headers, entries, kernels = formulas("optimizers"), registered("optimizer"), set(_core.optimizer_kernels())
     assert set(headers) == entries == kernels
+    made = {cls([], **variant)._kernel() for cls in OPTIMIZERS.values() for variant in cls.variants}
+    assert {kernel for kernel, _ in made} == kernels, "some kernel is of no variant of an optimizer"
+    for kernel, slots in made:
+        assert len(slots) == _core.optimizer_kernels()[kernel][1], f"{kernel} has another number of slots"
 
 
 def test_an_activation_has_its_three_parts() -> None:
@@ -244,14 +252,16 @@ def test_an_activation_has_its_three_parts() -> None:
 
 def test_names_of_headers_are_those_of_their_formulas() -> None:
     for name, file in formulas("losses").items():
-        assert file.stem == name, f"{shown(file)} holds {name}: grep must find every place"
+        assert name.startswith(file.stem), f"{shown(file)} holds {name}: grep must find every place"
 
 
 # ---- Python -------------------------------------------------------------------------------------------------------
 
 FAMILIES = (
     "regression",
+    "likelihood",
     "binary",
+    "bernoulli",
     "rows",
     "cross_entropy",
     "linear",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from support import VERBS, Array, Batch, Case, bits, draw, each_case, each_dtype
 
 import lossk
 from lossk import _core
+from lossk.optimizers import OPTIMIZERS
 
 ODD_SIZES = (1, 2, 3, 5, 7, 8, 9, 13, 15, 17, 31, 33, 63, 65, 127, 129, 511, 513, 1025)
 ENDS = ("start", "end")
@@ -126,20 +128,27 @@ def test_row_functions_stay_inside(dtype: Any, at: str, isa: str, rng: np.random
 
 
 @pytest.mark.parametrize("at", ENDS)
-@each_dtype
-def test_sgd_stays_inside(dtype: Any, at: str, isa: str, rng: np.random.Generator) -> None:
-    for style in ("torch", "keras"):
-        for n in (*ODD_SIZES, 16_385):
-            start, grad = rng.normal(size=n).astype(dtype), rng.normal(size=n).astype(dtype)
-            plain, inside = start.copy(), guarded(start, at)
-            ours, theirs = (lossk.SGD([p], lr=0.1, momentum=0.9, style=style) for p in (inside, plain))
-            theirs.step([grad])
-            ours.step([guarded(grad, at)])
-            ours._state = [[guarded(s, at) for s in own] for own in ours._state]
-            theirs.step([grad])
-            ours.step([guarded(grad, at)])
-            assert bits(inside) == bits(plain)
-            assert bits(ours._state[0][0]) == bits(theirs._state[0][0])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_stay_inside(name: str, dtype: str, at: str, isa: str, rng: np.random.Generator) -> None:
+    kind = np.dtype(pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype)
+    options = [OPTIMIZERS[name].variants[-1]]
+    if dtype.endswith("16"):
+        options += [{"master_weights": True}, {"stochastic_rounding": 1}]
+    for option, n in itertools.product(options, (*ODD_SIZES, 16_385)):
+        start, grad = rng.normal(size=n).astype(kind), rng.normal(size=n).astype(kind)
+        plain, inside = start.copy(), guarded(start, at)
+        ours, theirs = (OPTIMIZERS[name]([p], **option) for p in (inside, plain))
+        theirs.step([grad], max_norm=1.0)
+        ours.step([guarded(grad, at)], max_norm=1.0)
+        ours._state, ours._plan = [[guarded(s, at) for s in own] for own in ours._state], None
+        theirs.step([grad], max_norm=1.0)
+        ours.step([guarded(grad, at)], max_norm=1.0)
+        assert bits(inside) == bits(plain)
+        assert [bits(s) for s in ours._state[0]] == [bits(s) for s in theirs._state[0]]
+        clipped, clipped_inside = grad.copy(), guarded(grad, at)
+        assert lossk.clip_grad_norm([clipped_inside], 0.5) == lossk.clip_grad_norm([clipped], 0.5)
+        assert bits(clipped_inside) == bits(clipped)
 
 
 @pytest.mark.parametrize("at", ENDS)

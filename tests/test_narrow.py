@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support import Array, Case, bits, draw, each_loss, guarded, run_verb
+from support import Array, Case, bits, draw, each_loss, guarded, rounding, run_verb
 
 import lossk
 
@@ -70,6 +70,8 @@ def test_losses_in_16_bits(isa: str, case: Case, dtype: Any, n: int, rng: np.ran
     for weighted in (False, True):
         z, target, weight = narrow_batch(case, rng, n, dtype, weighted)
         wide_target = target if target.dtype.kind in "iu" else target.astype(np.float64)
+        # Where terms cancel, the arithmetic's rounding may be more than a unit of the small difference.
+        v_slack, *slack = rounding(loss, z.astype(np.float64), wide_target, weight, np.float32)
         for reduction in ("sum", "mean", "none"):
             options = {"sample_weight": weight, "reduction": reduction}
             value, *want = loss.reference(z.astype(np.float64), wide_target, derivatives=True, **options)
@@ -77,12 +79,16 @@ def test_losses_in_16_bits(isa: str, case: Case, dtype: Any, n: int, rng: np.ran
             for verb in ("value", "grad", "value_and_grad", "grad_and_hess"):
                 parts = run_verb(loss, verb, z, target, **options)
                 if verb.startswith("value"):
-                    error = np.max(np.abs(parts[0] - value) / scale, initial=0)
+                    error = np.max(
+                        (np.abs(parts[0] - value) - (v_slack if reduction == "none" else 0)) / scale, initial=0
+                    )
                     assert error <= 2e-6, f"{loss} {verb} {reduction} {n}: value {error}"
                 got = parts[1:] if verb == "value_and_grad" else parts if verb != "value" else ()
-                for part, name in zip(got, want, strict=False):
+                for part, name, room in zip(got, want, slack, strict=False):
                     assert part.dtype == dtype
-                    assert steps_apart(part, np.asarray(name)) <= 1, f"{loss} {verb} {reduction} {n}"
+                    divisor = (z.size if weight is None else weight.sum()) if reduction == "mean" else 1
+                    excused = np.abs(part.astype(np.float64) - name) < room / divisor
+                    assert steps_apart(part[~excused], name[~excused]) <= 1, f"{loss} {verb} {reduction} {n}"
 
 
 @each_narrow

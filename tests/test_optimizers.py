@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from support import LAYOUTS, Array, bits, each_dtype, product
 
 import lossk
-from lossk import _core
 
 # One step's error in units of the dtype's spacing; a few steps of a stable update add up.
 RTOL = {np.dtype(np.float32): 2e-6, np.dtype(np.float64): 1e-14}
@@ -378,17 +376,17 @@ def test_wrong_parameters() -> None:
         (np.zeros(3), r"params: got ndarray, wanted a list or a dict of arrays"),
         (3, r"params: got int, wanted"),
         ([[1.0]], r"params\[0\]: got list, wanted a NumPy array to update in place"),
-        ([p, np.zeros(3, int)], r"params\[1\]: got dtype int64, wanted float32 or float64"),
-        ({"w": np.zeros(3, np.float16)}, r"params\['w'\]: got dtype float16"),
+        ([p, np.zeros(3, int)], r"params\[1\]: got dtype int64, wanted float32, float64, float16"),
+        ({"w": np.zeros(3, np.longdouble)}, r"params\['w'\]: got dtype (float128|longdouble)"),
         ([locked], r"params\[0\]: got a read-only array, wanted a writeable one"),
         ([p, p], r"params\[1\]: got memory that overlaps params\[0\]"),
         ({"a": p[:4], "b": p[3:]}, r"params\['b'\]: got memory that overlaps params\['a'\]"),
-        ([np.lib.stride_tricks.as_strided(np.zeros(1), (5,), (0,))], r"params\[0\]: got a broadcast array"),
+        ([np.lib.stride_tricks.as_strided(np.zeros(1), (5,), (0,))], r"params\[0\]: got an array whose elements share"),
     ]
     for params, message in wrong:
         with pytest.raises((TypeError, ValueError), match=message):
             lossk.SGD(params, lr=0.1)
-    assert lossk.SGD([], lr=0.1).step([]) is None
+    assert lossk.SGD([], lr=0.1).step([]) == (True, None)
 
 
 def test_wrong_options() -> None:
@@ -433,15 +431,6 @@ def test_torch_and_keras_agree_where_their_definitions_do(dtype: Any, rng: np.ra
             torch.step([g])
             keras.step([g])
         np.testing.assert_allclose(a, b, rtol=10 * RTOL[np.dtype(dtype)], atol=10 * RTOL[np.dtype(dtype)])
-
-
-def test_every_update_kernel_has_an_optimizer() -> None:
-    used = set()
-    for options in itertools.chain(TORCH, KERAS):
-        name, parameters = lossk.SGD([np.zeros(1)], **options)._kernel()
-        used.add(name)
-        assert all(isinstance(x, float) for x in parameters)
-    assert used == set(_core.optimizer_kernels())
 
 
 def test_a_parameter_that_changed_its_size_is_refused() -> None:

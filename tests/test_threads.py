@@ -206,11 +206,14 @@ def test_environment() -> None:
     assert python(show) == str(len(os.sched_getaffinity(0)))
 
 
-def test_environment_with_nonsense_is_ignored_or_an_error() -> None:
-    """But never a crash, and never 0 threads."""
-    show = "import lossk; print(lossk.get_num_threads() >= 1)"
-    for nonsense in ("0", "-4", "many", ""):
-        assert python(show, LOSSK_NUM_THREADS=nonsense) == "True"
+def test_environment_with_nonsense_says_what_is_wanted() -> None:
+    show = "import lossk; print(lossk.get_num_threads())"
+    assert python(show, LOSSK_NUM_THREADS="") == python(show)
+    for nonsense in ("0", "-4", "many", "3x", "99999"):
+        with pytest.raises(
+            AssertionError, match=f"LOSSK_NUM_THREADS: got '{nonsense}', wanted an integer from 1 to 4096"
+        ):
+            python(show, LOSSK_NUM_THREADS=nonsense)
 
 
 # ---- Python threads -----------------------------------------------------------------------------------------------

@@ -17,10 +17,12 @@ from ._runtime import (
     threads,
 )
 from .activations import SELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
-from .binary import Hinge, SquaredHinge
+from .bernoulli import BinaryCrossEntropy, BinaryCrossEntropyWithLogits, Focal
+from .binary import Exponential, Hinge, HingeEmbedding, Logistic, SquaredHinge
 from .cross_entropy import CrossEntropy
-from .optimizers import SGD
-from .regression import AbsoluteError, Huber, SquaredError
+from .likelihood import Gamma, GaussianNLL, PoissonNLL, Tweedie
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
+from .regression import AbsoluteError, Huber, LogCosh, PseudoHuber, Quantile, SmoothL1, SquaredError
 from .row_functions import log_softmax, logsumexp, softmax
 from .rows import NLL, KLDivergence, MultiMargin
 
@@ -31,20 +33,41 @@ __all__ = [
     "SELU",
     "SGD",
     "AbsoluteError",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "BinaryCrossEntropy",
+    "BinaryCrossEntropyWithLogits",
     "CrossEntropy",
+    "Exponential",
+    "Focal",
+    "Gamma",
+    "GaussianNLL",
     "Hinge",
+    "HingeEmbedding",
     "Huber",
     "KLDivergence",
     "LeakyReLU",
+    "Lion",
+    "LogCosh",
+    "Logistic",
     "MultiMargin",
+    "PoissonNLL",
+    "PseudoHuber",
+    "Quantile",
+    "RMSprop",
     "ReLU",
     "RowStats",
     "Sigmoid",
+    "SmoothL1",
     "Softplus",
     "SquaredError",
     "SquaredHinge",
+    "StepResult",
     "Tanh",
+    "Tweedie",
     "available_isas",
+    "clip_grad_norm",
     "get_num_threads",
     "information",
     "isa",

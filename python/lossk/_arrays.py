@@ -13,7 +13,7 @@ from . import _core
 Array = NDArray[Any]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-_FLOAT_NAMES = "float32, float64, float16 or bfloat16 (of ml_dtypes)"
+FLOAT_NAMES = "float32, float64, float16 or bfloat16 (of ml_dtypes)"
 
 
 def is_float(dtype: np.dtype[Any]) -> bool:
@@ -23,7 +23,7 @@ def is_float(dtype: np.dtype[Any]) -> bool:
 
 def arithmetic(dtype: np.dtype[Any] | None) -> np.dtype[Any]:
     """Return the type of the arithmetic on arrays of this type, which is that of weights and per-sample values too."""
-    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    return np.dtype(np.float64 if dtype is not None and dtype.newbyteorder("=") == np.float64 else np.float32)
 
 
 def as_array(name: str, value: object) -> Array:
@@ -41,13 +41,13 @@ def as_array(name: str, value: object) -> Array:
         except (BufferError, RuntimeError, TypeError) as error:
             if (words := _bfloat16_words(value)) is not None:
                 return words
-            wanted = f"wanted an array of {_FLOAT_NAMES} that needs no gradient"
+            wanted = f"wanted an array of {FLOAT_NAMES} that needs no gradient"
             raise TypeError(
                 f"{name}: got a {type(value).__name__} that NumPy cannot read ({error}), {wanted}"
             ) from error
     array = np.asarray(value)
     if array.dtype == object:
-        raise TypeError(f"{name}: got {type(value).__name__}, wanted an array of {_FLOAT_NAMES}")
+        raise TypeError(f"{name}: got {type(value).__name__}, wanted an array of {FLOAT_NAMES}")
     return array
 
 
@@ -71,7 +71,7 @@ def floats(name: str, value: object) -> Array:
     if array.dtype.kind in "iub" and not isinstance(value, np.ndarray):
         array = array.astype(np.float64)  # numbers typed in by hand
     if not is_float(array.dtype):
-        raise TypeError(f"{name}: got dtype {array.dtype}, wanted {_FLOAT_NAMES}")
+        raise TypeError(f"{name}: got dtype {array.dtype}, wanted {FLOAT_NAMES}")
     return contiguous(array, array.dtype)
 
 
@@ -120,10 +120,10 @@ class Output:
             raise ValueError(f"{name}: got shape {out.shape}, wanted {z.shape}")
         if not out.flags.writeable:
             raise ValueError(f"{name}: got a read-only array, wanted a writeable one")
-        if not _is_same(out, z) and np.may_share_memory(out, z) and _share(out, z):
+        if not _is_same(out, z) and share_memory(out, z):
             raise ValueError(f"{name}: got memory that overlaps {z_name}, wanted {z_name} itself or separate memory")
         for other_name, other in others.items():
-            if np.may_share_memory(out, other) and _share(out, other):
+            if share_memory(out, other):
                 raise ValueError(f"{name}: got memory that overlaps {other_name}, wanted separate memory")
         self._out = out
 
@@ -137,7 +137,8 @@ def _is_same(a: Array, b: Array) -> bool:
     return (a.__array_interface__["data"], a.shape, a.strides) == (b.__array_interface__["data"], b.shape, b.strides)
 
 
-def _share(a: Array, b: Array) -> bool:
+def share_memory(a: Array, b: Array) -> bool:
+    """Tell whether arrays share memory: exactly, not by their bounds; yes where that is too hard to tell."""
     try:
         return np.shares_memory(a, b, max_work=cast(Any, 100_000))
     except np.exceptions.TooHardError:

@@ -29,14 +29,32 @@ def words_from_dlpack(capsule: object, /) -> NDArray[np.uint16] | None: ...
 def activation_kernels() -> dict[str, int]: ...
 def activation(*arguments: object) -> Any: ...
 def optimizer_kernels() -> dict[str, tuple[int, int]]: ...
-def update(
-    kernel: int,
-    parameters: tuple[float, ...],
-    params: list[NDArray[Any]],
-    grads: list[NDArray[Any] | None],
-    slots: list[list[NDArray[Any]]],
-    steps: list[int],
-    keys: tuple[str, ...] | None,
-    num_threads: int | None,
-    /,
-) -> bool: ...
+
+class UpdatePlan:
+    def __init__(
+        self,
+        kernel: int,
+        params: list[NDArray[Any]],
+        work: list[NDArray[Any]],
+        slots: list[list[NDArray[Any]]],
+        masters: list[NDArray[Any] | None],
+        seed: int | None,
+        keys: tuple[str, ...] | None,
+        /,
+    ) -> None: ...
+    def holds(self) -> bool: ...
+    def step(
+        self,
+        grads: list[NDArray[Any] | None],
+        steps: list[int],
+        formulas: dict[int, tuple[float, ...]],
+        scale: float,
+        guarded: bool,
+        max_norm: float | None,
+        num_threads: int | None,
+        /,
+    ) -> tuple[bool, float | None] | None: ...
+
+def clip_grad_norm(
+    grads: list[Any], keys: tuple[str, ...] | None, max_norm: float, num_threads: int | None, /
+) -> float | None: ...

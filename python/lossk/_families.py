@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import Array, Output, floats, floats_like, weights_like
+from ._arrays import Array, Output, arithmetic, as_array, floats, floats_like, weights_like
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform as dataclass_transform
@@ -59,6 +59,13 @@ def positive(name: str, value: object) -> float:
 def finite(name: str, value: object) -> float:
     """Check that a parameter is a finite number."""
     return check_number(name, value, "a finite number", lambda x: abs(x) < float("inf"))
+
+
+def boolean(name: str, value: object) -> bool:
+    """Check that a parameter is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: got {value!r}, wanted True or False")
+    return bool(value)
 
 
 def at_least_0(name: str, value: object) -> float:
@@ -110,6 +117,8 @@ class Loss(Frozen):
 
     # The kernel's name in src/cpp/registry.hpp.
     kernel: ClassVar[str]
+    # Further kernels of the class.
+    also: ClassVar[tuple[str, ...]] = ()
     # Constructor arguments that tests and benchmarks go through.
     variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
@@ -122,12 +131,16 @@ class PointwiseLoss(Loss):
 
     def __post_init__(self) -> None:
         self._check()
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
         self._set("_index", _core.pointwise_kernels()[self.kernel])
-        self._set("_parameters", tuple(float(getattr(self, field.name)) for field in fields))
+        self._set("_parameters", self._numbers())
 
     def _check(self) -> None:
         """Raise where a parameter is not what the formula wants."""
+
+    def _numbers(self) -> tuple[float, ...]:
+        """Return the parameters of the kernel, in its order."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return tuple(float(getattr(self, field.name)) for field in fields)
 
     def _reference(self, z: NDArray[np.float64], y: NDArray[np.float64]) -> Reference:
         """Return value, gradient and second derivative per sample, in float64."""
@@ -263,28 +276,52 @@ class PointwiseLoss(Loss):
 
         With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
         """
-        z64, y64 = np.asarray(z, np.float64), np.asarray(y, np.float64)
-        w = np.ones_like(z64) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        value, grad, hess = (w * part for part in self._reference(z64, y64))
-        divisor = w.sum() if normalizer is None else normalizer
-        return reduce_reference(reduction, value, (grad, hess), divisor, derivatives)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            parts = self._reference(np.asarray(z, np.float64), np.asarray(y, np.float64))
+        return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives)
 
     # ---- the way to the kernels ---------------------------------------------------------------------------------
 
     # What a formula with a third input calls it: an array of the shape of z, or of the length of its last axis.
-    third: ClassVar[str] = ""
+    third: str = ""
+    # Where that is a parameter of the loss: one array for each type of arithmetic.
+    _constant: dict[np.dtype[Any], Array] | None = None
 
     def _run(
-        self, verb: int, z: Any, y: Any, w: Any, reduction: str, normalizer: Any, threads: Any, out: Any, x: Any = None
+        self,
+        verb: int,
+        z: Any,
+        y: Any,
+        w: Any,
+        reduction: str,
+        normalizer: Any,
+        threads: Any,
+        out: Any,
+        x: Any = None,
+        kernel: int | None = None,
     ) -> Any:
+        """Run the loss's own kernel, or one of those that it has besides."""
+        kernel = self._index if kernel is None else kernel
+        if self._constant is not None:
+            x = self._constant[arithmetic(getattr(z, "dtype", None))]
         arguments = (w, reduction, normalizer, threads, out, x)
-        result = _core.pointwise(self._index, self._parameters, verb, z, y, *arguments)
+        result = _core.pointwise(kernel, self._parameters, verb, z, y, *arguments)
         if result is not NotImplemented:
             return result
-        return self._run_prepared(verb, z, y, *arguments)
+        return self._run_prepared(kernel, verb, z, y, *arguments)
 
     def _run_prepared(
-        self, verb: int, z: Any, y: Any, w: Any, reduction: str, normalizer: Any, threads: Any, out: Any, x: Any
+        self,
+        kernel: int,
+        verb: int,
+        z: Any,
+        y: Any,
+        w: Any,
+        reduction: str,
+        normalizer: Any,
+        threads: Any,
+        out: Any,
+        x: Any,
     ) -> Any:
         """Run on arrays that kernels could not read or write as they were."""
         named = (("y", y), ("sample_weight", w), (self.third, x))
@@ -293,12 +330,34 @@ class PointwiseLoss(Loss):
         outputs = prepare_outputs(verb, out, as_given if isinstance(as_given, np.ndarray) else z, given)
         y = floats_like("y", y, z)
         w = None if w is None else weights_like("sample_weight", w, z)
+        if self._constant is not None:
+            x = self._constant[arithmetic(z.dtype)]
         if self.third:
             x = weights_like(self.third, x, z)
             if x.shape != z.shape and x.shape != z.shape[-1:]:
                 raise ValueError(f"{self.third}: got shape {x.shape}, wanted {z.shape} or {z.shape[-1:]}")
         arguments = (w, reduction, normalizer, threads, None, x)
-        return fill_outputs(verb, outputs, _core.pointwise(self._index, self._parameters, verb, z, y, *arguments))
+        return fill_outputs(verb, outputs, _core.pointwise(kernel, self._parameters, verb, z, y, *arguments))
+
+
+def constant_array(name: str, value: ArrayLike) -> dict[np.dtype[Any], Array]:
+    """Return read-only copies of an array parameter, one for each type of arithmetic."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: got dtype {array.dtype}, wanted real numbers")
+    copies = {np.dtype(d): np.array(array, dtype=d) for d in (np.float64, np.float32)}
+    for copy in copies.values():
+        copy.flags.writeable = False
+    return copies
+
+
+def weighted_reference(
+    parts: Reference, sample_weight: ArrayLike | None, reduction: str, normalizer: float | None, derivatives: bool
+) -> Value:
+    """Weight and reduce the reference of a pointwise loss."""
+    w = np.ones_like(parts[0]) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    value, grad, hess = (w * part for part in parts)
+    return reduce_reference(reduction, value, (grad, hess), w.sum() if normalizer is None else normalizer, derivatives)
 
 
 def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tuple[int, ...]) -> Array:

@@ -107,3 +107,117 @@ class SquaredHinge(MarginLoss):
         slack = self.margin - y * z
         active = np.maximum(0.0, slack)
         return active**2, -2 * y * active, np.where(slack > 0, 2 * y * y, 0.0)
+
+
+@loss
+class HingeEmbedding(MarginLoss):
+    """Hinge embedding loss of distances: ``z`` where ``y = 1``, ``max(0, margin - z)`` where ``y = -1``.
+
+    Pairs that are alike (``y = 1``) are drawn together, others apart up to `margin`. Gradient 1 where ``y = 1``; -1
+    where ``y = -1`` and ``z <= margin``, else 0; second derivative 0. Shapes, dtypes and errors are those of every
+    pointwise loss: see calling it.
+
+    Parameters
+    ----------
+    margin : float
+        The distance from which on pairs that differ cost nothing, finite.
+
+    Raises
+    ------
+    ValueError
+        If `margin` is not finite.
+
+    References
+    ----------
+    ``torch.nn.functional.hinge_embedding_loss``, also for targets other than -1 and 1, which it gives both terms.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> z, y = np.array([0.5, 0.25, 2.0]), np.array([1.0, -1.0, -1.0])
+    >>> lossk.HingeEmbedding()(z, y, reduction="none")
+    array([0.5 , 0.75, 0.  ])
+    >>> lossk.HingeEmbedding().grad(z, y, reduction="sum")
+    array([ 1., -1.,  0.])
+    """
+
+    kernel: ClassVar[str] = "hinge_embedding"
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"margin": 0.25})
+
+    margin: float = 1.0
+
+    def _check(self) -> None:
+        self._set("margin", finite("margin", self.margin))
+
+    @staticmethod
+    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+        """Draw distances and targets, for tests and benchmarks."""
+        z, y = MarginLoss.draw(rng, shape, dtype)
+        return np.abs(z), y
+
+    def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
+        slack = self.margin - z
+        alike, apart = y != -1, y != 1
+        value = np.where(alike, z, 0.0) + np.where(apart, np.maximum(0.0, slack), 0.0)
+        return value, alike.astype(np.float64) - (apart & (slack >= 0)), np.zeros_like(z)
+
+
+@loss
+class Logistic(MarginLoss):
+    """Logistic (soft margin) loss, ``log(1 + exp(-y z))`` for targets ``y`` of -1 and +1.
+
+    With ``q = 1 / (1 + exp(y z))``, the probability given to the other class, the gradient is ``-y q`` and the second
+    derivative ``y**2 q (1 - q)``; neither overflows, and a small `q` keeps its digits. Shapes, dtypes and errors are
+    those of every pointwise loss: see calling it.
+
+    References
+    ----------
+    ``torch.nn.functional.soft_margin_loss`` (which overflows from ``-y z = 88`` on in float32); Hastie, Tibshirani,
+    Friedman, *The Elements of Statistical Learning*, 10.5.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> z, y = np.array([0.0, 1000.0]), np.array([1.0, -1.0])
+    >>> lossk.Logistic()(z, y, reduction="none").round(4)
+    array([6.931e-01, 1.000e+03])
+    >>> lossk.Logistic().grad(z, y, reduction="sum")
+    array([-0.5,  1. ])
+    """
+
+    kernel: ClassVar[str] = "logistic"
+
+    def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
+        m = y * z
+        e = np.exp(-np.abs(m))
+        q = np.where(m < 0, 1.0, e) / (1 + e)
+        return np.maximum(0.0, -m) + np.log1p(e), -y * q, y * y * e / (1 + e) ** 2
+
+
+@loss
+class Exponential(MarginLoss):
+    """Exponential loss, ``exp(-y z)`` for targets ``y`` of -1 and +1: what AdaBoost minimises.
+
+    Gradient ``-y exp(-y z)``, second derivative ``y**2 exp(-y z)``. Shapes, dtypes and errors are those of every
+    pointwise loss: see calling it.
+
+    References
+    ----------
+    Friedman, Hastie, Tibshirani, "Additive Logistic Regression: A Statistical View of Boosting", 2000; scikit-learn's
+    ``ExponentialLoss``, with its targets 0 and 1 for -1 and +1.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> z, y = np.log([2.0, 4.0]), np.array([1.0, -1.0])
+    >>> lossk.Exponential()(z, y, reduction="none").round(12)
+    array([0.5, 4. ])
+    >>> lossk.Exponential().grad(z, y, reduction="sum").round(12)
+    array([-0.5,  4. ])
+    """
+
+    kernel: ClassVar[str] = "exponential"
+
+    def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
+        e = np.exp(-y * z)
+        return e, -y * e, y * y * e

@@ -64,7 +64,7 @@ def entropy(p: ArrayLike, base: float | None = None, axis: int = -1) -> Any:
     1.5
     """
     share = _shares("p", p, axis)
-    value = -_sum(share, np.zeros_like(share))
+    value = 0.0 - _sum(share, np.zeros_like(share))
     return _in_base(_where_negative(-np.inf, value, share), base)
 
 

@@ -48,6 +48,10 @@ constexpr kernel_table make_table() {
     fill<std::uint64_t>(t.label[7]);
     t.sum[0] = sum<float>;
     t.sum[1] = sum<double>;
+    t.sum_of_squares[0] = sum_of_squares<float>;
+    t.sum_of_squares[1] = sum_of_squares<double>;
+    t.scale[0] = scale<float>;
+    t.scale[1] = scale<double>;
     t.twin = twin;
     return t;
 }

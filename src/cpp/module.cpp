@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, m) {
     lossk::bind_softmax(m);
     lossk::bind_activations(m);
     lossk::bind_optimizers(m);
+    lossk::bind_gradients(m);
     lossk::bind_dlpack(m);
 }

@@ -10,6 +10,7 @@
 #include "activations/tanh.hpp"
 #include "drivers/activation.hpp"
 #include "drivers/labels.hpp"
+#include "drivers/norm.hpp"
 #include "drivers/pointwise.hpp"
 #include "drivers/rows.hpp"
 #include "drivers/softmax_few.hpp"
@@ -18,13 +19,31 @@
 #include "drivers/unary.hpp"
 #include "drivers/update.hpp"
 #include "losses/absolute_error.hpp"
+#include "losses/binary_cross_entropy.hpp"
+#include "losses/binary_cross_entropy_with_logits.hpp"
+#include "losses/exponential.hpp"
+#include "losses/focal.hpp"
+#include "losses/gamma.hpp"
+#include "losses/gaussian_nll.hpp"
 #include "losses/hinge.hpp"
+#include "losses/hinge_embedding.hpp"
 #include "losses/huber.hpp"
 #include "losses/kl_divergence.hpp"
 #include "losses/multi_margin.hpp"
 #include "losses/nll.hpp"
+#include "losses/log_cosh.hpp"
+#include "losses/logistic.hpp"
+#include "losses/poisson_nll.hpp"
+#include "losses/pseudo_huber.hpp"
+#include "losses/quantile.hpp"
+#include "losses/smooth_l1.hpp"
 #include "losses/squared_error.hpp"
 #include "losses/squared_hinge.hpp"
+#include "losses/tweedie.hpp"
+#include "optimizers/adagrad.hpp"
+#include "optimizers/adam.hpp"
+#include "optimizers/lion.hpp"
+#include "optimizers/rmsprop.hpp"
 #include "optimizers/sgd.hpp"
 
 namespace lossk {
@@ -102,8 +121,25 @@ constexpr pointwise_entry pointwise_losses[] = {
     pointwise_loss<squared_error>(),
     pointwise_loss<absolute_error>(),
     pointwise_loss<huber>(),
+    pointwise_loss<smooth_l1>(),
+    pointwise_loss<pseudo_huber>(),
+    pointwise_loss<log_cosh>(),
+    pointwise_loss<quantile>(),
+    pointwise_loss<poisson_nll>(),
+    pointwise_loss<gaussian_nll>(),
+    pointwise_loss<gaussian_nll_var>(),
+    pointwise_loss<gaussian_nll_both>(),
+    pointwise_loss<gamma>(),
+    pointwise_loss<tweedie>(),
     pointwise_loss<hinge>(),
     pointwise_loss<squared_hinge>(),
+    pointwise_loss<hinge_embedding>(),
+    pointwise_loss<logistic>(),
+    pointwise_loss<binary_cross_entropy>(),
+    pointwise_loss<binary_cross_entropy_with_logits>(),
+    pointwise_loss<binary_cross_entropy_with_logits_weighted>(),
+    pointwise_loss<focal>(),
+    pointwise_loss<exponential>(),
 };
 
 constexpr rows_entry row_formulas[] = {
@@ -128,6 +164,14 @@ constexpr update_entry optimizers[] = {
     optimizer<sgd>(),
     optimizer<sgd_momentum>(),
     optimizer<sgd_keras>(),
+    optimizer<adam>(),
+    optimizer<adam_amsgrad>(),
+    optimizer<rmsprop>(),
+    optimizer<rmsprop_momentum>(),
+    optimizer<rmsprop_centered>(),
+    optimizer<rmsprop_centered_momentum>(),
+    optimizer<adagrad>(),
+    optimizer<lion>(),
 };
 
 struct exp_function { template <class V> V operator()(V x) const { return exp(x); } };

@@ -158,15 +158,23 @@ using activation_kernel = void (*)(const activation_args&, index begin, index en
 
 // ---- optimizers: one in-place step over flat arrays -------------------------------------------------------------
 
-constexpr int max_slots = 2;
+constexpr index update_tile = 512;  // elements of 16 bits that are widened at once
+constexpr int max_slots = 3;
 struct update_args {
     void* p;
     const void* g;
-    void* slot[max_slots];  // state of the optimizer, one array of p's shape per slot
+    storage kind;           // of p and g
+    void* slot[max_slots];  // state of the optimizer in the type of the arithmetic, one array of p's shape per slot
+    float* master;          // what is updated in place of p, which becomes its rounding; null: p itself
+    bool dithers;           // round p at random, by a hash of these three and the element's place
+    std::uint64_t seed, tensor, step;
+    double scale;           // factor of the gradient
     double parameters[max_parameters];
-    bool first;  // the first step of this parameter
 };
-using update_kernel = void (*)(const update_args&, index begin, index end);
+using update_kernel = void (*)(const update_args&, index begin, index end);  // within one chunk
+
+using norm_kernel = double (*)(storage, const void* x, index begin, index end);
+using scale_kernel = void (*)(storage, void* x, double by, index begin, index end);
 
 // ---- the rest ---------------------------------------------------------------------------------------------------
 
@@ -174,7 +182,7 @@ using unary_kernel = void (*)(const void* x, void* out, index n);
 using sum_kernel = double (*)(const void* x, index begin, index end);
 
 // The bandwidth twin of a kernel: the same streams, no arithmetic to speak of.
-constexpr int max_reads = 3, max_writes = 2;
+constexpr int max_reads = 4, max_writes = 3;
 struct twin_args {
     const void* read[max_reads];
     void* write[max_writes];
@@ -234,6 +242,8 @@ struct kernel_table {
     softmax_entry softmax[element_count];
     label_kernel label[integer_count][element_count];
     sum_kernel sum[element_count];
+    norm_kernel sum_of_squares[element_count];
+    scale_kernel scale[element_count];
     twin_kernel twin;
 };
 

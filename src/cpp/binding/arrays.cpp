@@ -149,8 +149,9 @@ int threads_of(py::handle h) {
     if (h.is_none()) return get_num_threads();
     const long n = PyIndex_Check(h.ptr()) && !PyBool_Check(h.ptr()) ? PyLong_AsLong(h.ptr()) : -1;
     if (PyErr_Occurred()) PyErr_Clear();
-    if (n < 1 || n > 4096)
-        throw py::value_error("num_threads: got " + text(py::repr(h)) + ", wanted an integer from 1 to 4096");
+    if (n < 1 || n > max_threads)
+        throw py::value_error("num_threads: got " + text(py::repr(h)) + ", wanted an integer from 1 to " +
+                              std::to_string(max_threads));
     return static_cast<int>(n);
 }
 

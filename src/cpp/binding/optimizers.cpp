@@ -1,127 +1,235 @@
 // Binding of the optimizers. Knows no optimizer: a kernel is an index into the table and its parameters.
-#include "arrays.hpp"
 #include "families.hpp"
+#include "tensors.hpp"
 
 #include "../runtime/cpu.hpp"
-#include "../runtime/parallel.hpp"
 
-#include <algorithm>
-#include <vector>
+#include <pybind11/stl.h>
+
+#include <cmath>
+#include <cstring>
 
 namespace lossk {
 namespace {
 
-// One parameter of a step, its gradient and its state, and which of the fixed chunks of all parameters are its own.
-struct tensor {
+using array_struct = py::detail::PyArray_Proxy;
+
+const array_struct& fields_of(py::handle array) { return *py::detail::array_proxy(array.ptr()); }
+
+bool same_lengths(const py::ssize_t* a, const py::ssize_t* b, int n) {
+    return std::memcmp(a, b, static_cast<std::size_t>(n) * sizeof *a) == 0;
+}
+
+// An array, and what it was like when it was checked.
+class watched_array {
+    py::array array_;
+    const char* data_;
+    PyObject* descr_;
+    int flags_, ndim_;
+    std::vector<py::ssize_t> lengths_;  // shape, then strides
+
+public:
+    explicit watched_array(const py::array& array)
+        : array_(array),
+          data_(fields_of(array).data),
+          descr_(fields_of(array).descr),
+          flags_(fields_of(array).flags),
+          ndim_(fields_of(array).nd),
+          lengths_(fields_of(array).dimensions, fields_of(array).dimensions + ndim_) {
+        lengths_.insert(lengths_.end(), fields_of(array).strides, fields_of(array).strides + ndim_);
+    }
+    bool unchanged() const {
+        const array_struct& now = fields_of(array_);
+        return now.data == data_ && now.descr == descr_ && now.flags == flags_ && now.nd == ndim_ &&
+               same_lengths(now.dimensions, lengths_.data(), ndim_) &&
+               same_lengths(now.strides, lengths_.data() + ndim_, ndim_);
+    }
+};
+
+// Is this what kernels can read, exactly like `like`, which they can? The common case, in a few nanoseconds.
+bool plainly_like(py::handle g, const array_view& like) {
+    const array_struct &a = fields_of(g), &b = fields_of(like.object());
+    constexpr int wanted = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    return Py_TYPE(g.ptr()) == Py_TYPE(like.object().ptr()) && a.descr == b.descr && (a.flags & wanted) == wanted &&
+           a.nd == b.nd && same_lengths(a.dimensions, b.dimensions, a.nd);
+}
+
+// A parameter, and the contiguous array that kernels update: the same one, or a room for it.
+struct parameter {
+    watched_array own;
+    array_view work;
+    std::vector<array_view> state;
+    element type;
     update_args args;
-    update_kernel kernel;
-    index size, first_chunk;
+    const void* checked_gradient;  // known to be apart from all that a step writes
 };
 
-// What a step is given, by position in Python's lists.
-struct step {
-    py::list params, grads, slots, steps;
-    py::object keys;  // names of the parameters, or None: they are numbered
+// What a step came to.
+struct outcome {
+    bool applied;
+    std::optional<double> norm;
+};
 
-    std::string name(const char* what, std::size_t i) const {
-        const py::object at = keys.is_none() ? py::object(py::int_(i)) : py::object(keys[py::int_(i)]);
-        return std::string(what) + "[" + std::string(py::str(py::repr(at))) + "]";
+// Sets a flag as long as it lives; with the interpreter lock held at both ends.
+class while_running {
+    bool& flag_;
+
+public:
+    explicit while_running(bool& flag) : flag_(flag) { flag_ = true; }
+    while_running(const while_running&) = delete;
+    ~while_running() { flag_ = false; }
+};
+
+// The arrays of one optimizer, checked once and watched from then on.
+class update_plan {
+    int kernel_;
+    py::object keys_;  // names of the parameters, or None: they are numbered
+    std::vector<parameter> parameters_;
+    std::vector<gradient> gradients_;
+    chunk_list chunks_;
+    memory_map written_;
+    index elements_ = 0;  // of the parameters that have a gradient
+    bool running_ = false;
+
+    const update_entry& entry() const { return kernels().update[kernel_]; }
+    std::string name(const char* what, std::size_t i) const { return tensor_name(what, keys_, i); }
+
+    // The memory of one array of state, which has the type of the arithmetic.
+    void* add_state(std::size_t i, parameter& p, py::handle given) {
+        const std::optional<array_view> a = view(given);
+        if (!a) throw py::type_error(name("state", i) + ": wanted a C-contiguous NumPy array");
+        const std::optional<element> type = element_of(*a);
+        if (!type || storage_of(*type) != storage::same || arithmetic_of(*type) != arithmetic_of(p.type))
+            throw py::type_error(name("state", i) + ": got dtype " + a->type_text() +
+                                 ", wanted that of the arithmetic");
+        check_same_shape(*a, name("state", i).c_str(), p.work, "its parameter");
+        written_.add(*a, i);
+        p.state.push_back(*a);
+        return a->mutable_data();
     }
-};
 
-struct memory_range {
-    const char *begin, *end;
-    std::size_t parameter;
-};
-
-// Raises where a gradient shares memory with anything that the step writes.
-void check_gradients_apart(const step& in, std::vector<memory_range> written, const std::vector<memory_range>& read) {
-    std::erase_if(written, [](const memory_range& w) { return w.begin == w.end; });
-    std::sort(written.begin(), written.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
-    for (const memory_range& g : read) {
-        auto next = std::upper_bound(written.begin(), written.end(), g.begin,
-                                     [](const char* at, const memory_range& w) { return at < w.begin; });
-        for (const auto& w : {next, next == written.begin() ? written.end() : next - 1})
-            if (w != written.end() && w->begin < g.end && g.begin < w->end)
-                throw py::value_error(in.name("grads", g.parameter) + ": got memory that overlaps " +
-                                      in.name("params", w->parameter) + " or its state, wanted separate memory");
+    void add(std::size_t i, const py::array& own, const py::object& room, const py::list& slots,
+             const py::object& master) {
+        const std::optional<array_view> work = view(room);
+        if (!work) throw py::type_error(name("params", i) + ": wanted a C-contiguous NumPy array");
+        const std::optional<element> type = element_of(*work);
+        if (!type) throw py::type_error(name("params", i) + ": got dtype " + work->type_text() + ", wanted a float");
+        if (!own.writeable())
+            throw py::value_error(name("params", i) + ": got a read-only array, wanted a writeable one");
+        parameter p{watched_array(own), *work, {}, *type, {}, nullptr};
+        written_.add(*work, i);
+        p.args.p = work->mutable_data();
+        p.args.kind = storage_of(*type);
+        p.args.tensor = i;
+        for (int s = 0; s < entry().slots; ++s) p.args.slot[s] = add_state(i, p, slots[static_cast<std::size_t>(s)]);
+        if (!master.is_none()) p.args.master = static_cast<float*>(add_state(i, p, master));
+        chunks_.add(work->size());
+        parameters_.push_back(std::move(p));
     }
-}
 
-// Checks everything before anything is written. False: a gradient or parameter must be prepared first.
-bool accept(const step& in, const update_entry& entry, const py::tuple& parameters, std::vector<tensor>& tensors) {
-    std::vector<memory_range> written, read;
-    index chunks = 0;
-    for (std::size_t i = 0; i < in.params.size(); ++i) {
-        if (in.grads[i].is_none()) continue;
-        const std::optional<array_view> p = view(in.params[i]), g = view(in.grads[i]);
-        if (!p || !g) return false;
-        check_same_type(*g, in.name("grads", i).c_str(), *p, "its parameter");
-        check_same_shape(*g, in.name("grads", i).c_str(), *p, "its parameter");
-        if (!p->object().writeable())
-            throw py::value_error(in.name("params", i) + ": got a read-only array, wanted a writeable one");
-        const std::optional<element> type = element_of(*p);
-        if (!type) throw py::type_error(in.name("params", i) + ": got dtype " + p->type_text() + ", wanted a float");
-        tensor t{};
-        t.kernel = entry.kernel[static_cast<int>(*type)];
-        t.size = p->size();
-        t.first_chunk = chunks;
-        t.args.p = p->mutable_data();
-        t.args.g = g->data();
-        t.args.first = PyLong_AsLong(in.steps[i].ptr()) == 0;
-        for (int k = 0; k < entry.parameters; ++k)
-            t.args.parameters[k] = PyFloat_AsDouble(parameters[static_cast<std::size_t>(k)].ptr());
-        written.push_back({p->data(), p->data() + p->bytes(), i});
-        read.push_back({g->data(), g->data() + g->bytes(), i});
-        const auto own = py::reinterpret_borrow<py::list>(in.slots[i]);
-        for (int s = 0; s < entry.slots; ++s) {
-            const std::optional<array_view> slot_array = view(own[static_cast<std::size_t>(s)]);
-            if (!slot_array) throw py::type_error(in.name("state", i) + ": wanted a C-contiguous NumPy array");
-            const array_view& slot = *slot_array;
-            check_same_type(slot, in.name("state", i).c_str(), *p, "its parameter");
-            check_same_shape(slot, in.name("state", i).c_str(), *p, "its parameter");
-            t.args.slot[s] = slot.mutable_data();
-            written.push_back({slot.data(), slot.data() + slot.bytes(), i});
+    // Takes over a gradient after all checks. False: it must be prepared first.
+    bool accept(std::size_t i, py::handle g) {
+        parameter& p = parameters_[i];
+        gradients_[i] = {nullptr, p.type};
+        if (g.is_none()) return true;
+        if (!plainly_like(g, p.work)) {
+            if (!py::isinstance<py::array>(g)) return false;
+            const array_view unprepared(py::reinterpret_borrow<py::array>(g));
+            check_same_type(unprepared, name("grads", i).c_str(), p.work, "its parameter");
+            check_same_shape(unprepared, name("grads", i).c_str(), p.work, "its parameter");
+            if (!view(g)) return false;
         }
-        chunks += (t.size + pointwise_chunk - 1) / pointwise_chunk;
-        tensors.push_back(t);
+        const char* data = fields_of(g).data;
+        if (data != p.checked_gradient) {
+            if (const auto other = written_.owner(data, data + p.work.bytes()))
+                throw py::value_error(name("grads", i) + ": got memory that overlaps " + name("params", *other) +
+                                      " or its state, wanted separate memory");
+            p.checked_gradient = data;
+        }
+        gradients_[i].data = data;
+        elements_ += p.work.size();
+        return true;
     }
-    check_gradients_apart(in, std::move(written), read);
-    return true;
-}
 
-// One parallel region over the fixed chunks of all parameters.
-void run(const std::vector<tensor>& tensors, int threads) {
-    if (tensors.empty()) return;
-    const tensor& last = tensors.back();
-    const index chunks = last.first_chunk + (last.size + pointwise_chunk - 1) / pointwise_chunk;
-    index elements = 0;
-    for (const tensor& t : tensors) elements += t.size;
-    without_gil(elements, [&] {
-        parallel_for(chunks, worthwhile_threads(threads, elements), [&](index begin, index end) {
-            auto t = std::upper_bound(tensors.begin(), tensors.end(), begin,
-                                      [](index c, const tensor& x) { return c < x.first_chunk; }) -
-                     1;
-            for (index c = begin; c < end; ++c) {
-                while (t + 1 != tensors.end() && (t + 1)->first_chunk <= c) ++t;
-                const index from = (c - t->first_chunk) * pointwise_chunk;
-                t->kernel(t->args, from, std::min(from + pointwise_chunk, t->size));
+    // Parameters of the formula belong to a number of steps, which most tensors share.
+    void set_formula(const py::list& steps, const py::dict& formulas) {
+        const double* last = nullptr;
+        long last_count = 0;
+        for (std::size_t i = 0; i < parameters_.size(); ++i) {
+            double* own = parameters_[i].args.parameters;
+            const py::handle item = PyList_GET_ITEM(steps.ptr(), static_cast<py::ssize_t>(i));
+            const long count = PyLong_AsLong(item.ptr());
+            parameters_[i].args.step = static_cast<std::uint64_t>(count);
+            if (last && count == last_count) {
+                std::copy_n(last, max_parameters, own);
+                continue;
             }
-        });
-        return 0;
-    });
-}
+            const auto values = formulas[item].cast<py::tuple>();
+            if (static_cast<int>(values.size()) != entry().parameters)
+                throw py::value_error("parameters: got another number than the kernel has");
+            for (std::size_t k = 0; k < values.size(); ++k) own[k] = values[k].cast<double>();
+            last = own;
+            last_count = count;
+        }
+    }
 
-bool update_call(int kernel, const py::tuple& parameters, py::list params, py::list grads, py::list slots,
-                 py::list steps, py::object keys, const py::object& num_threads) {
-    const int threads = threads_of(num_threads);
-    const step in{std::move(params), std::move(grads), std::move(slots), std::move(steps), std::move(keys)};
-    std::vector<tensor> tensors;
-    tensors.reserve(in.params.size());
-    if (!accept(in, kernels().update[kernel], parameters, tensors)) return false;
-    run(tensors, threads);
-    return true;
-}
+    outcome run(double scale, bool guarded, std::optional<double> max_norm, int threads) {
+        std::optional<double> norm;
+        if (guarded) {
+            norm = std::abs(scale) * norm_of(chunks_, gradients_, elements_, threads);
+            if (!std::isfinite(*norm)) return {false, norm};
+            if (max_norm) scale *= clip_factor(*norm, *max_norm);
+        }
+        for (std::size_t i = 0; i < parameters_.size(); ++i) {
+            parameters_[i].args.g = gradients_[i].data;
+            parameters_[i].args.scale = scale;
+        }
+        const update_entry& update = entry();
+        chunks_.each(elements_, threads, [&](std::size_t t, index, index begin, index end) {
+            const parameter& p = parameters_[t];
+            if (p.args.g) update.kernel[arithmetic_of(p.type)](p.args, begin, end);
+        });
+        return {true, norm};
+    }
+
+public:
+    // `work` holds what kernels update: each parameter itself, or a room of its shape where it is not contiguous;
+    // `masters` f32 parameters or None; `seed` that of stochastic rounding or None.
+    update_plan(int kernel, const py::list& params, const py::list& work, const py::list& slots,
+                const py::list& masters, std::optional<std::uint64_t> seed, py::object keys)
+        : kernel_(kernel), keys_(std::move(keys)) {
+        for (std::size_t i = 0; i < params.size(); ++i)
+            add(i, params[i].cast<py::array>(), work[i], slots[i].cast<py::list>(), masters[i]);
+        for (parameter& p : parameters_) {
+            p.args.dithers = seed.has_value();
+            p.args.seed = seed.value_or(0);
+        }
+        gradients_.resize(parameters_.size());
+        written_.sort();
+    }
+
+    // Are the parameters as they were?
+    bool holds() const {
+        return std::all_of(parameters_.begin(), parameters_.end(), [](const auto& p) { return p.own.unchanged(); });
+    }
+
+    // Did the step happen, and the norm where one was asked for; None: a gradient must be prepared first.
+    py::object step(const py::list& grads, const py::list& steps, const py::dict& formulas, double scale, bool guarded,
+                    const std::optional<double>& max_norm, const py::object& num_threads) {
+        if (running_) throw std::runtime_error("step: got a call while another thread is in a step of this optimizer");
+        const int threads = threads_of(num_threads);
+        bool ready = grads.size() == parameters_.size() && steps.size() == parameters_.size();
+        if (!ready) throw py::value_error("grads: got another number than there are parameters");
+        elements_ = 0;
+        for (std::size_t i = 0; i < parameters_.size(); ++i)
+            ready &= accept(i, PyList_GET_ITEM(grads.ptr(), static_cast<py::ssize_t>(i)));
+        if (!ready) return py::none();
+        set_formula(steps, formulas);
+        const while_running flag(running_);
+        const outcome result = without_gil(elements_, [&] { return run(scale, guarded, max_norm, threads); });
+        return py::make_tuple(result.applied, result.norm);
+    }
+};
 
 py::dict optimizer_kernels() {
     py::dict names;
@@ -134,7 +242,10 @@ py::dict optimizer_kernels() {
 
 void bind_optimizers(py::module_& m) {
     m.def("optimizer_kernels", optimizer_kernels);
-    m.def("update", update_call);
+    py::class_<update_plan>(m, "UpdatePlan")
+        .def(py::init<int, py::list, py::list, py::list, py::list, std::optional<std::uint64_t>, py::object>())
+        .def("holds", &update_plan::holds)
+        .def("step", &update_plan::step);
 }
 
 }  // namespace lossk

@@ -1,3 +1,4 @@
+// Outputs that users pass, checked against the inputs; fresh ones where they pass none.
 #include "outputs.hpp"
 
 namespace lossk {

@@ -20,7 +20,7 @@ float run_twin(const py::list& reads, const py::list& writes, bool streaming, co
     a.reads = static_cast<int>(reads.size());
     a.writes = static_cast<int>(writes.size());
     a.streaming = streaming;
-    if (a.reads > max_reads || a.writes > max_writes) throw py::value_error("twin: at most 3 reads and 2 writes");
+    if (a.reads > max_reads || a.writes > max_writes) throw py::value_error("twin: at most 4 reads and 3 writes");
     index bytes = -1;
     const auto add = [&](py::handle h) {
         const std::optional<array_view> v = view(h);
@@ -52,12 +52,13 @@ float run_twin(const py::list& reads, const py::list& writes, bool streaming, co
 // One function of simd/math.hpp over an array, for the ULP sweeps.
 void run_function(const std::string& name, const py::array& x, const py::array& out) {
     const std::optional<array_view> from = view(x), to = view(out);
-    if (!from || !to || from->type() != to->type() || from->size() != to->size() || !element_of(*from))
-        throw py::value_error("function: wanted two C-contiguous arrays of one floating type and size");
+    if (!from || !to || from->type() != to->type() || from->size() != to->size() || !element_of(*from) ||
+        storage_of(*element_of(*from)) != storage::same)
+        throw py::value_error("function: wanted two C-contiguous float32 or float64 arrays of one size");
     for (int i = 0; i < kernels().unary_count; ++i) {
         const unary_entry& entry = kernels().unary[i];
         if (name != entry.name) continue;
-        const unary_kernel kernel = entry.kernel[static_cast<int>(*element_of(*from))];
+        const unary_kernel kernel = entry.kernel[arithmetic_of(*element_of(*from))];
         without_gil(from->size(), [&] {
             kernel(from->data(), to->mutable_data(), from->size());
             return 0;
@@ -92,7 +93,8 @@ void bind_runtime(py::module_& m) {
     m.def("twin", run_twin);
     m.def("functions", functions);
     m.def("function", run_function);
-    kernels();  // an unknown LOSSK_ISA shows at import
+    kernels();          // an unknown LOSSK_ISA shows at import,
+    get_num_threads();  // and so does an unreadable LOSSK_NUM_THREADS
 }
 
 }  // namespace lossk

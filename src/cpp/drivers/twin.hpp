@@ -46,10 +46,11 @@ float twin_kind(const twin_args& a, index begin, index end) {
 
 inline float twin(const twin_args& a, index begin, index end) {
     static constexpr twin_kernel kinds[max_reads + 1][max_writes + 1] = {
-        {twin_kind<0, 0>, twin_kind<0, 1>, twin_kind<0, 2>},
-        {twin_kind<1, 0>, twin_kind<1, 1>, twin_kind<1, 2>},
-        {twin_kind<2, 0>, twin_kind<2, 1>, twin_kind<2, 2>},
-        {twin_kind<3, 0>, twin_kind<3, 1>, twin_kind<3, 2>},
+        {twin_kind<0, 0>, twin_kind<0, 1>, twin_kind<0, 2>, twin_kind<0, 3>},
+        {twin_kind<1, 0>, twin_kind<1, 1>, twin_kind<1, 2>, twin_kind<1, 3>},
+        {twin_kind<2, 0>, twin_kind<2, 1>, twin_kind<2, 2>, twin_kind<2, 3>},
+        {twin_kind<3, 0>, twin_kind<3, 1>, twin_kind<3, 2>, twin_kind<3, 3>},
+        {twin_kind<4, 0>, twin_kind<4, 1>, twin_kind<4, 2>, twin_kind<4, 3>},
     };
     return kinds[a.reads][a.writes](a, begin, end);
 }

@@ -16,9 +16,7 @@ struct absolute_error {
     template <class V>
     point<V> operator()(V z, V y) const {
         const V r = z - y;
-        // r where it is 0 or NaN, else +-1.
-        const V sign = choose<V>((r < T(0)) | (r > T(0)), copysign(splat<V>(1), r), r);
-        return {abs(r), sign, V{}};
+        return {abs(r), sign(r), V{}};
     }
 };
 

@@ -1,44 +1,39 @@
 // Stochastic gradient descent, with and without momentum, as PyTorch and as Keras define it.
 #pragma once
 
-#include "../simd/vec.hpp"
+#include "decay.hpp"
 
 namespace lossk {
 namespace {
 
-// Parameters of every variant: lr, momentum, dampening, weight decay, nesterov, maximize.
+// Parameters of every variant: lr, momentum, dampening, weight decay, nesterov, is this the first step.
 template <class T>
 struct sgd_options {
-    T lr, momentum, damped, decay, sign;
-    bool decays, nesterov, first;
+    static constexpr int parameters = 6;
+    T lr, momentum, damped, keras_decay;
+    coupled_decay<T> decay;
+    bool nesterov, first;
 
-    sgd_options(const double* p, bool first_step)
+    explicit sgd_options(const double* p)
         : lr(static_cast<T>(p[0])),
           momentum(static_cast<T>(p[1])),
           damped(static_cast<T>(1.0 - p[2])),
-          decay(static_cast<T>(p[3])),
-          sign(p[5] != 0 ? T(-1) : T(1)),
-          decays(p[3] != 0),
+          keras_decay(static_cast<T>(p[0] * p[3])),
+          decay(p[3]),
           nesterov(p[4] != 0),
-          first(first_step) {}
-
-    // The gradient to descend along, with the weight decay in it. An infinite parameter is left alone by no decay.
-    template <class V>
-    V direction(V p, V g) const {
-        return decays ? fma(p, decay, g * sign) : g * sign;
-    }
+          first(p[5] != 0) {}
 };
 
 // p -= lr (g + decay p)
 template <class T>
 struct sgd : sgd_options<T> {
     static constexpr const char* name = "sgd";
-    static constexpr int slots = 0, parameters = 6;
+    static constexpr int slots = 0;
     using sgd_options<T>::sgd_options;
 
     template <class V>
     void operator()(V& p, V g, V*) const {
-        p -= this->lr * this->direction(p, g);
+        p -= this->lr * this->decay(p, g);
     }
 };
 
@@ -47,12 +42,12 @@ struct sgd : sgd_options<T> {
 template <class T>
 struct sgd_momentum : sgd_options<T> {
     static constexpr const char* name = "sgd_momentum";
-    static constexpr int slots = 1, parameters = 6;
+    static constexpr int slots = 1;
     using sgd_options<T>::sgd_options;
 
     template <class V>
     void operator()(V& p, V g, V* slot) const {
-        const V d = this->direction(p, g);
+        const V d = this->decay(p, g);
         V& b = slot[0];
         b = this->first ? d : fma(b, this->momentum, d * this->damped);
         p -= this->lr * (this->nesterov ? fma(b, this->momentum, d) : b);
@@ -63,15 +58,15 @@ struct sgd_momentum : sgd_options<T> {
 template <class T>
 struct sgd_keras : sgd_options<T> {
     static constexpr const char* name = "sgd_keras";
-    static constexpr int slots = 1, parameters = 6;
+    static constexpr int slots = 1;
     using sgd_options<T>::sgd_options;
 
     template <class V>
     void operator()(V& p, V g, V* slot) const {
-        const V s = g * (this->sign * this->lr);
+        const V s = g * this->lr;
         V& m = slot[0];
         m = fma(m, this->momentum, -s);
-        if (this->decays) p -= p * (this->lr * this->decay);
+        if (this->decay.on) p -= p * this->keras_decay;
         p += this->nesterov ? fma(m, this->momentum, -s) : m;
     }
 };

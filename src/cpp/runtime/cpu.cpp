@@ -1,3 +1,4 @@
+// Which table of kernels this CPU runs, and how large its last cache is.
 #include "cpu.hpp"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// Memory of large results, reused once they are released: its page faults would cost more than the kernels.
 #include "pages.hpp"
 
 #include <sys/mman.h>

@@ -1,12 +1,16 @@
+// OpenMP, and what keeps it harmless: pieces of fixed size, a serial child after fork, scratch memory kept per thread.
 #include "parallel.hpp"
 
 #include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <string>
 
 #if defined(_OPENMP)
@@ -21,8 +25,15 @@ std::atomic<bool> forked{false};
 
 int threads_from_environment() {
     pthread_atfork(nullptr, nullptr, [] { forked = true; });
-    if (const char* asked = std::getenv("LOSSK_NUM_THREADS"))
-        if (const int n = std::atoi(asked); n > 0) return n;
+    if (const char* asked = std::getenv("LOSSK_NUM_THREADS"); asked && *asked) {
+        const std::string text = asked;
+        int n = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+        if (error != std::errc{} || end != text.data() + text.size() || n < 1 || n > max_threads)
+            throw std::invalid_argument("LOSSK_NUM_THREADS: got '" + text + "', wanted an integer from 1 to " +
+                                        std::to_string(max_threads));
+        return n;
+    }
 #if defined(_OPENMP)
     return omp_get_max_threads();
 #else
@@ -71,9 +82,16 @@ void share_out(index items, int threads, void (*work)(void*, index, index), void
     // Whoever is free takes the next few pieces: cores are not equally fast, least of all when others use them too.
     const index turns = index{turns_per_thread} * threads, few = (items + turns - 1) / turns;
     std::atomic<index> next{0};
+    std::exception_ptr failure;  // of the thread that failed first: none may leave the region
+    std::atomic<bool> failed{false};
 #pragma omp parallel num_threads(threads)
-    for (index begin; (begin = next.fetch_add(few, std::memory_order_relaxed)) < items;)
-        work(context, begin, std::min(begin + few, items));
+    try {
+        for (index begin; !failed && (begin = next.fetch_add(few, std::memory_order_relaxed)) < items;)
+            work(context, begin, std::min(begin + few, items));
+    } catch (...) {
+        if (!failed.exchange(true)) failure = std::current_exception();
+    }
+    if (failure) std::rethrow_exception(failure);
 #endif
 }
 

@@ -10,6 +10,7 @@ namespace lossk {
 
 // Threads that a call uses by default: the calling thread's own setting, else the process's
 // (LOSSK_NUM_THREADS, else OMP_NUM_THREADS, else one a core).
+constexpr int max_threads = 4096;
 int get_num_threads();
 void set_num_threads(int n);
 // The calling thread's own setting; 0: none. Returns the one before.

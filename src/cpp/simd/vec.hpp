@@ -266,6 +266,11 @@ inline V copysign(V magnitude, V sign) {
     const bits<V> sign_bit = as_bits(splat<V>(lane_t<V>(-0.0)));
     return (V)((as_bits(magnitude) & ~sign_bit) | (as_bits(sign) & sign_bit));
 }
+// -1, 0 or 1; NaN where v is.
+template <class V>
+inline V sign(V v) {
+    return ((v < lane_t<V>(0)) | (v > lane_t<V>(0))) ? copysign(splat<V>(1), v) : v;
+}
 // v where the mask is set, 0 elsewhere: one `and`, also for NaN and infinity.
 template <class V>
 inline V keep(bits<V> mask, V v) {

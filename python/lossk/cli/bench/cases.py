@@ -36,11 +36,25 @@ MODES: dict[tuple[Kind, Goal], tuple[str, ...]] = {
 # Every pointwise loss of the package has its cases without being named here; peers that do not know it have no row.
 POINTWISE = tuple(sorted(cls.__name__ for cls in LOSSES.values() if issubclass(cls, PointwiseLoss)))
 
+QUICK_POINTWISE = ("SquaredError", "Huber", "Hinge", "BinaryCrossEntropyWithLogits")
+
+# The arguments that each optimizer is measured with: those of its class in lossk and, by the same names, in torch.
+OPTIMIZER_OPTIONS: dict[str, dict[str, float]] = {
+    "SGD": {"lr": 1e-3, "momentum": 0.9},
+    "Adam": {"lr": 1e-3},
+    "AdamW": {"lr": 1e-3, "weight_decay": 1e-2},
+    "RMSprop": {"lr": 1e-3},
+    "Adagrad": {"lr": 1e-3},
+    "Lion": {"lr": 1e-3},
+}
+# Those that read a third array.
+OF_THREE = {cls.__name__ for cls in LOSSES.values() if issubclass(cls, PointwiseLoss) and cls.third}
+
 KINDS: dict[str, Kind] = {
     "CrossEntropy": "rows",
     "softmax": "row map",
     "log_softmax": "row map",
-    "SGD": "optimizer",
+    **dict.fromkeys(OPTIMIZER_OPTIONS, "optimizer"),
     **dict.fromkeys(POINTWISE, "pointwise"),
 }
 
@@ -128,8 +142,11 @@ class Case:
     def streams(self, mode: str) -> Streams:
         """Return the least memory traffic of one call in this mode."""
         if self.kind == "optimizer":
-            return Streams(reads=3, over=(0, 2))  # parameter, gradient, momentum
-        reads = 2 if self.kind == "pointwise" else 1
+            # Parameter, gradient, and one or two arrays of state.
+            return Streams(reads=4, over=(0, 2, 3)) if self.kernel.startswith("Adam") else Streams(reads=3, over=(0, 2))
+        reads = 1
+        if self.kind == "pointwise":
+            reads = 3 if self.kernel in OF_THREE else 2
         if mode == "value":
             return Streams(reads)
         return Streams(reads, over=(0,)) if mode == IN_PLACE else Streams(reads, fresh=1)
@@ -160,8 +177,8 @@ FULL: tuple[Case, ...] = (
     Case("Huber", "value+grad", (1 << 24,), "float64", compiled=False),
     *(Case(kernel, "value+grad", (1 << 10,), compiled=kernel == "Huber") for kernel in POINTWISE),
     Case("Huber", "value+grad", (16,), compiled=False),  # nothing but the fixed cost of a call
-    Case("SGD", "step", (1, 1 << 25)),
-    Case("SGD", "step", (100, 10_000)),
+    *(Case(kernel, "step", (1, 1 << 25), compiled=kernel == "SGD") for kernel in OPTIMIZER_OPTIONS),
+    *(Case(kernel, "step", (100, 10_000), compiled=kernel == "SGD") for kernel in OPTIMIZER_OPTIONS),
 )
 
 QUICK: tuple[Case, ...] = (
@@ -172,11 +189,12 @@ QUICK: tuple[Case, ...] = (
     Case("CrossEntropy", "value", (512, 32000)),
     Case("softmax", "output", (256, 32000)),
     Case("log_softmax", "output", (256, 32000)),
-    *(Case(kernel, "value+grad", (1 << 22,)) for kernel in POINTWISE),
+    *(Case(kernel, "value+grad", (1 << 22,)) for kernel in QUICK_POINTWISE),
     Case("Huber", "value+grad", (1 << 10,)),
     Case("Huber", "value+grad", (16,)),
     Case("SGD", "step", (1, 1 << 22)),
     Case("SGD", "step", (100, 10_000)),
+    Case("AdamW", "step", (100, 10_000)),
 )
 
 

@@ -29,11 +29,13 @@ class Inputs:
     """What a kernel is given. Unused fields stay empty.
 
     z: prediction, (rows, classes) or (elements,);  y: target like z, or labels (rows,) int64;
+    more: what the loss takes besides, like z;
     params, grads: lists of arrays, one per tensor.
     """
 
     z: Array = field(default_factory=lambda: np.empty(0))
     y: Array = field(default_factory=lambda: np.empty(0))
+    more: list[Array] = field(default_factory=list)
     params: list[Array] = field(default_factory=list)
     grads: list[Array] = field(default_factory=list)
 
@@ -60,7 +62,8 @@ def make_inputs(case: Case, seed: int) -> Inputs:
     if case.kind == "row map":
         return Inputs(z=normal(seed, case.shape, case.dtype, scale=3.0))
     drawn = getattr(lossk, case.kernel).draw(np.random.default_rng(seed), (min(case.size, BLOCK),), case.dtype)
-    return Inputs(z=np.resize(drawn[0], case.shape), y=np.resize(drawn[1], case.shape))
+    z, y, *more = (np.resize(array, case.shape) for array in drawn)
+    return Inputs(z=z, y=y, more=more)
 
 
 def sample(case: Case) -> npt.NDArray[np.intp]:

@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 import lossk
-from lossk.cli.bench.cases import Case
+from lossk.cli.bench.cases import OPTIMIZER_OPTIONS, Case
 from lossk.cli.bench.inputs import (
     HINGE_MARGIN,
     HUBER_DELTA,
-    LEARNING_RATE,
-    MOMENTUM,
     Array,
     Inputs,
     make_inputs,
@@ -37,11 +35,12 @@ def _loss(case: Case, inputs: Inputs) -> Outcome:
     loss, z, y = loss_of(case.kernel), inputs.z, inputs.y
     step = max(1, BLOCK // (z.size // len(z)))
     blocks = (slice(start, start + step) for start in range(0, len(z), step))
-    value = sum(float(loss.reference(z[b], y[b], reduction="sum")) for b in blocks) / len(z)
+    value = sum(float(loss.reference(*(a[b] for a in (z, y, *inputs.more)), reduction="sum")) for b in blocks) / len(z)
     if case.goal == "value":
         return Outcome(value, None)
     places = sample(case)
-    grad = loss.reference(z[places], y[places], reduction="sum", derivatives=True)[1]
+    taken = (a[places] for a in (z, y, *inputs.more))
+    grad = loss.reference(*taken, reduction="sum", derivatives=True)[1]
     return Outcome(value, np.asarray(grad) / len(z))
 
 
@@ -54,11 +53,8 @@ def _row_map(case: Case, inputs: Inputs) -> Outcome:
 
 def _steps(case: Case, inputs: Inputs) -> Outcome:
     p, g = (arrays[0][sample(case)].astype(np.float64) for arrays in (inputs.params, inputs.grads))
-    moment = np.zeros_like(p)
-    for _ in range(CHECKED_STEPS):
-        moment = MOMENTUM * moment + g
-        p -= LEARNING_RATE * moment
-    return Outcome(None, p)
+    optimizer = getattr(lossk, case.kernel)([p], **OPTIMIZER_OPTIONS[case.kernel])
+    return Outcome(None, optimizer.reference(p, [g] * CHECKED_STEPS)[0])
 
 
 def expected(case: Case, seed: int) -> Outcome:

@@ -10,8 +10,8 @@ import numpy as np
 
 import lossk
 from lossk import _runtime
-from lossk.cli.bench.cases import FRESH, IN_PLACE, MAP_FRESH, MAP_OUT, OUT, Case, Twin
-from lossk.cli.bench.inputs import LEARNING_RATE, MOMENTUM, Array, Inputs
+from lossk.cli.bench.cases import FRESH, IN_PLACE, MAP_FRESH, MAP_OUT, OPTIMIZER_OPTIONS, OUT, Case, Twin
+from lossk.cli.bench.inputs import Array, Inputs
 from lossk.cli.bench.providers import Build, Outcome, Runner
 from lossk.cli.bench.reference import loss_of
 
@@ -24,17 +24,17 @@ def _pair(result: Any) -> Outcome:
 
 
 def _loss(case: Case, mode: str, inputs: Inputs) -> Runner | None:
-    loss, z, y = loss_of(case.kernel), inputs.z, inputs.y
+    loss, z, others = loss_of(case.kernel), inputs.z, (inputs.y, *inputs.more)
     if mode == "value":
-        return Runner(partial(loss, z, y), lambda value: Outcome(float(value), None))
+        return Runner(partial(loss, z, *others), lambda value: Outcome(float(value), None))
     run = loss.value_and_grad
     if mode == FRESH:
-        return Runner(partial(run, z, y), _pair)
+        return Runner(partial(run, z, *others), _pair)
     if mode == OUT:
-        return Runner(partial(run, z, y, out=np.empty_like(z)), _pair)
+        return Runner(partial(run, z, *others, out=np.empty_like(z)), _pair)
     if mode == IN_PLACE:
         work = z.copy()
-        return Runner(partial(run, work, y, out=work), _pair, prepare=partial(np.copyto, work, z))
+        return Runner(partial(run, work, *others, out=work), _pair, prepare=partial(np.copyto, work, z))
     return None
 
 
@@ -49,7 +49,7 @@ def _row_map(case: Case, mode: str, inputs: Inputs) -> Runner | None:
 
 
 def _optimizer(case: Case, inputs: Inputs) -> Runner:
-    optimizer = getattr(lossk, case.kernel)(inputs.params, lr=LEARNING_RATE, momentum=MOMENTUM)
+    optimizer = getattr(lossk, case.kernel)(inputs.params, **OPTIMIZER_OPTIONS[case.kernel])
     return Runner(partial(optimizer.step, inputs.grads), lambda _: Outcome(None, inputs.params[0]))
 
 

@@ -1,4 +1,4 @@
-"""PyTorch in eager mode: `torch.nn.functional` and autograd; `torch.optim.SGD` plain and fused."""
+"""PyTorch in eager mode: `torch.nn.functional` and autograd; `torch.optim` plain and fused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lossk.cli.bench.cases import FRESH, MAP_FRESH, Case
-from lossk.cli.bench.inputs import HINGE_MARGIN, HUBER_DELTA, LEARNING_RATE, MOMENTUM, Inputs
+from lossk.cli.bench.cases import FRESH, MAP_FRESH, OPTIMIZER_OPTIONS, Case
+from lossk.cli.bench.inputs import HINGE_MARGIN, HUBER_DELTA, Inputs
 from lossk.cli.bench.providers import Build, Outcome, Runner
 
 Loss = Callable[[Any, Any], Any]
+
+# Optimizers with a fused form on the CPU in torch 2.13.
+FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
 
 
 def hinge(z: Any, y: Any) -> Any:
@@ -80,12 +83,16 @@ def map_runner(function: Callable[..., Any], mode: str, inputs: Inputs) -> Runne
     return Runner(call, lambda result: Outcome(None, result.numpy()))
 
 
-def sgd_runner(inputs: Inputs, fused: bool) -> Runner:
-    """Make one `torch.optim.SGD` step over all tensors."""
+def optimizer_runner(case: Case, inputs: Inputs, fused: bool) -> Runner | None:
+    """Make one step of the optimizer of the same name over all tensors, where torch has it in this form."""
+    kind = getattr(torch.optim, case.kernel, None)
+    if kind is None or (fused and case.kernel not in FUSED):
+        return None
     params = [torch.from_numpy(p).requires_grad_() for p in inputs.params]
     for p, g in zip(params, inputs.grads, strict=True):
         p.grad = torch.from_numpy(g)
-    optimizer = torch.optim.SGD(params, lr=LEARNING_RATE, momentum=MOMENTUM, fused=fused)
+    options = OPTIMIZER_OPTIONS[case.kernel] | ({"fused": True} if fused else {})
+    optimizer = kind(params, **options)
     return Runner(optimizer.step, lambda _: Outcome(None, inputs.params[0]))
 
 
@@ -93,7 +100,7 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
     """Build torch eager's call for a case and mode."""
     torch.set_num_threads(threads)
     if case.kind == "optimizer":
-        return sgd_runner(inputs, fused=False)
+        return optimizer_runner(case, inputs, fused=False)
     if case.kind == "row map":
         return map_runner(MAPS[case.kernel], mode, inputs)
     if case.kernel not in LOSSES:
@@ -106,7 +113,7 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
 def build_fused(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
     """Build the step of torch's fused optimizer."""
     torch.set_num_threads(threads)
-    return sgd_runner(inputs, fused=True) if case.kind == "optimizer" else None
+    return optimizer_runner(case, inputs, fused=True) if case.kind == "optimizer" else None
 
 
 PROVIDERS: dict[str, Build] = {"torch eager": build, "torch fused": build_fused}

@@ -1,0 +1,326 @@
+"""What optimizers have in common: parameters and their state, the step of all of them, copies, the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _core
+from .._arrays import Array, arithmetic, is_integer
+from .._families import at_least_0, check_number, positive
+from . import _state
+from ._tensors import (
+    Arrays,
+    Gradients,
+    check_apart,
+    check_gradients_apart,
+    check_writeable_floats,
+    gradients_in_order,
+    is_plain,
+    name,
+    plain_gradient,
+    unpack,
+)
+
+Array64 = NDArray[np.float64]
+
+# Every optimizer by its name: what tests and the command `lossk` go through.
+OPTIMIZERS: dict[str, type[Optimizer]] = {}
+
+_Class = TypeVar("_Class", bound="type[Optimizer]")
+
+
+def optimizer(cls: _Class) -> _Class:
+    """Enter a class in the catalogue."""
+    OPTIMIZERS[cls.__name__] = cls
+    return cls
+
+
+class StepResult(NamedTuple):
+    """What a step came to.
+
+    Attributes
+    ----------
+    applied : bool
+        False where the step was skipped because the norm of the gradients was not finite: neither parameters nor
+        state have changed then.
+    grad_norm : float or None
+        The norm of all gradients as one vector, divided by `grad_scale`, before clipping; None where the step was
+        given neither `max_norm` nor `grad_scale`, and took no norm.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> p = np.array([1.0])
+    >>> lossk.SGD([p], lr=0.1).step([np.array([np.inf])], grad_scale=1024.0)
+    StepResult(applied=False, grad_norm=inf)
+    >>> p
+    array([1.])
+    """
+
+    applied: bool
+    grad_norm: float | None
+
+
+class Optimizer:
+    """Parameters, their state, and the update of both.
+
+    Parameters of 16 bits (float16, and bfloat16 of ml_dtypes) are updated in float32 arithmetic with float32 state,
+    and rounded to nearest once a step. That loses updates below half a unit of the parameter; two options keep them:
+    `master_weights` holds float32 parameters as state and updates those, the parameters being their rounding (what
+    others write to a parameter after the first step is lost at the next); `stochastic_rounding`, a seed, rounds up or
+    down at random so that the expected result is exact. The random numbers are a hash of seed, parameter, step and
+    element: they depend neither on threads nor on anything drawn before.
+    """
+
+    # Constructor arguments beside the parameters that tests and the command `lossk check` go through.
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+
+    def __init__(
+        self, params: Arrays, lr: float, options: dict[str, Any], master_weights: bool, stochastic_rounding: int | None
+    ) -> None:
+        self._options = {
+            **options,
+            "master_weights": flag("master_weights", master_weights),
+            "stochastic_rounding": _seed(stochastic_rounding),
+        }
+        if master_weights and stochastic_rounding is not None:
+            raise ValueError("stochastic_rounding: got a seed, wanted None beside master_weights, which lose nothing")
+        self._keys, self._params = unpack("params", params)
+        self._check_parameters()
+        self._state: list[list[Array]] = []
+        self._steps = [0] * len(self._params)
+        self._plan: _core.UpdatePlan | None = None
+        self._rooms: list[tuple[Array, Array, int]] = []
+        self.lr = lr
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; set it between steps to follow a schedule."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = at_least_0("lr", value)
+
+    def __repr__(self) -> str:
+        options = {"lr": self._lr, **self._options}
+        shown = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        return f"{type(self).__name__}({len(self._params)} parameters, {shown})"
+
+    # ---- what an optimizer defines -------------------------------------------------------------------------------
+
+    def _kernel(self) -> tuple[str, tuple[str, ...]]:
+        """Return the kernel's name and the names of its slots of state, in its order."""
+        raise NotImplementedError
+
+    def _formula(self, t: int) -> tuple[float, ...]:
+        """Return the parameters of the kernel for the t-th step of a parameter, t = 1, 2, ..."""
+        raise NotImplementedError
+
+    def _reference(self, p: Array64, g: Array64, state: dict[str, Array64], t: int) -> Any:
+        """Return p after its t-th step, along g (negated where it climbs); `state` is updated."""
+        raise NotImplementedError
+
+    def _start(self, slot: str) -> float:
+        """Return what a slot of state is filled with before the first step."""
+        return 0.0
+
+    def _form(self) -> str:
+        """Return what a state belongs to: the optimizer, and its style where there are several."""
+        return type(self).__name__
+
+    # ---- the step ------------------------------------------------------------------------------------------------
+
+    def step(
+        self,
+        grads: Gradients,
+        *,
+        max_norm: float | None = None,
+        grad_scale: float | None = None,
+        num_threads: int | None = None,
+    ) -> StepResult:
+        """Update the parameters in place.
+
+        Parameters
+        ----------
+        grads : list or dict of ndarray
+            One gradient a parameter, of its shape and dtype, any strides; None leaves the parameter as it is.
+            Gradients are read only.
+        max_norm : float, optional
+            Clip: where the norm ``n`` of all gradients as one vector is larger, they are multiplied by
+            ``max_norm / (n + 1e-6)`` on their way into the update.
+        grad_scale : float, optional
+            Divisor of all gradients: the factor that the loss was scaled with.
+        num_threads : int, optional
+            Threads of this call; the result does not depend on it.
+
+        Returns
+        -------
+        StepResult
+            ``applied`` and ``grad_norm``. With `max_norm` or `grad_scale` a step whose norm is not finite is skipped:
+            parameters and state stay as they were, and ``applied`` is False. Without either no norm is taken.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where an argument is not as above; nothing has been updated then.
+        """
+        gradients = gradients_in_order(self._keys, len(self._params), grads)
+        scale = -1.0 if self._options["maximize"] else 1.0
+        if grad_scale is not None:
+            scale /= positive("grad_scale", grad_scale)
+        if max_norm is not None:
+            max_norm = norm_limit(max_norm)
+        if self._plan is None or not any(self._steps) or not self._plan.holds():
+            self._plan = self._prepare()
+        if self._rooms:
+            check_gradients_apart(self._keys, gradients, self._params)
+        for own, room, _ in self._rooms:
+            room[...] = own
+        formulas = {n: self._formula(n + 1) for n in set(self._steps)}
+        rest = (self._steps, formulas, scale, max_norm is not None or grad_scale is not None, max_norm, num_threads)
+        done = self._plan.step(gradients, *rest)
+        if done is None:
+            check_gradients_apart(self._keys, gradients, self._params)
+            plain = [plain_gradient(name("grads", self._keys, i), g) for i, g in enumerate(gradients)]
+            done = self._plan.step(plain, *rest)
+            assert done is not None, "plain gradients are accepted or refused"
+        result = StepResult(*done)
+        if result.applied:
+            for own, room, i in self._rooms:
+                if gradients[i] is not None:
+                    own[...] = room
+            self._steps = [n + (g is not None) for n, g in zip(self._steps, gradients, strict=True)]
+        return result
+
+    def _check_parameters(self) -> None:
+        names = [name("params", self._keys, i) for i in range(len(self._params))]
+        for own, p in zip(names, self._params, strict=True):
+            check_writeable_floats(own, p)
+            for option in ("master_weights", "stochastic_rounding"):
+                if self._options[option] not in (False, None) and p.dtype.itemsize != 2:
+                    raise TypeError(f"{own}: got dtype {p.dtype}, wanted float16 or bfloat16 with {option}")
+        check_apart(names, self._params)
+
+    def _prepare(self) -> _core.UpdatePlan:
+        """Check all arrays as they are now; parameters that kernels cannot work on as they are get a room each."""
+        self._check_parameters()
+        kernel, slots = self._kernel()
+        if not any(self._steps):
+            self._state = [self._fresh_state(p, slots) for p in self._params]
+        plain = [is_plain(p) for p in self._params]
+        work = [
+            np.asarray(p) if is_own else np.empty(p.shape, p.dtype.newbyteorder("="))
+            for p, is_own in zip(self._params, plain, strict=True)
+        ]
+        self._rooms = [(p, work[i], i) for i, p in enumerate(self._params) if not plain[i]]
+        masters = [own[len(slots)] if self._options["master_weights"] else None for own in self._state]
+        index, _ = _core.optimizer_kernels()[kernel]
+        rest = (masters, self._options["stochastic_rounding"], self._keys)
+        return _core.UpdatePlan(index, self._params, work, self._state, *rest)
+
+    def _fresh_state(self, p: Array, slots: Sequence[str]) -> list[Array]:
+        state: list[Array] = [np.full(p.shape, self._start(slot), arithmetic(p.dtype)) for slot in slots]
+        return [*state, np.array(p, np.float32, order="C")] if self._options["master_weights"] else state
+
+    def reference(self, p: ArrayLike, grads: Sequence[ArrayLike]) -> tuple[Array64, dict[str, Array64]]:
+        """Return what a parameter becomes after steps with these gradients, and its state: the specification.
+
+        The formula in plain float64 NumPy, from a fresh state, at the present learning rate; the optimizer's own
+        parameters and state are not touched.
+        """
+        value = np.array(p, np.float64)
+        state = {slot: np.full(value.shape, self._start(slot)) for slot in self._kernel()[1]}
+        sign = -1.0 if self._options["maximize"] else 1.0
+        for t, g in enumerate(grads, 1):
+            value = self._reference(value, sign * np.asarray(g, np.float64), state, t)
+        return value, state
+
+    # ---- state ---------------------------------------------------------------------------------------------------
+
+    def _slots(self) -> tuple[str, ...]:
+        return self._kernel()[1] + (("master_weight",) if self._options["master_weights"] else ())
+
+    def _label(self, i: int) -> str:
+        return self._keys[i] if self._keys is not None else str(i)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return copies of all state as a flat dict of arrays and numbers, ready for ``numpy.savez`` and pickle."""
+        state: dict[str, Any] = {"form": self._form(), "lr": self._lr}
+        for i in range(len(self._params)):
+            state[f"steps.{self._label(i)}"] = self._steps[i]
+            for slot, array in zip(self._slots(), self._state[i] if any(self._steps) else (), strict=False):
+                state[f"{slot}.{self._label(i)}"] = array.copy()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state that `state_dict` returned, of an optimizer of the same parameters and options.
+
+        Raises
+        ------
+        ValueError
+            If an entry is missing, unknown or of another shape or dtype; nothing has changed then.
+        """
+        state = dict(state)
+        lr = at_least_0("lr", _state.number(state.pop("lr", self._lr)))
+        if (form := str(state.pop("form", self._form()))) != self._form():
+            raise ValueError(f"state['form']: got {form!r}, wanted {self._form()!r}")
+        labels = [self._label(i) for i in range(len(self._params))]
+        steps = [_state.step_count(f"steps.{label}", state) for label in labels]
+        wanted = [(p.shape, arithmetic(p.dtype)) for p in self._params]
+        arrays = _state.take_arrays(state, self._slots(), labels, wanted, any(steps))
+        if state:
+            raise ValueError(f"state: got unknown entries {sorted(state)}")
+        self._lr, self._steps, self._state, self._plan = lr, steps, arrays, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_plan": None, "_rooms": []}
+
+    def __copy__(self) -> Optimizer:
+        """Return an optimizer of the same parameters with a state of its own."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__getstate__())
+        other._options, other._params, other._steps = dict(self._options), list(self._params), list(self._steps)
+        other._state = [[array.copy() for array in own] for own in self._state]
+        return other
+
+
+# ---- checks of options --------------------------------------------------------------------------------------------
+
+
+def flag(what: str, value: object) -> bool:
+    """Check that an option is a boolean: a string like "no" would count as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{what}: got {value!r}, wanted True or False")
+    return bool(value)
+
+
+def fraction(what: str, value: object) -> float:
+    """Check that a number lies in [0, 1)."""
+    return check_number(what, value, "a number in [0, 1)", lambda x: 0 <= x < 1)
+
+
+def two_betas(betas: object) -> tuple[float, float]:
+    """Check the factors of two running averages."""
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise TypeError(f"betas: got {betas!r}, wanted two numbers in [0, 1)")
+    return fraction("betas[0]", betas[0]), fraction("betas[1]", betas[1])
+
+
+def norm_limit(max_norm: object) -> float:
+    """Check the largest norm of gradients; infinity does not clip."""
+    return check_number("max_norm", max_norm, "a number, at least 0", lambda x: x >= 0)
+
+
+def _seed(seed: object) -> int | None:
+    if seed is None:
+        return None
+    if not is_integer(seed):
+        raise TypeError(f"stochastic_rounding: got {seed!r}, wanted a seed, an integer in [0, 2**64), or None")
+    if not 0 <= int(seed) < 2**64:  # type: ignore[call-overload]
+        raise ValueError(f"stochastic_rounding: got {seed!r}, wanted a seed, an integer in [0, 2**64), or None")
+    return int(seed)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,34 @@
+// Binary cross-entropy of a probability z: -y log z - (1 - y) log(1 - z), the logarithms cut off at -100.
+#pragma once
+
+#include "point.hpp"
+
+namespace lossk {
+namespace {
+
+template <class T>
+struct binary_cross_entropy {
+    static constexpr const char* name = "binary_cross_entropy";
+    static constexpr int parameters = 0;
+    static constexpr const char* domain = "z and y in [0, 1]";
+
+    explicit binary_cross_entropy(const double*) {}
+
+    template <class V>
+    bits<V> outside(V z, V y) const {
+        return ~((z >= T(0)) & (z <= T(1))) | (y < T(0)) | (y > T(1));
+    }
+
+    // The gradient is (z - y) / (z (1 - z)), the divisor at least 1e-12.
+    template <class V>
+    point<V> operator()(V z, V y) const {
+        const V other = T(1) - z, no = T(1) - y;
+        const V value = -(y * max(T(-100), log(z)) + no * max(T(-100), log1p(-z)));
+        const V inverse = T(1) / max(T(1e-12), z * other);
+        const V a = other * inverse, b = z * inverse;
+        return {value, (z - y) * inverse, y * a * a + no * b * b};
+    }
+};
+
+}  // namespace
+}  // namespace lossk

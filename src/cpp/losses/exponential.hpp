@@ -1,0 +1,24 @@
+// Exponential: exp(-y*z), y = +-1.
+#pragma once
+
+#include "point.hpp"
+
+namespace lossk {
+namespace {
+
+template <class T>
+struct exponential {
+    static constexpr const char* name = "exponential";
+    static constexpr int parameters = 0;
+
+    explicit exponential(const double*) {}
+
+    template <class V>
+    point<V> operator()(V z, V y) const {
+        const V e = exp(-y * z);
+        return {e, -y * e, y * y * e};
+    }
+};
+
+}  // namespace
+}  // namespace lossk

@@ -1,0 +1,27 @@
+// Hinge embedding: z where y = 1, max(0, margin - z) where y = -1; any other y takes both. The tie has the gradient -1.
+#pragma once
+
+#include "point.hpp"
+
+namespace lossk {
+namespace {
+
+template <class T>
+struct hinge_embedding {
+    static constexpr const char* name = "hinge_embedding";
+    static constexpr int parameters = 1;
+
+    T margin;
+    explicit hinge_embedding(const double* p) : margin(static_cast<T>(p[0])) {}
+
+    template <class V>
+    point<V> operator()(V z, V y) const {
+        const V slack = margin - z;
+        const bits<V> alike = y != T(-1), apart = y != T(1);
+        return {keep<V>(alike, z) + keep<V>(apart, max(T(0), slack)),
+                keep<V>(alike, splat<V>(1)) - keep<V>(apart & (slack >= T(0)), splat<V>(1)), V{}};
+    }
+};
+
+}  // namespace
+}  // namespace lossk

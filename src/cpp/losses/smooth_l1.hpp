@@ -1,0 +1,27 @@
+// Smooth L1: r^2/(2 beta) where |r| < beta, |r| - beta/2 beyond, with r = z - y; beta = 0 is the absolute error.
+#pragma once
+
+#include "point.hpp"
+
+namespace lossk {
+namespace {
+
+template <class T>
+struct smooth_l1 {
+    static constexpr const char* name = "smooth_l1";
+    static constexpr int parameters = 1;
+
+    T beta;
+    explicit smooth_l1(const double* p) : beta(static_cast<T>(p[0])) {}
+
+    template <class V>
+    point<V> operator()(V z, V y) const {
+        const V r = z - y, size = abs(r), slope = r / beta;
+        const bits<V> inside = size < beta;
+        return {inside ? r * slope * T(0.5) : size - beta * T(0.5), inside ? slope : sign(r),
+                keep<V>(inside, splat<V>(T(1) / beta))};
+    }
+};
+
+}  // namespace
+}  // namespace lossk
