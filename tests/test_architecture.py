@@ -13,6 +13,7 @@ import lossk
 from lossk import _core
 from lossk._families import LOSSES, PointwiseLoss
 from lossk._rows import RowLoss
+from lossk.activations import ACTIVATIONS
 from lossk.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +27,7 @@ FLOORS = {
     "base": 0,
     "simd": 1,
     "losses": 2,
+    "activations": 2,
     "optimizers": 2,
     "drivers": 3,
     "registry.hpp": 4,
@@ -36,7 +38,7 @@ FLOORS = {
 }
 # What is compiled once per instruction set. The rest must not see its inline functions: the linker keeps one copy of
 # each, and it may be the one with AVX-512.
-PER_ISA = ("simd", "losses", "optimizers", "drivers", "registry.hpp", "kernels.cpp")
+PER_ISA = ("simd", "losses", "activations", "optimizers", "drivers", "registry.hpp", "kernels.cpp")
 # The only system headers there: types and intrinsics, nothing that could become a weak symbol.
 HARMLESS = {"cstdint", "cstddef", "immintrin.h", "arm_neon.h"}
 
@@ -146,7 +148,7 @@ def test_headers_are_included_once(file: Path) -> None:
 
 @each_source
 def test_kernels_have_internal_linkage(file: Path) -> None:
-    if room(file) in ("simd", "losses", "optimizers", "drivers", "registry.hpp"):
+    if room(file) in PER_ISA and file.suffix == ".hpp":
         assert re.search(r"^namespace \{$", code(file), re.MULTILINE), f"{shown(file)} has no anonymous namespace"
 
 
@@ -176,7 +178,7 @@ def test_every_formula_is_reachable_from_the_registry() -> None:
                 visit(other)
 
     visit(CPP / "registry.hpp")
-    for folder in ("losses", "optimizers", "drivers", "simd"):
+    for folder in ("losses", "activations", "optimizers", "drivers", "simd"):
         for file in (CPP / folder).glob("*.hpp"):
             assert file in reached, f"{shown(file)} is not included by registry.hpp, not even indirectly"
 
@@ -191,7 +193,7 @@ LOSS_FAMILIES = {
 @pytest.mark.parametrize("entry", LOSS_FAMILIES)
 def test_a_loss_has_its_three_parts(entry: str) -> None:
     kernels_of, base = LOSS_FAMILIES[entry]
-    entries, kernels = registered(entry), set(kernels_of())
+    entries, kernels = registered(entry), set(kernels_of()) - registered("row_vjp")
     elsewhere = {name for other in LOSS_FAMILIES if other != entry for name in registered(other)}
     headers = {name: file for name, file in formulas("losses").items() if name not in elsewhere}
     # Cross-entropy is a family of its own: the softmax kernels.
@@ -219,6 +221,8 @@ def test_a_class_has_docstring_reference_and_variants(name: str) -> None:
     implemented = getattr(cls, wanted) is not getattr(PointwiseLoss, wanted, None)
     assert wanted in own, f"{cls.__name__} lacks {wanted}"
     assert implemented, f"{cls.__name__} lacks {wanted}"
+    if issubclass(cls, RowLoss):
+        assert {"reference", "_reference"} & set(vars(cls)), f"{cls.__name__} lacks _reference"
     assert cls.variants
     assert cls.variants[0] == {}, f"{cls.__name__}: the first variant is that of the defaults"
     assert cls.__name__ in lossk.__all__, f"{cls.__name__} is not exported by lossk/__init__.py"
@@ -231,6 +235,19 @@ def test_an_optimizer_has_its_parts() -> None:
     assert {kernel for kernel, _ in made} == kernels, "some kernel is of no variant of an optimizer"
     for kernel, slots in made:
         assert len(slots) == _core.optimizer_kernels()[kernel][1], f"{kernel} has another number of slots"
+
+
+def test_an_activation_has_its_three_parts() -> None:
+    headers, kernels = formulas("activations"), set(_core.activation_kernels())
+    headers = {name: file for name, file in headers.items() if name not in registered("row_vjp")}
+    assert set(headers) == kernels == set(ACTIVATIONS)
+    assert {f"{name}_unit" for name in headers} == registered("activation")
+    for name, cls in ACTIVATIONS.items():
+        assert headers[name].stem == name
+        assert cls.__doc__
+        assert "_reference" in vars(cls)
+        assert cls.variants[0] == {}
+        assert cls.__name__ in lossk.__all__
 
 
 def test_names_of_headers_are_those_of_their_formulas() -> None:
@@ -249,6 +266,7 @@ FAMILIES = (
     "cross_entropy",
     "linear",
     "activations",
+    "row_functions",
     "information",
     "optimizers",
 )
@@ -267,7 +285,7 @@ PYTHON_FLOORS = {
     "__main__": 6,
 }
 # Within a floor: who may import whom.
-BESIDE = {("_runtime", "_arrays"), ("_rows", "_families")}
+BESIDE = {("_runtime", "_arrays"), ("_rows", "_families"), ("information", "rows")}
 
 
 def modules() -> list[Path]:

@@ -13,7 +13,7 @@ from . import _core
 from ._arrays import Array, Output, arithmetic, as_array, floats, floats_like, weights_like
 
 if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
+    from typing_extensions import dataclass_transform as dataclass_transform
 else:
 
     def dataclass_transform(**_: bool) -> Callable[[Any], Any]:
@@ -73,18 +73,8 @@ def at_least_0(name: str, value: object) -> float:
     return check_number(name, value, "a finite number, at least 0", lambda x: 0 <= x < float("inf"))
 
 
-class Loss:
-    """A loss: its fields define it, its calls take arrays.
-
-    Losses are frozen, hashable, picklable, and equal where their class and parameters are.
-    """
-
-    # The kernel's name in src/cpp/registry.hpp.
-    kernel: ClassVar[str]
-    # Further kernels of the class.
-    also: ClassVar[tuple[str, ...]] = ()
-    # Constructor arguments that tests and benchmarks go through.
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+class Frozen:
+    """What its fields define: frozen, hashable, picklable, equal where class and parameters are."""
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -100,14 +90,14 @@ class Loss:
         return f"{type(self).__name__}({shown})"
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other) or not isinstance(other, Loss):
+        if type(self) is not type(other) or not isinstance(other, Frozen):
             return NotImplemented
         return self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash((type(self), self._key()))
 
-    def __reduce__(self) -> tuple[Callable[..., Loss], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., Frozen], tuple[object, ...]]:
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return _rebuild, (type(self), {field.name: getattr(self, field.name) for field in fields})
 
@@ -118,8 +108,19 @@ def _shown(value: object) -> str:
     return repr(value)
 
 
-def _rebuild(cls: type[Loss], fields: dict[str, object]) -> Loss:
+def _rebuild(cls: type[Frozen], fields: dict[str, object]) -> Frozen:
     return cls(**fields)
+
+
+class Loss(Frozen):
+    """A loss: its fields define it, its calls take arrays."""
+
+    # The kernel's name in src/cpp/registry.hpp.
+    kernel: ClassVar[str]
+    # Further kernels of the class.
+    also: ClassVar[tuple[str, ...]] = ()
+    # Constructor arguments that tests and benchmarks go through.
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
 
 class PointwiseLoss(Loss):

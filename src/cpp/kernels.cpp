@@ -30,6 +30,8 @@ constexpr kernel_table make_table() {
     t.pointwise_count = count(pointwise_losses);
     t.rows = row_formulas;
     t.rows_count = count(row_formulas);
+    t.activation = activations;
+    t.activation_count = count(activations);
     t.update = optimizers;
     t.update_count = count(optimizers);
     t.unary = functions;

@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, m) {
     lossk::bind_pointwise(m);
     lossk::bind_rows(m);
     lossk::bind_softmax(m);
+    lossk::bind_activations(m);
     lossk::bind_optimizers(m);
     lossk::bind_gradients(m);
     lossk::bind_dlpack(m);

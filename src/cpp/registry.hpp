@@ -1,6 +1,14 @@
 // The list of everything: one entry a formula. A new loss or optimizer is added here, and nowhere else in C++.
 #pragma once
 
+#include "activations/leaky_relu.hpp"
+#include "activations/relu.hpp"
+#include "activations/selu.hpp"
+#include "activations/sigmoid.hpp"
+#include "activations/softmax_vjp.hpp"
+#include "activations/softplus.hpp"
+#include "activations/tanh.hpp"
+#include "drivers/activation.hpp"
 #include "drivers/labels.hpp"
 #include "drivers/norm.hpp"
 #include "drivers/pointwise.hpp"
@@ -75,6 +83,27 @@ constexpr rows_entry row_loss() {
               rows<F<double>, double, verb::value_and_grad>, rows<F<double>, double, verb::grad_and_hess>}}};
 }
 
+// A formula of rows that has a gradient and nothing else.
+template <template <class> class F>
+constexpr rows_entry row_vjp() {
+    rows_entry entry{F<float>::name, 0, F<float>::target, false, {}};
+    constexpr int grad = static_cast<int>(verb::grad);
+    entry.kernel[0][grad] = rows<F<float>, float, verb::grad>;
+    entry.kernel[1][grad] = rows<F<double>, double, verb::grad>;
+    return entry;
+}
+
+template <template <class> class F>
+constexpr activation_entry activation() {
+    static_assert(F<float>::parameters <= max_parameters);
+    return {F<float>::name,
+            F<float>::parameters,
+            {{activate<F<float>, float, map::value>, activate<F<float>, float, map::derivative>,
+              activate<F<float>, float, map::vjp>},
+             {activate<F<double>, double, map::value>, activate<F<double>, double, map::derivative>,
+              activate<F<double>, double, map::vjp>}}};
+}
+
 template <template <class> class F>
 constexpr update_entry optimizer() {
     static_assert(F<float>::slots <= max_slots && F<float>::parameters <= max_parameters);
@@ -117,6 +146,18 @@ constexpr rows_entry row_formulas[] = {
     row_loss<nll>(),
     row_loss<multi_margin>(),
     row_loss<kl_divergence>(),
+    row_vjp<softmax_vjp>(),
+    row_vjp<log_softmax_vjp>(),
+    row_vjp<logsumexp_vjp>(),
+};
+
+constexpr activation_entry activations[] = {
+    activation<sigmoid_unit>(),
+    activation<tanh_unit>(),
+    activation<relu_unit>(),
+    activation<leaky_relu_unit>(),
+    activation<selu_unit>(),
+    activation<softplus_unit>(),
 };
 
 constexpr update_entry optimizers[] = {

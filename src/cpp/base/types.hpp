@@ -140,6 +140,22 @@ struct label_summary {
 };
 using label_kernel = label_summary (*)(const label_args&, index begin, index end);
 
+// ---- activations: x -> a function of x, its derivative, cotangent times derivative, all of one shape -------------
+
+enum class map : int { value, derivative, vjp };
+constexpr int map_count = 3;
+
+struct activation_args {
+    const void* x;
+    const void* c;  // cotangent; null but for vjp
+    void* out;
+    storage kind;    // of all three
+    bool streaming;  // store past the caches
+    double parameters[max_parameters];
+};
+// Elements [begin, end), within one chunk.
+using activation_kernel = void (*)(const activation_args&, index begin, index end);
+
 // ---- optimizers: one in-place step over flat arrays -------------------------------------------------------------
 
 constexpr index update_tile = 512;  // elements of 16 bits that are widened at once
@@ -195,6 +211,11 @@ struct rows_entry {
     bool class_weights_divide;  // do class weights enter the divisor of the mean?
     rows_kernel kernel[element_count][verb_count];
 };
+struct activation_entry {
+    const char* name;
+    int parameters;
+    activation_kernel kernel[element_count][map_count];
+};
 struct update_entry {
     const char* name;
     int slots, parameters;
@@ -212,6 +233,8 @@ struct kernel_table {
     int pointwise_count;
     const rows_entry* rows;
     int rows_count;
+    const activation_entry* activation;
+    int activation_count;
     const update_entry* update;
     int update_count;
     const unary_entry* unary;

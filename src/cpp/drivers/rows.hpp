@@ -53,7 +53,7 @@ struct rows_driver {
             const T *z = z_room.read(a.kind, a.z, i, n), *y = target(i, n, z);
             T *g = g_room.place(a.kind, a.g, i), *h = h_room.place(a.kind, a.h, i);
             each_in_groups<V, K>(n, [&](index j, int k, auto reach) {
-                const point<V> p = formula.element(reach.load(z + j), reach.load(y + j), shared);
+                const auto p = formula.element(reach.load(z + j), reach.load(y + j), shared);
                 if constexpr (sums_value) sums.value.add(k, reach.mask(p.value));
                 if constexpr (sums_grad) sums.grad.add(k, reach.mask(p.grad));
                 if constexpr (sums_hess) sums.hess.add(k, reach.mask(p.hess));

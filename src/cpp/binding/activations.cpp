@@ -1,0 +1,86 @@
+// Binding of the activations. Knows none: a kernel is an index into the table and its parameters.
+#include "families.hpp"
+#include "outputs.hpp"
+
+#include "../runtime/cpu.hpp"
+#include "../runtime/parallel.hpp"
+
+#include <algorithm>
+
+namespace lossk {
+namespace {
+
+// Positions of what Python passes.
+enum argument : std::size_t { kernel_at, parameters_at, map_at, x_at, cotangent_at, threads_at, out_at };
+
+// The arguments of one call, checked; nothing has been written when this throws.
+struct call {
+    const activation_entry* entry;
+    map what;
+    element type;
+    int threads;
+    std::optional<array_view> x, c;
+    derivatives out;
+
+    // False: something must be prepared first.
+    bool accept(const py::args& given);
+    py::object run(const py::tuple& parameters);
+};
+
+bool call::accept(const py::args& given) {
+    entry = &kernels().activation[PyLong_AsLong(given[kernel_at].ptr())];
+    what = static_cast<map>(PyLong_AsLong(given[map_at].ptr()));
+    threads = threads_of(given[threads_at]);
+    x = view(given[x_at]);
+    if (!x) return false;
+    const std::optional<element> e = element_of(*x);
+    if (!e) return false;
+    type = *e;
+    if (what == map::vjp) {
+        c = view(given[cotangent_at]);
+        if (!c || c->type() != x->type()) return false;
+        check_same_shape(*c, "cotangent", *x, "x");
+    }
+    return out.accept(given[out_at], verb::grad, *x, {{x, "x", true}, {c, "cotangent", true}});
+}
+
+py::object call::run(const py::tuple& parameters) {
+    out.allocate(verb::grad, *x);
+    activation_args a{};
+    a.x = x->data();
+    a.c = c ? c->data() : nullptr;
+    a.out = out.g_data();
+    a.kind = storage_of(type);
+    a.streaming = a.kind == storage::same && should_stream(*out.g, *x) && (!c || should_stream(*out.g, *c));
+    for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
+
+    const index n = x->size(), chunks = (n + pointwise_chunk - 1) / pointwise_chunk;
+    const activation_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(what)];
+    without_gil(n, [&] {
+        parallel_for(chunks, worthwhile_threads(threads, n), [&](index first, index last) {
+            for (index i = first; i < last; ++i) kernel(a, i * pointwise_chunk, std::min((i + 1) * pointwise_chunk, n));
+        });
+    });
+    return out.result(verb::grad, py::none());
+}
+
+py::object activation_call(const py::args& given) {
+    call c{};
+    if (!c.accept(given)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+    return c.run(given[parameters_at]);
+}
+
+py::dict activation_kernels() {
+    py::dict names;
+    for (int i = 0; i < kernels().activation_count; ++i) names[kernels().activation[i].name] = i;
+    return names;
+}
+
+}  // namespace
+
+void bind_activations(py::module_& m) {
+    m.def("activation_kernels", activation_kernels);
+    m.def("activation", activation_call);
+}
+
+}  // namespace lossk
