@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from lossk.cli.bench.command import bench
+from lossk.cli.check.command import check
 from lossk.cli.info import info
 from lossk.cli.plot.command import plot
 
@@ -16,5 +17,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.command()(info)
+app.command()(check)
 app.command()(bench)
 app.command()(plot)

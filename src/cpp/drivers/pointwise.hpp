@@ -90,11 +90,12 @@ struct pointwise_driver {
         if constexpr (wants_hess(what)) reach.store(h + j, at.hess * scale);
     }
 
-    void run_tile(index i, index n, T* g, T* h) {
+    // One function for all ways to write results: formulas are long.
+    [[gnu::noinline]] void run_tile(index i, index n, T* g, T* h) {
         in.read(a, i, n);
         const index grouped = n - n % (K * L);
         for (index j = 0; j < grouped; j += K * L)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
             for (int k = 0; k < K; ++k) step(i, j + k * L, whole_register<V>{}, k, g, h);
         int k = 0;
         each_register<V>(n - grouped, [&](index j, auto reach) { step(i, grouped + j, reach, k++, g, h); });
