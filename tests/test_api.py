@@ -368,3 +368,19 @@ def test_show_versions(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for fact in ("lossk", "numpy", np.__version__, "isa", lossk.isa(), "threads", "compiler", "cpu"):
         assert fact in text
+
+
+def test_references_refuse_what_kernels_refuse() -> None:
+    z, y = np.zeros((3, 4)), np.zeros((3, 4))
+    for loss, target in ((lossk.Huber(), y), (lossk.CrossEntropy(), np.zeros(3, int)), (lossk.NLL(), np.zeros(3, int))):
+        for options in ({"reduction": "sum", "normalizer": 2.0}, {"normalizer": 0.0}, {"normalizer": float("nan")}):
+            for call in (loss, loss.reference):
+                with pytest.raises(ValueError, match="normalizer: got"):
+                    call(z, target, **options)
+
+
+@pytest.mark.parametrize("make", [lambda x: lossk.Huber(delta=x), lambda x: lossk.CrossEntropy(softcap=x)])
+@pytest.mark.parametrize("value", [10**400, float("inf"), -1, 0])
+def test_parameters_out_of_range_are_refused(make: Any, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"got .*, wanted"):
+        make(value)

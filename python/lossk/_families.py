@@ -46,9 +46,13 @@ def check_number(name: str, value: object, wanted: str, accept: Callable[[float]
     """Return a parameter of a loss or an optimizer as a float, or say what was got and what is wanted."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name}: got {value!r}, wanted {wanted}")
-    if not accept(float(value)):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond float64
+        number = float("inf")
+    if not accept(number):
         raise ValueError(f"{name}: got {value!r}, wanted {wanted}")
-    return float(value)
+    return number
 
 
 def positive(name: str, value: object) -> float:
@@ -357,7 +361,17 @@ def weighted_reference(
     """Weight and reduce the reference of a pointwise loss."""
     w = np.ones_like(parts[0]) if sample_weight is None else np.asarray(sample_weight, np.float64)
     value, grad, hess = (w * part for part in parts)
-    return reduce_reference(reduction, value, (grad, hess), w.sum() if normalizer is None else normalizer, derivatives)
+    divisor = divisor_of(reduction, float(w.sum()), normalizer)
+    return reduce_reference(reduction, value, (grad, hess), divisor, derivatives)
+
+
+def divisor_of(reduction: str, counted: float, normalizer: float | None) -> float:
+    """Return what a mean divides by; a normalizer is refused where kernels refuse it."""
+    if normalizer is None:
+        return counted
+    if reduction != "mean":
+        raise ValueError(f"normalizer: got {normalizer!r}, wanted None unless reduction is 'mean'")
+    return positive("normalizer", normalizer)
 
 
 def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tuple[int, ...]) -> Array:

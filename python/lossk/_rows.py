@@ -17,6 +17,7 @@ from ._families import (
     Loss,
     Reference,
     Value,
+    divisor_of,
     fill_outputs,
     prepare_outputs,
     product_of_weights,
@@ -240,7 +241,7 @@ class RowLoss(Loss):
             value, *others = self._reference(z64, y)
             value = np.where(counts, value * r, 0.0)
             others = [np.moveaxis(d * r[..., None], -1, axis) for d in others]
-        divisor = float(divisors[counts].sum()) if normalizer is None else normalizer
+        divisor = divisor_of(reduction, float(divisors[counts].sum()), normalizer)
         touched = np.moveaxis(touched & counts[..., None], -1, axis)
         return reduce_reference(reduction, value, tuple(others), divisor, derivatives, touched)
 

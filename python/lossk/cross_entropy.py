@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from . import _core
 from ._arrays import Array
-from ._families import Value, at_least_0, check_number, loss, positive, reduce_reference
+from ._families import Value, at_least_0, check_number, divisor_of, loss, reduce_reference
 from ._rows import LOSS, RowLoss
 
 
@@ -42,7 +42,7 @@ class CrossEntropy(RowLoss):
     z_loss : float
         At least 0: factor of ``logsumexp(z)**2``, which keeps logits from drifting.
     softcap : float, optional
-        Above 0: logits become ``softcap * tanh(z / softcap)`` first.
+        From 1e-30 to 1e30: logits become ``softcap * tanh(z / softcap)`` first.
 
     Raises
     ------
@@ -88,7 +88,8 @@ class CrossEntropy(RowLoss):
         self._set("label_smoothing", smoothing)
         self._set("z_loss", at_least_0("z_loss", self.z_loss))
         if self.softcap is not None:
-            self._set("softcap", positive("softcap", self.softcap))
+            wanted = "None or a number from 1e-30 to 1e30, which float32 can divide by"
+            self._set("softcap", check_number("softcap", self.softcap, wanted, lambda x: 1e-30 <= x <= 1e30))
         self._set("_options", (self.label_smoothing, self.z_loss, self.softcap or 0.0))
 
     @staticmethod
@@ -149,7 +150,7 @@ class CrossEntropy(RowLoss):
                 grad = grad * bend
             value = np.where(counts, value * r, 0.0)
             grad, hess = (np.moveaxis(d * r[..., None], -1, axis) for d in (grad, hess))
-        divisor = divisor if normalizer is None else normalizer
+        divisor = divisor_of(reduction, divisor, normalizer)
         counts = np.expand_dims(counts, axis)
         return reduce_reference(reduction, value, (grad, hess), divisor, derivatives, counts)
 
