@@ -168,7 +168,7 @@ struct update_args {
     float* master;          // what is updated in place of p, which becomes its rounding; null: p itself
     bool dithers;           // round p at random, by a hash of these three and the element's place
     std::uint64_t seed, tensor, step;
-    double scale;           // factor of the gradient
+    double scale;  // factor of the gradient
     double parameters[max_parameters];
 };
 using update_kernel = void (*)(const update_args&, index begin, index end);  // within one chunk

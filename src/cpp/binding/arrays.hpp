@@ -44,6 +44,8 @@ std::string shape_text(const index* shape, int ndim);
 
 // Nothing where the object must be prepared first.
 std::optional<array_view> view(py::handle object);
+// What a call returns then.
+inline py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotImplemented); }
 
 std::optional<element> element_of(const array_view& a);
 // Do weights have the type that arithmetic on `e` has?
