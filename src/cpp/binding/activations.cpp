@@ -50,7 +50,7 @@ py::object call::run(const py::tuple& parameters) {
     a.out = out.g_data();
     a.kind = storage_of(type);
     a.streaming = a.kind == storage::same && should_stream(*out.g, *x) && (!c || should_stream(*out.g, *c));
-    for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
+    read_parameters(parameters, entry->parameters, a.parameters);
 
     const index n = x->size();
     const activation_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(what)];
@@ -67,11 +67,7 @@ py::object activation_call(const py::args& given) {
     return c.run(given[parameters_at]);
 }
 
-py::dict activation_kernels() {
-    py::dict names;
-    for (int i = 0; i < kernels().activation_count; ++i) names[kernels().activation[i].name] = i;
-    return names;
-}
+py::dict activation_kernels() { return places_of(kernels().activation, kernels().activation_count); }
 
 }  // namespace
 

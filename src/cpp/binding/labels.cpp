@@ -1,10 +1,10 @@
 // What comes with rows of numbers, checked: shapes, types, and every label before anything is written.
 #include "labels.hpp"
+#include "pieces.hpp"
 
 #include <limits>
 
 #include "../runtime/cpu.hpp"
-#include "pieces.hpp"
 
 namespace lossk {
 namespace {

@@ -70,7 +70,7 @@ void call::fill_arguments(const py::tuple& parameters) {
     a.x = x ? x->data() : nullptr;
     a.w = w ? w->data() : nullptr;
     a.kind = storage_of(type);
-    for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
+    read_parameters(parameters, entry->parameters, a.parameters);
 }
 
 // The first element outside the domain; -1: none.
@@ -128,11 +128,7 @@ py::object pointwise_call(const py::args& in) {
     return c.run(in[1]);
 }
 
-py::dict pointwise_kernels() {
-    py::dict names;
-    for (int i = 0; i < kernels().pointwise_count; ++i) names[kernels().pointwise[i].name] = i;
-    return names;
-}
+py::dict pointwise_kernels() { return places_of(kernels().pointwise, kernels().pointwise_count); }
 
 }  // namespace
 

@@ -66,7 +66,7 @@ void call::allocate(const py::tuple& parameters) {
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
-    for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
+    read_parameters(parameters, entry->parameters, a.parameters);
 }
 
 double call::run_rows() const {
@@ -99,11 +99,7 @@ py::object rows_call(const py::args& given) {
     return c.run(given[parameters_at]);
 }
 
-py::dict rows_kernels() {
-    py::dict names;
-    for (int i = 0; i < kernels().rows_count; ++i) names[kernels().rows[i].name] = i;
-    return names;
-}
+py::dict rows_kernels() { return places_of(kernels().rows, kernels().rows_count); }
 
 }  // namespace
 
