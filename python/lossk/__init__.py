@@ -21,6 +21,7 @@ from .bernoulli import BinaryCrossEntropy, BinaryCrossEntropyWithLogits, Focal
 from .binary import Exponential, Hinge, HingeEmbedding, Logistic, SquaredHinge
 from .cross_entropy import CrossEntropy
 from .likelihood import Gamma, GaussianNLL, PoissonNLL, Tweedie
+from .linear import LinearCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
 from .regression import AbsoluteError, Huber, LogCosh, PseudoHuber, Quantile, SmoothL1, SquaredError
 from .row_functions import log_softmax, logsumexp, softmax
@@ -48,6 +49,7 @@ __all__ = [
     "Huber",
     "KLDivergence",
     "LeakyReLU",
+    "LinearCrossEntropy",
     "Lion",
     "LogCosh",
     "Logistic",

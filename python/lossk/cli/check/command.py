@@ -31,9 +31,9 @@ def dtypes() -> dict[str, Any]:
     return found
 
 
-def worst(measure: Measure, dtype: Any, seed: int) -> Error:
-    """Return the error that uses most of its tolerance."""
-    return max(measure(dtype, np.random.default_rng(seed)), key=lambda e: e.share)
+def worst(measure: Measure, dtype: Any, seed: int) -> Error | None:
+    """Return the error that uses most of its tolerance; None where the kernel does not take the type."""
+    return max(measure(dtype, np.random.default_rng(seed)), key=lambda e: e.share, default=None)
 
 
 def measure_all(chosen: dict[str, Measure], seed: int, advance: Callable[[str], None]) -> list[Row]:
@@ -45,7 +45,9 @@ def measure_all(chosen: dict[str, Measure], seed: int, advance: Callable[[str], 
             lossk.set_isa(isa)
             for name, measure in chosen.items():
                 advance(f"{isa}  {name}")
-                rows += [(name, text, isa, worst(measure, dtype, seed)) for text, dtype in dtypes().items()]
+                for text, dtype in dtypes().items():
+                    if (error := worst(measure, dtype, seed)) is not None:
+                        rows.append((name, text, isa, error))
     finally:
         lossk.set_isa(before)
     return rows

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lossk._families import LOSSES, Loss, PointwiseLoss
 from lossk.activations import ACTIVATIONS
+from lossk.linear import LinearCrossEntropy
 from lossk.optimizers import OPTIMIZERS
 
 Array = NDArray[Any]
@@ -163,6 +164,21 @@ def softmax_errors(name: str, dtype: Any, rng: np.random.Generator) -> Iterator[
         yield array_error("value", getattr(lossk, name)(x), want)
 
 
+def linear_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
+    """Compare LinearCrossEntropy in several chunks; it has no 16-bit form."""
+    if np.dtype(dtype).itemsize == 2:
+        return
+    rows, features, classes = 500, 24, 2003
+    x, w = rng.normal(size=(rows, features)).astype(dtype), rng.normal(size=(classes, features)).astype(dtype)
+    target = rng.integers(0, classes, rows)
+    loss = cls(chunk_bytes=1 << 20)
+    got, gradients = loss.value_and_grad(x, w, target, reduction="sum")
+    value, *wanted = loss.reference(x, w, target, reduction="sum", derivatives=True)
+    yield value_error(got, value, np.dtype(dtype).name)
+    for name, gradient, want in zip(("dx", "dw"), gradients, wanted, strict=False):
+        yield array_error(name, gradient, want, PARAMETERS)  # sums of many products, about 1
+
+
 Measure = Callable[[Any, np.random.Generator], Iterator[Error]]
 
 
@@ -174,6 +190,7 @@ def kernels() -> dict[str, Measure]:
 
     found = {cls.__name__: of(loss_errors, cls) for cls in LOSSES.values()}
     found |= {name: of(softmax_errors, name) for name in ("softmax", "log_softmax", "logsumexp")}
+    found |= {"LinearCrossEntropy": of(linear_errors, LinearCrossEntropy)}
     found |= {cls.__name__: of(activation_errors, cls) for cls in ACTIVATIONS.values()}
     found |= {cls.__name__: of(optimizer_errors, cls) for cls in OPTIMIZERS.values()}
     return found

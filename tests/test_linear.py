@@ -1,0 +1,184 @@
+"""LinearCrossEntropy against its reference: options, chunks, ignored rows, outputs, and the memory that it may take."""
+
+from __future__ import annotations
+
+import pickle
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from support import Array, bits, each_dtype
+
+import lossk
+
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"label_smoothing": 0.2, "z_loss": 1e-2},
+    {"softcap": 4.0, "ignore_index": 3},
+    {"weight": "drawn"},
+)
+MB = 1 << 20
+
+
+def problem(rng: np.random.Generator, rows: int, features: int, classes: int, dtype: Any) -> tuple[Array, ...]:
+    x, w = rng.normal(size=(rows, features)).astype(dtype), (rng.normal(size=(classes, features)) / 4).astype(dtype)
+    target = rng.integers(0, classes, rows)
+    target[:: max(2, rows // 5)] = -100
+    return x, w, target, rng.normal(size=classes).astype(dtype)
+
+
+def loss_of(options: dict[str, Any], classes: int, rng: np.random.Generator, **more: Any) -> lossk.LinearCrossEntropy:
+    given = {**options, "weight": rng.uniform(0.5, 2, classes)} if "weight" in options else options
+    return lossk.LinearCrossEntropy(**given, **more)
+
+
+def close(got: Any, want: Any, dtype: Any, what: str) -> None:
+    tolerance = 1e-11 if dtype == np.float64 else 3e-5
+    scale = max(1e-3, float(np.abs(want).max(initial=0)))
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * scale, equal_nan=True, err_msg=what)
+
+
+@each_dtype
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 5, 11), (100, 33, 1000), (700, 8, 1001)], ids=str)
+def test_matches_reference(options: dict[str, Any], shape: Any, dtype: Any, rng: np.random.Generator) -> None:
+    """With 1 MB for 700 rows of 1,001 classes there are several chunks."""
+    x, w, target, bias = problem(rng, *shape, dtype)
+    if options.get("ignore_index") == 3:
+        target[target == -100] = 3
+        target = np.minimum(target, max(3, shape[2] - 1))
+        if shape[2] <= 3:
+            target[:] = 3
+    loss = loss_of(options, shape[2], rng, chunk_bytes=MB)
+    for b in (None, bias):
+        for weight in (None, rng.uniform(0.5, 2, shape[0]).astype(dtype)):
+            for reduction in ("mean", "sum", "none"):
+                given: dict[str, Any] = {"sample_weight": weight, "reduction": reduction}
+                value, *want = loss.reference(x, w, target, b, derivatives=True, **given)
+                what = f"{loss} {shape} {reduction}"
+                close(loss(x, w, target, b, **given), value, dtype, what)
+                got, gradients = loss.value_and_grad(x, w, target, b, **given)
+                close(got, value, dtype, what)
+                for gradient, wanted in zip(gradients, want, strict=True):
+                    assert (gradient is None) == (wanted is None)
+                    if gradient is not None:
+                        assert gradient.dtype == dtype
+                        close(gradient, wanted, dtype, what)
+                _, dx = loss.value_and_grad(x, w, target, b, wrt="x", **given)
+                assert bits(dx) == bits(gradients[0])
+
+
+@each_dtype
+def test_leading_dimensions_stats_and_vjp(dtype: Any, rng: np.random.Generator) -> None:
+    x, w, target, bias = problem(rng, 24, 6, 40, dtype)
+    x, target = x.reshape(4, 6, 6), target.reshape(4, 6)
+    loss = lossk.LinearCrossEntropy()
+    _, gradients, stats = loss.value_and_grad(x, w, target, bias, stats=True)
+    z = x @ w.T + bias
+    _, wanted = lossk.CrossEntropy()(z, target, stats=True)
+    counts = target != -100
+    np.testing.assert_array_equal(stats.correct, wanted.correct)
+    np.testing.assert_allclose(stats.lse[counts], wanted.lse[counts], rtol=1e-5)
+    assert np.isnan(stats.lse[~counts]).all()
+    assert gradients[0].shape == x.shape
+    assert loss(x, w, target, bias, reduction="none").shape == target.shape
+    cotangent = rng.normal(size=target.shape).astype(dtype)
+    dx, dw, _ = loss.vjp(x, w, target, cotangent, bias)
+    _, want_x, want_w, _ = loss.reference(
+        x, w, target, bias, sample_weight=cotangent, reduction="sum", derivatives=True
+    )
+    close(dx, want_x, dtype, "dx")
+    close(dw, want_w, dtype, "dw")
+
+
+def test_threads_do_not_change_the_bits(rng: np.random.Generator) -> None:
+    x, w, target, bias = problem(rng, 300, 20, 5000, np.float32)
+    loss = lossk.LinearCrossEntropy(chunk_bytes=2 * MB)
+    first = loss.value_and_grad(x, w, target, bias, num_threads=1)
+    for threads in (2, 7):
+        again = loss.value_and_grad(x, w, target, bias, num_threads=threads)
+        assert again[0] == first[0]
+        assert all(bits(a) == bits(b) for a, b in zip(again[1], first[1], strict=True))
+
+
+def test_memory_stays_below_chunk_bytes(rng: np.random.Generator) -> None:
+    """2,000 x 20,000 logits are 160 MB; 16 MB are allowed, and a few numbers a row and a class."""
+    x, w, target, bias = problem(rng, 2000, 64, 20_000, np.float32)
+    loss = lossk.LinearCrossEntropy(chunk_bytes=16 * MB)
+    out = (np.empty_like(x), np.empty_like(w), np.empty_like(bias))
+    loss.value_and_grad(x[:8], w, target[:8], bias)  # whatever is allocated once
+    tracemalloc.start()
+    try:
+        loss.value_and_grad(x, w, target, bias, out=out)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * MB + 64 * (x.shape[0] + w.shape[0])
+
+
+def test_no_row_counts(rng: np.random.Generator) -> None:
+    x, w, target, _ = problem(rng, 5, 3, 4, np.float64)
+    target[:] = -100
+    value, (dx, dw, _) = lossk.LinearCrossEntropy().value_and_grad(x, w, target)
+    assert np.isnan(value)
+    assert not dx.any()
+    assert not dw.any()
+    assert lossk.LinearCrossEntropy()(x, w, target, reduction="sum") == 0
+    empty = lossk.LinearCrossEntropy().value_and_grad(x[:0], w, target[:0], reduction="sum")
+    assert empty[0] == 0
+    assert not empty[1][1].any()
+
+
+def test_out_is_filled_and_checked_before_anything_is_written(rng: np.random.Generator) -> None:
+    x, w, target, bias = problem(rng, 9, 4, 6, np.float32)
+    loss = lossk.LinearCrossEntropy()
+    _, fresh = loss.value_and_grad(x, w, target, bias)
+    out = (np.empty_like(x), np.empty_like(w), np.empty_like(bias))
+    _, returned = loss.value_and_grad(x, w, target, bias, out=out)
+    assert all(a is b for a, b in zip(returned, out, strict=True))
+    assert all(bits(a) == bits(b) for a, b in zip(fresh, out, strict=True))
+    before = [a.copy() for a in out]
+    wrong: tuple[tuple[type[Exception], str, Any], ...] = (
+        (TypeError, "out: got ndarray, wanted a tuple of three", out[0]),
+        (ValueError, r"out\[0\]: got memory that overlaps x", (x, out[1], out[2])),
+        (ValueError, r"out\[1\]: got shape \(4, 6\)", (out[0], out[1].T.copy(), out[2])),
+        (TypeError, r"out\[2\]: got dtype float64, wanted float32", (out[0], out[1], out[2].astype(np.float64))),
+        (ValueError, r"out\[0\]: got a strided", (np.empty((18, 4), np.float32)[::2], out[1], out[2])),
+    )
+    for error, message, given in wrong:
+        with pytest.raises(error, match=message):
+            loss.value_and_grad(x, w, target, bias, out=given)
+    assert all(bits(a) == bits(b) for a, b in zip(before, out, strict=True))
+
+
+def test_wrong_arguments_say_what_was_got_and_wanted(rng: np.random.Generator) -> None:
+    x, w, target, bias = problem(rng, 9, 4, 6, np.float32)
+    bad = target.copy()
+    bad[5] = 6
+    calls: tuple[tuple[type[Exception], str, tuple[Any, ...], dict[str, Any]], ...] = (
+        (IndexError, r"target\[5\]: got 6, wanted a label in \[0, 6\)", (x, w, bad), {}),
+        (TypeError, "target: got dtype float64, wanted integer labels", (x, w, target * 1.0), {}),
+        (ValueError, r"w: got shape \(4, 6\), wanted \(C, 4\)", (x, w.T, target), {}),
+        (TypeError, "w: got dtype float64, wanted float32", (x, w.astype(np.float64), target), {}),
+        (TypeError, "x: got dtype float16", (x.astype(np.float16), w, target), {}),
+        (ValueError, r"bias: got shape \(4,\)", (x, w, target, bias[:4]), {}),
+        (ValueError, r"sample_weight: got shape \(2,\)", (x, w, target), {"sample_weight": [1, 2]}),
+        (ValueError, "reduction: got 'avg'", (x, w, target), {"reduction": "avg"}),
+        (ValueError, "normalizer: got 0", (x, w, target), {"normalizer": 0}),
+    )
+    for error, message, args, kwargs in calls:
+        with pytest.raises(error, match=message):
+            lossk.LinearCrossEntropy().value_and_grad(*args, **kwargs)
+    with pytest.raises(ValueError, match="chunk_bytes: got 1000, wanted at least 1048576"):
+        lossk.LinearCrossEntropy(chunk_bytes=1000)
+    wide = np.zeros((300_000, 4), np.float32)
+    with pytest.raises(ValueError, match=r"chunk_bytes: got 1048576, wanted at least .* for one row"):
+        lossk.LinearCrossEntropy(chunk_bytes=MB)(x, wide, target)
+
+
+def test_is_a_value() -> None:
+    loss = lossk.LinearCrossEntropy(weight=[1, 2], label_smoothing=0.1)
+    assert pickle.loads(pickle.dumps(loss)) == loss
+    assert hash(loss) == hash(lossk.LinearCrossEntropy(weight=[1, 2], label_smoothing=0.1))
+    assert repr(lossk.LinearCrossEntropy()).endswith("chunk_bytes=67108864)")
