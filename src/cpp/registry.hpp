@@ -1,4 +1,5 @@
-// The list of everything: one entry a formula. A new loss or optimizer is added here, and nowhere else in C++.
+// The list of everything: one entry a formula. A new loss, activation or optimizer is added here, and nowhere
+// else in C++.
 #pragma once
 
 #include "activations/leaky_relu.hpp"
@@ -29,10 +30,10 @@
 #include "losses/hinge_embedding.hpp"
 #include "losses/huber.hpp"
 #include "losses/kl_divergence.hpp"
-#include "losses/multi_margin.hpp"
-#include "losses/nll.hpp"
 #include "losses/log_cosh.hpp"
 #include "losses/logistic.hpp"
+#include "losses/multi_margin.hpp"
+#include "losses/nll.hpp"
 #include "losses/poisson_nll.hpp"
 #include "losses/pseudo_huber.hpp"
 #include "losses/quantile.hpp"

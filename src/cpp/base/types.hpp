@@ -33,7 +33,7 @@ static constexpr bool wants_hess(verb v) { return v == verb::grad_and_hess; }
 
 // Work is cut into pieces of fixed size, whatever the number of threads: each piece has one partial sum, and partial
 // sums are added in order, so results do not depend on how pieces were shared out.
-constexpr index pointwise_chunk = 16384;  // elements
+constexpr index pointwise_chunk = 16384;  // elements of arrays that are worked on one by one
 constexpr index row_block = 512;          // elements of a row that share one reference maximum
 constexpr index row_chunk = 16384;        // elements of a row that one thread takes when rows are few
 constexpr index few_classes = 64;         // up to here a vector lane holds a row, not an element of a row
@@ -86,7 +86,7 @@ struct softmax_args {
     index scratch_stride;  // bytes of a slot
 };
 
-// Bytes of scratch that one row needs; what they hold is softmax_many.hpp's business.
+// Bytes of scratch that one row needs; what they hold is softmax_rows.hpp's business.
 static constexpr index softmax_scratch_bytes(index classes, index element_bytes, bool keeps) {
     const index state = 128, chunk = 64 * ((classes + row_chunk - 1) / row_chunk);
     const index references = element_bytes * ((classes + row_block - 1) / row_block);
@@ -164,11 +164,11 @@ struct update_args {
     void* p;
     const void* g;
     storage kind;           // of p and g
+    double scale;           // factor of the gradient
     void* slot[max_slots];  // state of the optimizer in the type of the arithmetic, one array of p's shape per slot
     float* master;          // what is updated in place of p, which becomes its rounding; null: p itself
     bool dithers;           // round p at random, by a hash of these three and the element's place
     std::uint64_t seed, tensor, step;
-    double scale;  // factor of the gradient
     double parameters[max_parameters];
 };
 using update_kernel = void (*)(const update_args&, index begin, index end);  // within one chunk

@@ -1,11 +1,9 @@
 // Binding of the activations. Knows none: a kernel is an index into the table and its parameters.
 #include "families.hpp"
 #include "outputs.hpp"
+#include "pieces.hpp"
 
 #include "../runtime/cpu.hpp"
-#include "../runtime/parallel.hpp"
-
-#include <algorithm>
 
 namespace lossk {
 namespace {
@@ -52,29 +50,24 @@ py::object call::run(const py::tuple& parameters) {
     a.out = out.g_data();
     a.kind = storage_of(type);
     a.streaming = a.kind == storage::same && should_stream(*out.g, *x) && (!c || should_stream(*out.g, *c));
-    for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
+    read_parameters(parameters, entry->parameters, a.parameters);
 
-    const index n = x->size(), chunks = (n + pointwise_chunk - 1) / pointwise_chunk;
+    const index n = x->size();
     const activation_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(what)];
     without_gil(n, [&] {
-        parallel_for(chunks, worthwhile_threads(threads, n), [&](index first, index last) {
-            for (index i = first; i < last; ++i) kernel(a, i * pointwise_chunk, std::min((i + 1) * pointwise_chunk, n));
-        });
+        each_piece(n, pointwise_chunk, worthwhile_threads(threads, n),
+                   [&](index, index begin, index end) { kernel(a, begin, end); });
     });
     return out.result(verb::grad, py::none());
 }
 
 py::object activation_call(const py::args& given) {
     call c{};
-    if (!c.accept(given)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+    if (!c.accept(given)) return not_implemented();
     return c.run(given[parameters_at]);
 }
 
-py::dict activation_kernels() {
-    py::dict names;
-    for (int i = 0; i < kernels().activation_count; ++i) names[kernels().activation[i].name] = i;
-    return names;
-}
+py::dict activation_kernels() { return places_of(kernels().activation, kernels().activation_count); }
 
 }  // namespace
 

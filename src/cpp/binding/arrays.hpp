@@ -44,6 +44,8 @@ std::string shape_text(const index* shape, int ndim);
 
 // Nothing where the object must be prepared first.
 std::optional<array_view> view(py::handle object);
+// What a call returns then.
+inline py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotImplemented); }
 
 std::optional<element> element_of(const array_view& a);
 // Do weights have the type that arithmetic on `e` has?
@@ -74,6 +76,17 @@ int threads_of(py::handle number);
 std::optional<double> normalizer_of(py::handle number, reduction how);
 
 verb verb_of(py::handle number);
+
+// The parameters of a formula.
+void read_parameters(const py::tuple& given, int count, double* parameters);
+
+// Where each kernel of a family is in its table, by name.
+template <class Entry>
+py::dict places_of(const Entry* entries, int count) {
+    py::dict places;
+    for (int i = 0; i < count; ++i) places[entries[i].name] = i;
+    return places;
+}
 
 // Outputs that fill this many last-level caches go past them, unless they are updated in place.
 bool should_stream(const array_view& out, const array_view& in, double caches = 0.5);

@@ -1,12 +1,10 @@
 // What comes with rows of numbers, checked: shapes, types, and every label before anything is written.
 #include "labels.hpp"
+#include "pieces.hpp"
 
-#include <algorithm>
 #include <limits>
-#include <vector>
 
 #include "../runtime/cpu.hpp"
-#include "../runtime/parallel.hpp"
 
 namespace lossk {
 namespace {
@@ -87,14 +85,9 @@ label_summary row_inputs::check_labels(int threads, bool with_class_weights) {
                        with_class_weights ? class_weight_data() : nullptr,
                        row_weight_data()};
     const label_kernel kernel = kernels().label[static_cast<int>(label_type)][arithmetic_of(type)];
-    const index chunks = (rows + label_chunk - 1) / label_chunk;
-    std::vector<label_summary> part(static_cast<std::size_t>(chunks));
-    parallel_for(chunks, worthwhile_threads(threads, rows), [&](index first, index last) {
-        for (index i = first; i < last; ++i)
-            part[static_cast<std::size_t>(i)] = kernel(a, i * label_chunk, std::min((i + 1) * label_chunk, rows));
-    });
     label_summary all{-1, 0, 0};
-    for (const label_summary& s : part) {
+    for (const label_summary& s : results_of_pieces(rows, label_chunk, worthwhile_threads(threads, rows),
+                                                    [&](index b, index e) { return kernel(a, b, e); })) {
         if (all.first_bad < 0) all.first_bad = s.first_bad;
         all.counted += s.counted;
         all.weight += s.weight;

@@ -1,22 +1,38 @@
-// Sums of pieces of work that were shared out.
+// Work in pieces of fixed length, shared out to threads; what pieces return does not depend on how.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "../runtime/parallel.hpp"
 
 namespace lossk {
 
-// part(0) + part(1) + ..., added in this order whichever thread ran which.
+constexpr index pieces_of(index n, index length) { return (n + length - 1) / length; }
+
+// Calls work(i, begin, end) for every piece of [0, n): its number, its first and one past its last.
 template <class F>
-double sum_of_pieces(index pieces, int threads, F&& part) {
-    if (pieces == 1) return part(0);
-    std::vector<double> partial(static_cast<std::size_t>(pieces));
-    parallel_for(pieces, threads, [&](index first, index last) {
-        for (index i = first; i < last; ++i) partial[static_cast<std::size_t>(i)] = part(i);
+void each_piece(index n, index length, int threads, F&& work) {
+    parallel_for(pieces_of(n, length), threads, [&](index first, index last) {
+        for (index i = first; i < last; ++i) work(i, i * length, std::min((i + 1) * length, n));
     });
+}
+
+// What part(begin, end) returns for every piece, in the order of the pieces.
+template <class F>
+auto results_of_pieces(index n, index length, int threads, F&& part) {
+    std::vector<decltype(part(n, n))> results(static_cast<std::size_t>(pieces_of(n, length)));
+    each_piece(n, length, threads,
+               [&](index i, index begin, index end) { results[static_cast<std::size_t>(i)] = part(begin, end); });
+    return results;
+}
+
+// The sum over all pieces, added in their order whichever thread ran which.
+template <class F>
+double sum_of_pieces(index n, index length, int threads, F&& part) {
+    if (n <= length) return n > 0 ? part(index{0}, n) : 0.0;
     double total = 0;
-    for (double x : partial) total += x;
+    for (const double x : results_of_pieces(n, length, threads, part)) total += x;
     return total;
 }
 

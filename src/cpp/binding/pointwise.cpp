@@ -1,45 +1,12 @@
 // Binding of the pointwise losses. Knows no loss: a kernel is an index into the table and its parameters.
 #include "families.hpp"
 #include "outputs.hpp"
+#include "pieces.hpp"
 
 #include "../runtime/cpu.hpp"
-#include "../runtime/parallel.hpp"
-
-#include <vector>
 
 namespace lossk {
 namespace {
-
-py::object not_implemented() { return py::reinterpret_borrow<py::object>(Py_NotImplemented); }
-
-// Sum over chunks, whatever the number of threads.
-template <class F>
-double sum_over_chunks(index n, int threads, F&& part) {
-    const index chunks = (n + pointwise_chunk - 1) / pointwise_chunk;
-    if (chunks <= 1) return n > 0 ? part(0, n) : 0.0;
-    std::vector<double> partial(static_cast<std::size_t>(chunks));
-    parallel_for(chunks, worthwhile_threads(threads, n), [&](index first, index last) {
-        for (index c = first; c < last; ++c)
-            partial[static_cast<std::size_t>(c)] = part(c * pointwise_chunk, std::min((c + 1) * pointwise_chunk, n));
-    });
-    double total = 0;
-    for (double x : partial) total += x;
-    return total;
-}
-
-// The first element outside the domain; -1: none.
-index first_over_chunks(index n, int threads, domain_kernel outside, const pointwise_args& a) {
-    const index chunks = (n + pointwise_chunk - 1) / pointwise_chunk;
-    std::vector<index> found(static_cast<std::size_t>(chunks), -1);
-    parallel_for(chunks, worthwhile_threads(threads, n), [&](index first, index last) {
-        for (index c = first; c < last; ++c)
-            found[static_cast<std::size_t>(c)] =
-                outside(a, c * pointwise_chunk, std::min((c + 1) * pointwise_chunk, n));
-    });
-    for (const index at : found)
-        if (at >= 0) return at;
-    return -1;
-}
 
 // The arguments of one call, checked; nothing has been written when this throws.
 struct call {
@@ -57,7 +24,9 @@ struct call {
     bool accept(const py::args& in);
     bool accept_third(py::handle third);
     void fill_arguments(const py::tuple& parameters);
-    double divide();
+    int worthwhile() const { return worthwhile_threads(threads, z->size()); }
+    index first_outside(domain_kernel outside) const;
+    double divide() const;
     void throw_outside(index at) const;
     py::object run(const py::tuple& parameters);
 };
@@ -101,15 +70,23 @@ void call::fill_arguments(const py::tuple& parameters) {
     a.x = x ? x->data() : nullptr;
     a.w = w ? w->data() : nullptr;
     a.kind = storage_of(type);
-    for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
+    read_parameters(parameters, entry->parameters, a.parameters);
 }
 
-double call::divide() {
+// The first element outside the domain; -1: none.
+index call::first_outside(domain_kernel outside) const {
+    for (const index at : results_of_pieces(z->size(), pointwise_chunk, worthwhile(),
+                                            [&](index b, index e) { return outside(a, b, e); }))
+        if (at >= 0) return at;
+    return -1;
+}
+
+double call::divide() const {
     if (how != reduction::mean) return 1;
     if (normalizer) return *normalizer;
     if (!w) return static_cast<double>(z->size());
     const sum_kernel sum = kernels().sum[arithmetic_of(type)];
-    return sum_over_chunks(z->size(), threads, [&](index b, index e) { return sum(a.w, b, e); });
+    return sum_of_pieces(z->size(), pointwise_chunk, worthwhile(), [&](index b, index e) { return sum(a.w, b, e); });
 }
 
 void call::throw_outside(index at) const {
@@ -125,7 +102,7 @@ py::object call::run(const py::tuple& parameters) {
     fill_arguments(parameters);
     const index n = z->size();
     if (const domain_kernel outside = entry->outside[arithmetic_of(type)]) {
-        const index at = without_gil(n, [&] { return first_over_chunks(n, threads, outside, a); });
+        const index at = without_gil(n, [&] { return first_outside(outside); });
         if (at >= 0) throw_outside(at);
     }
     out.allocate(what, *z);
@@ -140,8 +117,7 @@ py::object call::run(const py::tuple& parameters) {
     without_gil(n, [&] {
         divisor = divide();
         a.scale = 1.0 / divisor;
-        value = sum_over_chunks(n, threads, [&](index b, index e) { return kernel(a, b, e); });
-        return 0;
+        value = sum_of_pieces(n, pointwise_chunk, worthwhile(), [&](index b, index e) { return kernel(a, b, e); });
     });
     return out.result(what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
 }
@@ -152,11 +128,7 @@ py::object pointwise_call(const py::args& in) {
     return c.run(in[1]);
 }
 
-py::dict pointwise_kernels() {
-    py::dict names;
-    for (int i = 0; i < kernels().pointwise_count; ++i) names[kernels().pointwise[i].name] = i;
-    return names;
-}
+py::dict pointwise_kernels() { return places_of(kernels().pointwise, kernels().pointwise_count); }
 
 }  // namespace
 

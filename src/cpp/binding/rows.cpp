@@ -5,8 +5,6 @@
 
 #include "../runtime/cpu.hpp"
 
-#include <algorithm>
-
 namespace lossk {
 namespace {
 
@@ -68,15 +66,14 @@ void call::allocate(const py::tuple& parameters) {
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
-    for (int i = 0; i < entry->parameters; ++i) a.parameters[i] = PyFloat_AsDouble(parameters[i].ptr());
+    read_parameters(parameters, entry->parameters, a.parameters);
 }
 
 double call::run_rows() const {
     const rows_kernel kernel = entry->kernel[arithmetic_of(in.type)][static_cast<int>(what)];
     const index per_piece = std::max(index{1}, row_chunk / in.classes);
-    const index pieces = (in.rows + per_piece - 1) / per_piece;
-    return sum_of_pieces(pieces, worthwhile_threads(threads, in.z->size()),
-                         [&](index i) { return kernel(a, i * per_piece, std::min((i + 1) * per_piece, in.rows)); });
+    return sum_of_pieces(in.rows, per_piece, worthwhile_threads(threads, in.z->size()),
+                         [&](index begin, index end) { return kernel(a, begin, end); });
 }
 
 py::object call::run(const py::tuple& parameters) {
@@ -98,15 +95,11 @@ py::object call::run(const py::tuple& parameters) {
 
 py::object rows_call(const py::args& given) {
     call c{};
-    if (!c.accept(given)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+    if (!c.accept(given)) return not_implemented();
     return c.run(given[parameters_at]);
 }
 
-py::dict rows_kernels() {
-    py::dict names;
-    for (int i = 0; i < kernels().rows_count; ++i) names[kernels().rows[i].name] = i;
-    return names;
-}
+py::dict rows_kernels() { return places_of(kernels().rows, kernels().rows_count); }
 
 }  // namespace
 

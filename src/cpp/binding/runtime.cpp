@@ -1,14 +1,11 @@
 // Binding of the runtime: ISAs, threads, bandwidth twins, and the mathematics for its sweeps.
 #include "arrays.hpp"
 #include "families.hpp"
+#include "pieces.hpp"
 
 #include <pybind11/stl.h>
 
 #include "../runtime/cpu.hpp"
-#include "../runtime/parallel.hpp"
-
-#include <algorithm>
-#include <vector>
 
 namespace lossk {
 namespace {
@@ -33,20 +30,12 @@ float run_twin(const py::list& reads, const py::list& writes, bool streaming, co
     };
     for (int i = 0; i < a.reads; ++i) a.read[i] = add(reads[static_cast<std::size_t>(i)]);
     for (int i = 0; i < a.writes; ++i) a.write[i] = add(writes[static_cast<std::size_t>(i)]);
-    const index n = std::max(bytes, index{0}) / 4, chunks = (n + twin_chunk - 1) / twin_chunk;
-    std::vector<float> partial(static_cast<std::size_t>(chunks));
+    const index n = std::max(bytes, index{0}) / 4;
     const twin_kernel kernel = kernels().twin;
     const int threads = threads_of(num_threads);
-    without_gil(n, [&] {
-        parallel_for(chunks, threads, [&](index first, index last) {
-            for (index c = first; c < last; ++c)
-                partial[static_cast<std::size_t>(c)] = kernel(a, c * twin_chunk, std::min((c + 1) * twin_chunk, n));
-        });
-        return 0;
-    });
-    float total = 0;
-    for (float x : partial) total += x;
-    return total;
+    return static_cast<float>(without_gil(n, [&] {
+        return sum_of_pieces(n, twin_chunk, threads, [&](index begin, index end) { return kernel(a, begin, end); });
+    }));
 }
 
 // One function of simd/math.hpp over an array, for the ULP sweeps.
@@ -59,10 +48,7 @@ void run_function(const std::string& name, const py::array& x, const py::array& 
         const unary_entry& entry = kernels().unary[i];
         if (name != entry.name) continue;
         const unary_kernel kernel = entry.kernel[arithmetic_of(*element_of(*from))];
-        without_gil(from->size(), [&] {
-            kernel(from->data(), to->mutable_data(), from->size());
-            return 0;
-        });
+        without_gil(from->size(), [&] { kernel(from->data(), to->mutable_data(), from->size()); });
         return;
     }
     throw py::value_error("function: no function '" + name + "'");

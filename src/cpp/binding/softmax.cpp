@@ -1,12 +1,9 @@
 // Binding of the softmax family: cross-entropy, softmax, log-softmax and log-sum-exp over the last axis.
 #include "families.hpp"
 #include "labels.hpp"
+#include "pieces.hpp"
 
 #include "../runtime/cpu.hpp"
-#include "../runtime/parallel.hpp"
-
-#include <algorithm>
-#include <vector>
 
 namespace lossk {
 namespace {
@@ -108,24 +105,18 @@ index rows_per_piece(index rows, index classes) {
 
 double call::run_rows() {
     const index per_piece = rows_per_piece(a.rows, a.classes);
-    const index pieces = (a.rows + per_piece - 1) / per_piece;
     const softmax_kernel rows = a.classes <= few_classes ? family().few : family().whole;
-    std::vector<double> partial(static_cast<std::size_t>(pieces));
-    parallel_for(pieces, worthwhile_threads(threads, 2 * in.z->size()), [&](index first, index last) {
+    const auto bytes = static_cast<std::size_t>(2 * a.scratch_stride);  // of a row and of the one before it
+    return sum_of_pieces(a.rows, per_piece, worthwhile_threads(threads, 2 * in.z->size()), [&](index begin, index end) {
         softmax_args own = a;
-        own.scratch =
-            thread_scratch(static_cast<std::size_t>(2 * a.scratch_stride));  // of a row and of the one before it
-        for (index i = first; i < last; ++i)
-            partial[static_cast<std::size_t>(i)] = rows(own, i * per_piece, std::min((i + 1) * per_piece, a.rows));
+        own.scratch = thread_scratch(bytes);
+        return rows(own, begin, end);
     });
-    double total = 0;
-    for (double x : partial) total += x;
-    return total;
 }
 
 // Few long rows: their chunks are shared out, twice.
 double call::run_split() {
-    const index items = a.rows * ((a.classes + row_chunk - 1) / row_chunk);
+    const index items = a.rows * pieces_of(a.classes, row_chunk);
     const softmax_entry& rows = family();
     a.scratch = thread_scratch(static_cast<std::size_t>(a.rows * a.scratch_stride));
     parallel_for(items, threads, [&](index first, index last) { rows.reduce(a, first, last); });
@@ -161,7 +152,7 @@ py::object call::result(double value) const {
 
 py::object softmax_call(const py::args& given) {
     call c{};
-    if (!c.accept(given)) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+    if (!c.accept(given)) return not_implemented();
     return c.run();
 }
 

@@ -1,3 +1,4 @@
+// The norm of many tensors, their names in errors, and who owns which memory.
 #include "tensors.hpp"
 
 #include <cmath>

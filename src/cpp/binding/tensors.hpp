@@ -1,13 +1,11 @@
 // Many tensors as one row of fixed chunks, their norm, and the memory they take.
 #pragma once
 
-#include <algorithm>
 #include <optional>
 #include <string>
-#include <vector>
 
-#include "../runtime/parallel.hpp"
 #include "arrays.hpp"
+#include "pieces.hpp"
 
 namespace lossk {
 
@@ -20,7 +18,7 @@ class chunk_list {
 public:
     void add(index size) {
         size_.push_back(size);
-        first_.push_back(first_.back() + (size + pointwise_chunk - 1) / pointwise_chunk);
+        first_.push_back(first_.back() + pieces_of(size, pointwise_chunk));
     }
     index count() const { return first_.back(); }
 

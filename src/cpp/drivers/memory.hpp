@@ -1,4 +1,4 @@
-// Blocks in and out of memory: prefetching, and stores that go past the caches.
+// Arrays register by register, tails included; prefetching; stores that go past the caches.
 #pragma once
 
 #include "../base/types.hpp"

@@ -1,4 +1,4 @@
-// exp, exp_flush, expm1: one vec in, one vec out. math.hpp says how the stated ULPs were measured.
+// exp, exp_flush, exp_quick, expm1: one vec in, one vec out. math.hpp says how the stated ULPs were measured.
 #pragma once
 
 #include "constants.hpp"

@@ -26,8 +26,7 @@ inline words16 narrow_bf16(vec<float> v) {
     return __builtin_convertvector(choose_words(is_nan, quiet, rounded), words16);
 }
 
-// ---- f16: 5 bits of exponent, 10 of fraction
-// -------------------------------------------------------------------------
+// ---- f16: 5 bits of exponent, 10 of fraction ------------------------------------------------------------------------
 
 inline vec<float> widen_f16(words16 x) {
 #if defined(__AVX512F__)
@@ -60,8 +59,7 @@ inline words16 narrow_f16(vec<float> v) {
 #endif
 }
 
-// ---- tiles
-// -----------------------------------------------------------------------------------------------------------
+// ---- tiles ----------------------------------------------------------------------------------------------------------
 
 // Calls convert(from, to) for every register of n elements; what is left at the end goes by way of full registers.
 template <class From, class To, class F>
