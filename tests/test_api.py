@@ -384,3 +384,12 @@ def test_references_refuse_what_kernels_refuse() -> None:
 def test_parameters_out_of_range_are_refused(make: Any, value: Any) -> None:
     with pytest.raises(ValueError, match=r"got .*, wanted"):
         make(value)
+
+
+def test_an_output_whose_elements_share_memory_is_refused() -> None:
+    z, y = np.ones((3, 4)), np.zeros((3, 4))
+    out = np.lib.stride_tricks.as_strided(np.zeros(4), (3, 4), (0, 8))
+    for call in (lambda: lossk.Huber().grad(z, y, out=out), lambda: lossk.softmax(z, out=out)):
+        with pytest.raises(ValueError, match="out: got an array whose elements share memory"):
+            call()
+    assert not out.any()

@@ -120,6 +120,8 @@ class Output:
             raise ValueError(f"{name}: got shape {out.shape}, wanted {z.shape}")
         if not out.flags.writeable:
             raise ValueError(f"{name}: got a read-only array, wanted a writeable one")
+        if overlaps_itself(out):
+            raise ValueError(f"{name}: got an array whose elements share memory, wanted one with memory of its own")
         if not _is_same(out, z) and share_memory(out, z):
             raise ValueError(f"{name}: got memory that overlaps {z_name}, wanted {z_name} itself or separate memory")
         for other_name, other in others.items():
@@ -143,3 +145,22 @@ def share_memory(a: Array, b: Array) -> bool:
         return np.shares_memory(a, b, max_work=cast(Any, 100_000))
     except np.exceptions.TooHardError:
         return True
+
+
+def overlaps_itself(p: Array) -> bool:
+    """Tell whether elements of a strided array share memory."""
+    if p.flags.forc or p.size == 0:
+        return False
+    axes = sorted((abs(stride), length) for stride, length in zip(p.strides, p.shape, strict=True) if length > 1)
+    extent = p.itemsize
+    for stride, length in axes:
+        if stride < extent:
+            break
+        extent += stride * (length - 1)
+    else:
+        return False
+    # Axes that do not nest: where each element begins decides.
+    offsets = np.zeros(1, np.int64)
+    for stride, length in axes:
+        offsets = np.add.outer(offsets, stride * np.arange(length)).reshape(-1)
+    return bool(np.diff(np.sort(offsets)).min() < p.itemsize)

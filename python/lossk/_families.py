@@ -55,14 +55,19 @@ def check_number(name: str, value: object, wanted: str, accept: Callable[[float]
     return number
 
 
+# Parameters are as float32 can multiply and divide by them; beyond, formulas would give NaN.
+SMALLEST, LARGEST = 1e-30, 1e30
+
+
 def positive(name: str, value: object) -> float:
-    """Check that a parameter is a finite number above 0."""
-    return check_number(name, value, "a finite number above 0", lambda x: 0 < x < float("inf"))
+    """Check that a parameter is a number above 0 that float32 can divide by."""
+    wanted = f"a finite number above 0, from {SMALLEST} to {LARGEST}"
+    return check_number(name, value, wanted, lambda x: SMALLEST <= x <= LARGEST)
 
 
 def finite(name: str, value: object) -> float:
     """Check that a parameter is a finite number."""
-    return check_number(name, value, "a finite number", lambda x: abs(x) < float("inf"))
+    return check_number(name, value, f"a finite number, at most {LARGEST} in size", lambda x: abs(x) <= LARGEST)
 
 
 def boolean(name: str, value: object) -> bool:
@@ -74,7 +79,7 @@ def boolean(name: str, value: object) -> bool:
 
 def at_least_0(name: str, value: object) -> float:
     """Check that a parameter is a finite number, at least 0."""
-    return check_number(name, value, "a finite number, at least 0", lambda x: 0 <= x < float("inf"))
+    return check_number(name, value, f"a finite number, at least 0, at most {LARGEST}", lambda x: 0 <= x <= LARGEST)
 
 
 class Frozen:
@@ -371,7 +376,7 @@ def divisor_of(reduction: str, counted: float, normalizer: float | None) -> floa
         return counted
     if reduction != "mean":
         raise ValueError(f"normalizer: got {normalizer!r}, wanted None unless reduction is 'mean'")
-    return positive("normalizer", normalizer)
+    return check_number("normalizer", normalizer, "a finite number above 0", lambda x: 0 < x < float("inf"))
 
 
 def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tuple[int, ...]) -> Array:

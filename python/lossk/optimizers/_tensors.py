@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .._arrays import FLOAT_NAMES, Array, contiguous, is_float, share_memory
+from .._arrays import FLOAT_NAMES, Array, contiguous, is_float, overlaps_itself, share_memory
 
 Arrays: TypeAlias = Sequence[Array] | Mapping[str, Array]
 Gradients: TypeAlias = Sequence[Array | None] | Mapping[str, Array | None]
@@ -53,27 +53,8 @@ def check_writeable_floats(what: str, p: object, purpose: str = "update") -> Non
         raise TypeError(f"{what}: got dtype {p.dtype}, wanted {FLOAT_NAMES}")
     if not p.flags.writeable:
         raise ValueError(f"{what}: got a read-only array, wanted a writeable one")
-    if _overlaps_itself(p):
+    if overlaps_itself(p):
         raise ValueError(f"{what}: got an array whose elements share memory, wanted one with memory of its own")
-
-
-def _overlaps_itself(p: Array) -> bool:
-    """Tell whether elements of a strided array share memory."""
-    if p.flags.forc or p.size == 0:
-        return False
-    axes = sorted((abs(stride), length) for stride, length in zip(p.strides, p.shape, strict=True) if length > 1)
-    extent = p.itemsize
-    for stride, length in axes:
-        if stride < extent:
-            break
-        extent += stride * (length - 1)
-    else:
-        return False
-    # Axes that do not nest: where each element begins decides.
-    offsets = np.zeros(1, np.int64)
-    for stride, length in axes:
-        offsets = np.add.outer(offsets, stride * np.arange(length)).reshape(-1)
-    return bool(np.diff(np.sort(offsets)).min() < p.itemsize)
 
 
 def _neighbours(arrays: Sequence[Array]) -> Iterator[tuple[int, int]]:
