@@ -5,7 +5,7 @@ A loss is an object; arrays, how to reduce and where to write are arguments of i
     loss, dlogits = lossk.CrossEntropy(label_smoothing=0.1).value_and_grad(logits, labels)
 """
 
-from . import information
+from . import activations, bernoulli, binary, information, likelihood, regression, rows
 from ._rows import RowStats
 from ._runtime import (
     available_isas,
@@ -16,58 +16,30 @@ from ._runtime import (
     show_versions,
     threads,
 )
-from .activations import SELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
-from .bernoulli import BinaryCrossEntropy, BinaryCrossEntropyWithLogits, Focal
-from .binary import Exponential, Hinge, HingeEmbedding, Logistic, SquaredHinge
+from .activations import *
+from .bernoulli import *
+from .binary import *
 from .cross_entropy import CrossEntropy
-from .likelihood import Gamma, GaussianNLL, PoissonNLL, Tweedie
+from .likelihood import *
 from .linear import LinearCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
-from .regression import AbsoluteError, Huber, LogCosh, PseudoHuber, Quantile, SmoothL1, SquaredError
+from .regression import *
 from .row_functions import log_softmax, logsumexp, softmax
-from .rows import NLL, KLDivergence, MultiMargin
+from .rows import *
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "NLL",
-    "SELU",
     "SGD",
-    "AbsoluteError",
     "Adagrad",
     "Adam",
     "AdamW",
-    "BinaryCrossEntropy",
-    "BinaryCrossEntropyWithLogits",
     "CrossEntropy",
-    "Exponential",
-    "Focal",
-    "Gamma",
-    "GaussianNLL",
-    "Hinge",
-    "HingeEmbedding",
-    "Huber",
-    "KLDivergence",
-    "LeakyReLU",
     "LinearCrossEntropy",
     "Lion",
-    "LogCosh",
-    "Logistic",
-    "MultiMargin",
-    "PoissonNLL",
-    "PseudoHuber",
-    "Quantile",
     "RMSprop",
-    "ReLU",
     "RowStats",
-    "Sigmoid",
-    "SmoothL1",
-    "Softplus",
-    "SquaredError",
-    "SquaredHinge",
     "StepResult",
-    "Tanh",
-    "Tweedie",
     "available_isas",
     "clip_grad_norm",
     "get_num_threads",
@@ -81,3 +53,11 @@ __all__ = [
     "softmax",
     "threads",
 ]
+
+# A loss or an activation is public by its own module's list.
+__all__ += activations.__all__
+__all__ += bernoulli.__all__
+__all__ += binary.__all__
+__all__ += likelihood.__all__
+__all__ += regression.__all__
+__all__ += rows.__all__

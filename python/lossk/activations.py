@@ -12,6 +12,8 @@ from . import _core
 from ._arrays import Array, Output, floats, floats_like
 from ._families import Frozen, dataclass_transform, finite, positive
 
+__all__ = ["SELU", "LeakyReLU", "ReLU", "Sigmoid", "Softplus", "Tanh"]
+
 # What a kernel gives, numbered as map in src/cpp/base/types.hpp.
 VALUE, DERIVATIVE, VJP = range(3)
 

@@ -10,6 +10,8 @@ from . import _core
 from ._arrays import Array
 from ._families import PointwiseLoss, Reference, at_least_0, check_number, constant_array, loss
 
+__all__ = ["BinaryCrossEntropy", "BinaryCrossEntropyWithLogits", "Focal"]
+
 
 @loss
 class BinaryCrossEntropy(PointwiseLoss):

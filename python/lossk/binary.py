@@ -9,6 +9,8 @@ import numpy as np
 from ._arrays import Array
 from ._families import PointwiseLoss, Reference, finite, loss
 
+__all__ = ["Exponential", "Hinge", "HingeEmbedding", "Logistic", "SquaredHinge"]
+
 
 class MarginLoss(PointwiseLoss):
     """A loss of margins and targets that are -1 or +1."""

@@ -26,6 +26,8 @@ from ._families import (
     weighted_reference,
 )
 
+__all__ = ["Gamma", "GaussianNLL", "PoissonNLL", "Tweedie"]
+
 
 @loss
 class PoissonNLL(PointwiseLoss):

@@ -8,6 +8,8 @@ import numpy as np
 
 from ._families import PointwiseLoss, Reference, at_least_0, check_number, loss, positive
 
+__all__ = ["AbsoluteError", "Huber", "LogCosh", "PseudoHuber", "Quantile", "SmoothL1", "SquaredError"]
+
 
 @loss
 class SquaredError(PointwiseLoss):

@@ -11,6 +11,8 @@ from ._arrays import Array
 from ._families import Reference, finite, loss
 from ._rows import RowLoss
 
+__all__ = ["NLL", "KLDivergence", "MultiMargin"]
+
 
 def _hard(z: NDArray[np.float64], t: Array) -> NDArray[np.bool_]:
     """Return where a class is the label of its row."""
