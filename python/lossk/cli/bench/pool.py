@@ -103,7 +103,7 @@ class Pool:
         self.threads = threads
         self.lost: dict[str, str] = {}
         self.workers = {family: WorkerProcess(family, threads) for family in families}
-        self._gather()  # "ready"
+        self._gather(list(self.workers))  # "ready"
 
     def __enter__(self) -> Pool:
         return self
@@ -114,18 +114,21 @@ class Pool:
         for worker in self.workers.values():
             worker.stop()
 
-    def _gather(self) -> dict[str, Any]:
-        answers = {family: self._attempt(family, WorkerProcess.receive) for family in list(self.workers)}
+    def _gather(self, families: Iterable[str]) -> dict[str, Any]:
+        answers = {
+            family: self._attempt(family, WorkerProcess.receive) for family in families if family in self.workers
+        }
         return {family: answer for family, answer in answers.items() if family in self.workers}
 
-    def _send_all(self, *command: object) -> None:
-        for family in list(self.workers):
+    def _ask_all(self, families: Iterable[str], *command: object) -> dict[str, Any]:
+        asked = [family for family in families if family in self.workers]
+        for family in asked:
             self._attempt(family, WorkerProcess.send, *command)
+        return self._gather(asked)
 
     def build(self, case: Case, seed: int) -> dict[str, list[Built]]:
-        """Let all families build the case at the same time (compilers are slow); family -> what it built."""
-        self._send_all("build", case, seed)
-        return self._gather()
+        """Let the case's families build it at the same time (compilers are slow); family -> what it built."""
+        return self._ask_all(case.families, "build", case, seed)
 
     def calibrate(self, seconds: float) -> dict[str, dict[Key, int]]:
         """One family after the other, as in the measurement; family -> calls per measurement."""
@@ -138,13 +141,11 @@ class Pool:
 
     def close_case(self) -> None:
         """Let all families free the case."""
-        self._send_all("close")
-        self._gather()
+        self._ask_all(list(self.workers), "close")
 
     def describe(self) -> dict[str, list[dict[str, Any]]]:
         """Family -> thread pools of its process."""
-        self._send_all("describe")
-        return self._gather()
+        return self._ask_all(list(self.workers), "describe")
 
     def _ask(self, family: str, *command: object) -> Any:
         return self._attempt(family, WorkerProcess.ask, *command) if family in self.workers else None

@@ -11,14 +11,15 @@ from lossk.cli.bench import text
 from lossk.cli.bench.results import OK, CaseResult, Entry, Results, TwinResult
 
 LEGEND = (
-    "of limit: time of the bandwidth twin (same streams, no arithmetic) / time. lossk is: how many times faster lossk "
-    "is in the same mode; best mode: in its best one. Errors against float64: loss value (relative), gradient or "
-    "output (largest, relative to its largest entry)."
+    "of limit: time of the bandwidth twin (same streams, no arithmetic) / time; of a linear layer: of a matrix product "
+    "of as many operations. of arith: where that takes longer, time of the same kernel on data in L1 / time. lossk is: "
+    "how many times faster lossk is in the same mode; best mode: in its best one. Errors against float64: loss value "
+    "(relative), gradient or output (largest, relative to its largest entry)."
 )
 
 
 BUSY = 0.5  # load average above which other programs disturb the measurement
-WIDE = 115  # terminal columns that the full table needs; below that it leaves out spread, best mode and one error
+WIDE = 120  # terminal columns that the full table needs; below that it leaves out spread, best mode and one error
 COLUMNS = (  # heading, least width, right-aligned, also in narrow tables
     ("mode", 15, False, True),
     ("provider", 19, False, True),
@@ -26,6 +27,7 @@ COLUMNS = (  # heading, least width, right-aligned, also in narrow tables
     ("p20-p80", 13, True, False),
     ("GB/s", 5, True, True),
     ("of limit", 8, True, True),
+    ("of arith", 8, True, False),
     ("lossk is", 8, True, True),
     ("best mode", 9, True, False),
     ("value err", 9, True, False),
@@ -50,7 +52,7 @@ def case_table(case: CaseResult, wide: bool) -> Table:
 
 def _twin(twin: TwinResult) -> list[str]:
     time = [text.duration(twin.time.p50), text.spread(twin.time)]
-    return ["limit", twin.label, *time, text.gigabytes(twin.nbytes, twin.time), "", "", "", "", ""]
+    return ["limit", twin.label, *time, text.gigabytes(twin.nbytes, twin.time), *[""] * 6]
 
 
 def _style(entry: Entry) -> str:
@@ -61,7 +63,7 @@ def _style(entry: Entry) -> str:
 
 def _cells(entry: Entry) -> list[str]:
     if entry.time is None:
-        return [entry.mode, entry.provider, entry.status.split(":")[0], *[""] * 7]
+        return [entry.mode, entry.provider, entry.status.split(":")[0], *[""] * 8]
     best = max(entry.ratios.values(), default=None)
     return [
         entry.mode,
@@ -70,6 +72,7 @@ def _cells(entry: Entry) -> list[str]:
         text.spread(entry.time),
         text.gigabytes(entry.nbytes, entry.time),
         text.percent(entry.fraction),
+        text.percent(entry.arithmetic),
         text.times(entry.ratio),
         text.times(best),
         text.error(entry.value_error),

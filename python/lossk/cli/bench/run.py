@@ -1,0 +1,85 @@
+"""A whole run: the parts of a suite one after the other, into one `Results`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lossk import _runtime
+from lossk.cli.bench.cases import Case
+from lossk.cli.bench.child import run_child
+from lossk.cli.bench.measure import Settings, run_case, steps_per_case
+from lossk.cli.bench.pool import HALVES_GEMM, Pool
+from lossk.cli.bench.results import Results, company_from, growth_from
+
+DISTRIBUTIONS = {"torch.compile": "torch"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run. families: lossk and its peers; states: peer -> its version, or why it is left out.
+
+    growth: the largest number of elements, 0 for none; company: whether to measure beside companions.
+    """
+
+    cases: Sequence[Case]
+    families: Sequence[str]
+    states: dict[str, str]
+    threads: Sequence[int]
+    growth: int
+    company: bool
+
+
+def version_of(family: str) -> str:
+    """Return the version of a family's package."""
+    try:
+        return version(DISTRIBUTIONS.get(family, family))
+    except PackageNotFoundError:
+        return "version unknown"
+
+
+def run(plan: Plan, settings: Settings, console: Console) -> Results:
+    """Measure everything that was planned."""
+    unset = {"unset": HALVES_GEMM, "budget": settings.budget}
+    results = Results(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        command=shlex.join(["lossk", *sys.argv[1:]]),
+        facts=_runtime.versions(),
+        settings={"rounds": settings.rounds, "seconds": settings.seconds, "seed": settings.seed, **unset},
+        peers=plan.states,
+        load_average=list(os.getloadavg()) if hasattr(os, "getloadavg") else [],
+    )
+    if plan.cases:
+        _run_cases(plan, settings, results, console)
+    most_threads, rounds = max(plan.threads), settings.rounds
+    if plan.company:
+        console.print("beside companions ...")
+        found = run_child("company", most_threads, rounds=rounds, seed=settings.seed)
+        results.company = company_from(found)
+    if plan.growth:
+        console.print(f"growth up to {plan.growth:,} elements ...")
+        growth_rounds = max(3, rounds // 3)
+        results.growth = growth_from(run_child("growth", most_threads, rounds=growth_rounds, most=plan.growth))
+    return results
+
+
+def _run_cases(plan: Plan, settings: Settings, results: Results, console: Console) -> None:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    total = len(plan.cases) * len(plan.threads) * steps_per_case(settings)
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("starting the peers", total=total)
+        for threads in plan.threads:
+            progress.update(task, description=f"starting {', '.join(plan.families)}")
+            with Pool(plan.families, threads) as pool:
+                for case in plan.cases:
+                    progress.update(task, description=f"{case.name} x {threads}")
+                    results.cases.append(run_case(case, pool, settings, lambda _: progress.advance(task)))
+                results.threadpools.update({f"{name}, {threads}": found for name, found in pool.describe().items()})
