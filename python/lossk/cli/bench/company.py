@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import lossk
-from lossk.cli.bench.cases import FRESH, IN_PLACE, OUT, Case
+from lossk.cli.bench.cases import IN_PLACE, OUT, Case
 from lossk.cli.bench.child import options_of_child
 from lossk.cli.bench.inputs import make_inputs
 from lossk.cli.bench.providers import Runner
@@ -34,10 +34,6 @@ CASES: tuple[tuple[Case, str], ...] = (
     (Case("CrossEntropy", "value+grad", (1024, 32000)), IN_PLACE),
     (Case("Huber", "value+grad", (1 << 20,)), OUT),
     (Case("SGD", "step", (100, 10_000)), "step"),
-)
-SMALL_CASES: tuple[tuple[Case, str], ...] = (
-    (Case("CrossEntropy", "value+grad", (64, 1000)), IN_PLACE),
-    (Case("Huber", "value+grad", (1 << 14,)), FRESH),
 )
 BATCH, WIDTH = 256, 512  # of the companions: a few megabytes, so that lossk's data stays in the cache it was in
 
@@ -124,11 +120,7 @@ def main() -> None:
     options = options_of_child()
     threads, rounds, seed = options["threads"], options["rounds"], options["seed"]
     lossk.set_num_threads(threads)
-    found = [
-        accompany(case, mode, name, threads, rounds, seed)
-        for name in companions()
-        for case, mode in (SMALL_CASES if options["small"] else CASES)
-    ]
+    found = [accompany(case, mode, name, threads, rounds, seed) for name in companions() for case, mode in CASES]
     print(json.dumps(found))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -9,6 +11,14 @@ from rich.text import Text
 
 from lossk.cli.bench import text
 from lossk.cli.bench.results import OK, CaseResult, Entry, Results, TwinResult
+from lossk.cli.bench.series_tables import (
+    COMPANY_HEADINGS,
+    COMPANY_NOTE,
+    cliff_text,
+    company_rows,
+    growth_table,
+    last_level,
+)
 
 LEGEND = (
     "of limit: time of the bandwidth twin (same streams, no arithmetic) / time; of a linear layer: of a matrix product "
@@ -94,10 +104,35 @@ def print_results(results: Results, console: Console) -> None:
             else Text(f"{case.title}: {case.note}", style="yellow")
         )
     for case in results.cases:
+        for entry in case.entries:
+            if entry.extra_memory is not None:
+                console.print(Text(f"{case.title}: {entry.provider} takes {entry.extra_memory / 1e6:.0f} MB more"))
         for entry in (entry for entry in case.entries if entry.status != OK):
             console.print(Text(f"{case.title}: {entry.provider} ({entry.mode}) {entry.status}", style="yellow"))
-    console.print(Text(LEGEND, style="dim"))
-    _print_lost(results, console)
+    _print_series(results, console)
+    if results.cases:
+        console.print(Text(LEGEND, style="dim"))
+        _print_lost(results, console)
+
+
+def _plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _print_series(results: Results, console: Console) -> None:
+    for problem in results.problems:
+        console.print(Text(problem, style="bold red"))
+    if results.company:
+        console.print(_plain_table("company", COMPANY_HEADINGS, company_rows(results.company)))
+        console.print(Text(COMPANY_NOTE.replace("*", ""), style="dim"))
+    for growth in results.growth:
+        console.print(_plain_table("growth: time per element, fraction of the limit", *growth_table(growth)))
+        console.print(Text(cliff_text(growth, last_level(results))))
 
 
 def _print_lost(results: Results, console: Console) -> None:

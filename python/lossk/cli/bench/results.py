@@ -113,7 +113,10 @@ class CaseResult:
 
 @dataclass
 class Results:
-    """A whole run. facts: what `lossk info` shows; peers: family -> version, or why it is left out."""
+    """A whole run.
+
+    facts: what `lossk info` shows; peers: family -> version, or why it is left out; problems: parts that failed.
+    """
 
     created: str
     command: str
@@ -125,6 +128,7 @@ class Results:
     cases: list[CaseResult] = field(default_factory=list)
     growth: list[Growth] = field(default_factory=list)
     company: list[Company] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     format: int = FORMAT
 
     @property

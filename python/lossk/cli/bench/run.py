@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -59,16 +60,24 @@ def run(plan: Plan, settings: Settings, console: Console) -> Results:
     )
     if plan.cases:
         _run_cases(plan, settings, results, console)
-    most_threads, rounds = max(plan.threads), settings.rounds
+    threads, rounds = max(plan.threads), settings.rounds
     if plan.company:
-        console.print("beside companions ...")
-        found = run_child("company", most_threads, rounds=rounds, seed=settings.seed)
+        found = _child(results, console, "company", threads, rounds=rounds, seed=settings.seed)
         results.company = company_from(found)
     if plan.growth:
-        console.print(f"growth up to {plan.growth:,} elements ...")
-        growth_rounds = max(3, rounds // 3)
-        results.growth = growth_from(run_child("growth", most_threads, rounds=growth_rounds, most=plan.growth))
+        found = _child(results, console, "growth", threads, rounds=max(3, rounds // 3), most=plan.growth)
+        results.growth = growth_from(found)
     return results
+
+
+def _child(results: Results, console: Console, part: str, threads: int, **options: int) -> Any:
+    """Run a part in its own process; if that fails, the rest of the run is kept."""
+    console.print(f"measuring {part} ...")
+    try:
+        return run_child(part, threads, **options)
+    except RuntimeError as error:
+        results.problems.append(str(error))
+        return []
 
 
 def _run_cases(plan: Plan, settings: Settings, results: Results, console: Console) -> None:

@@ -68,6 +68,11 @@ class Growth:
     most: int
     points: list[GrowthPoint]
 
+    @property
+    def key(self) -> str:
+        """What a note on its cliff names it by."""
+        return f"growth, {self.kernel}: neighbours"
+
     def line(self, threads: int) -> list[GrowthPoint]:
         """Return the points with this thread count, by size."""
         chosen = (point for point in self.points if point.threads == threads)
@@ -101,6 +106,11 @@ class Company:
     companion: str
     threads: int
     seconds: dict[str, list[float]]
+
+    @property
+    def key(self) -> str:
+        """What a note on a miss names it by."""
+        return f"company, {self.case}, {self.mode}: beside {self.companion}"
 
     def ratio(self, situation: str, to: str = "alone") -> float:
         """How many times longer a call takes in one situation than in another."""
