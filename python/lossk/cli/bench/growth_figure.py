@@ -63,6 +63,16 @@ def _panel(axes: Any, growth: Growth, last_level_cache: int) -> None:
         axes.spines[side].set_visible(False)
 
 
+def _legend(figure: Any, first: Any) -> None:
+    """Put the legend of all panels below them."""
+    first.plot([], [], "k:", label="limit: memory traffic alone")
+    first.plot([], [], "ks", markerfacecolor="none", linestyle="none", label="misaligned by 4 bytes")
+    first.plot([], [], "kd", markerfacecolor="none", linestyle="none", label="odd sizes, powers of two")
+    first.plot([], [], color="#bbbbbb", linewidth=1, label="the last-level cache is full")
+    handles, labels = first.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+
+
 def draw_growth(results: Results, path: Path) -> None:
     """Write the picture of all kernels that were grown as a PNG."""
     rows = -(-len(results.growth) // COLUMNS)
@@ -71,12 +81,7 @@ def draw_growth(results: Results, path: Path) -> None:
         _panel(axes, growth, cache_bytes(results.facts, 3))
     for axes in grid.flat[len(results.growth) :]:
         axes.set_visible(False)
-    first = grid.flat[0]
-    first.plot([], [], "k:", label="limit: memory traffic alone")
-    first.plot([], [], "ks", markerfacecolor="none", linestyle="none", label="misaligned by 4 bytes")
-    first.plot([], [], "kd", markerfacecolor="none", linestyle="none", label="odd sizes, powers of two")
-    first.plot([], [], color="#bbbbbb", linewidth=1, label="the last-level cache is full")
-    first.legend(frameon=False, fontsize=9)
+    _legend(figure, grid.flat[0])
     figure.suptitle(f"Time per element, float32, {results.facts.get('cpu', '')}", x=0.01, ha="left", fontsize=12)
     figure.savefig(path, dpi=130)
     plt.close(figure)

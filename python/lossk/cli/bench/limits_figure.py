@@ -57,7 +57,6 @@ def draw_limits(results: Results, path: Path) -> None:
     _scatter(below, entries, "fraction")
     below.axhline(1, color="#222222", linewidth=1)
     above.set_ylabel("time per call")
-    above.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: text.duration(seconds)))
     below.set_ylabel("fraction of the limit")
     below.set_xlabel("bytes that a call moves at least")
     for axes in (above, below):
@@ -66,6 +65,7 @@ def draw_limits(results: Results, path: Path) -> None:
         axes.grid(color="#eeeeee")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
+    above.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: text.duration(seconds)))
     below.yaxis.set_major_formatter(FuncFormatter(lambda fraction, _: f"{fraction:g}"))
     below.xaxis.set_major_formatter(FuncFormatter(_bytes))
     above.legend(frameon=False, fontsize=9, ncols=2)

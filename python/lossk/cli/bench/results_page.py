@@ -32,14 +32,14 @@ measured is in [README.md](README.md); notes on misses come from [misses.md](mis
   larger of the two is the limit.
 - **faster**: how many times faster lossk is than the best of the peers named, in the same mode. **cost**: time
   relative to the call named, in the same rounds. **memory**: resident memory that a call takes beyond its results.
-- **peers**: how many times faster lossk is than each peer's best mode; bold where lossk loses.
+- **peers**: how many times faster lossk is than each peer's best mode, bold where lossk loses; for memory, theirs.
 - **errors** against float64: of the loss (relative), of gradient or output (largest, relative to its largest entry).
 """
 
 FORMATS: dict[Measure, tuple[str, Callable[[float], str]]] = {
     "limit": ("at least", lambda x: f"{x:.2f}"),
-    "faster": ("at least", lambda x: f"{x:.3g}x"),
-    "cost": ("at most", lambda x: f"{x:.3g}x"),
+    "faster": ("at least", text.times),
+    "cost": ("at most", text.times),
     "memory": ("at most", lambda x: f"{x / MEGABYTE:.0f} MB"),
 }
 HEADINGS = (
@@ -82,6 +82,12 @@ def verdict_text(verdict: Verdict) -> str:
     return f"met by arithmetic, else {missed}" if verdict.arithmetic else missed
 
 
+def _memory(result: CaseResult) -> str:
+    _, show = FORMATS["memory"]
+    takes = ((entry.provider, entry.extra_memory) for entry in result.entries if entry.provider != "lossk")
+    return ", ".join(f"{name} {show(extra)}" for name, extra in takes if extra is not None)
+
+
 def _peers(result: CaseResult, mode: str) -> str:
     best: dict[str, float] = {}
     for entry in result.entries:
@@ -113,7 +119,7 @@ def _row(verdict: Verdict, footnote: str) -> list[str]:
         text.duration(entry.time.p50),
         text.gigabytes(entry.nbytes, entry.time),
         _errors(entry),
-        _peers(result, target.mode),
+        _memory(result) if target.measure == "memory" else _peers(result, target.mode),
         footnote,
     ]
 
