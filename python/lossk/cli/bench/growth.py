@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 import lossk
-from lossk import _core, _runtime
+from lossk import _runtime
 from lossk.cli.bench.child import options_of_child
 from lossk.cli.bench.inputs import BLOCK, HUBER_DELTA, Array, normal
+from lossk.cli.bench.machine import cache_bytes
 from lossk.cli.bench.memory import available_memory
 from lossk.cli.bench.providers import Runner
 from lossk.cli.bench.providers.lossk_ import aligned_ones
@@ -97,6 +98,7 @@ class Grown:
 
     def __init__(self, subject: Subject, most: int) -> None:
         self.subject = subject
+        self.cache = cache_bytes(_runtime.versions(), 3)
         count = 2 if subject.classes > 1 else 3
         self.arrays = [aligned_ones(4 * (most + SLACK)) for _ in range(count)]
         for seed, array in enumerate(self.arrays[:-1]):
@@ -126,7 +128,7 @@ class Grown:
         parts = self.parts(point)
         if self.subject.name == "SGD":
             return partial(_runtime.twin, parts, [parts[0], parts[2]], num_threads=threads)
-        large = 4 * point.elements > _core.last_level_cache() // 2
+        large = 4 * point.elements > self.cache // 2
         return partial(_runtime.twin, parts[:-1], parts[-1:], stream=large and not point.offset, num_threads=threads)
 
 
