@@ -39,7 +39,7 @@ def bench(
     threads: Annotated[str, typer.Option(help="Comma-separated thread counts; all is lossk's default.")] = "all",
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds per case; 15, with --quick 5.")] = None,
     budget: Annotated[float, typer.Option(min=0, help="Seconds for the rounds of a case, of which 3 are kept.")] = 0,
-    most: Annotated[int, typer.Option(min=1000, help="Elements that the suite growth goes up to.")] = MOST,
+    most: Annotated[int, typer.Option(min=100_000, help="Elements that the suite growth goes up to.")] = MOST,
     seed: Annotated[int, typer.Option(help="Seed of the inputs and of the order within a round.")] = 0,
     source: Annotated[
         Path | None, typer.Option("--from", help="Show an earlier results.json; measure nothing.")

@@ -26,6 +26,7 @@ from lossk.cli.bench.providers.lossk_ import aligned_ones
 from lossk.cli.bench.worker import WARM_BELOW, calibrate, measure
 
 FEWEST, MOST = 1_000, 1_000_000_000
+Call = Callable[..., Any]  # of the keyword num_threads
 SECONDS = 0.005  # that one measurement should last
 SLACK = 32  # elements behind the largest point, for misaligned ones
 USABLE = 0.92  # of the free memory
@@ -45,21 +46,46 @@ class Point:
         return self.rows * self.classes
 
 
+def _huber(z: Array, y: Array, out: Array) -> Call:
+    return partial(lossk.Huber(HUBER_DELTA).value_and_grad, z, y, out=out)
+
+
+def _cross_entropy(z: Array, out: Array) -> Call:
+    labels = np.random.default_rng(0).integers(0, z.shape[1], z.shape[0])
+    return partial(lossk.CrossEntropy().value_and_grad, z, labels, out=out)
+
+
+def _sgd(p: Array, g: Array, unused: Array) -> Call:
+    """Make the step of an optimizer, whose state is its own; the third array stands for it in the twin."""
+    return partial(lossk.SGD([p], lr=1e-3, momentum=0.9).step, [g])
+
+
 @dataclass(frozen=True)
 class Subject:
-    """A kernel to grow: `streams` arrays moved by a call, `held` bytes an element of all its arrays."""
+    """A kernel to grow.
+
+    make: lossk's call on `arrays` arrays; streams: arrays moved by a call; held: bytes an element of all that is held.
+    The twin reads all arrays but the last and writes the last; with `over`, it reads all, and writes over those.
+    """
 
     name: str
-    streams: int
+    make: Callable[..., Call]
+    arrays: int
     held: int
     classes: int = 1
+    over: tuple[int, ...] = ()
+
+    @property
+    def streams(self) -> int:
+        """Number of arrays that a call moves."""
+        return self.arrays + len(self.over)
 
 
 SUBJECTS = (
-    Subject("Huber", streams=3, held=12),
-    Subject("CrossEntropy, 1000 classes", streams=2, held=8, classes=1000),
-    Subject("CrossEntropy, 32000 classes", streams=2, held=8, classes=32000),
-    Subject("SGD", streams=5, held=19),
+    Subject("Huber", _huber, arrays=3, held=12),
+    Subject("CrossEntropy, 1000 classes", _cross_entropy, arrays=2, held=8, classes=1000),
+    Subject("CrossEntropy, 32000 classes", _cross_entropy, arrays=2, held=8, classes=32000),
+    Subject("SGD", _sgd, arrays=3, held=19, over=(0, 2)),
 )
 ODD_AT = (1 << 17, 1 << 24)  # sizes whose neighbours are measured as well
 MISALIGNED_AT = (100_000, 10_000_000, 31_622_777)
@@ -85,7 +111,8 @@ def points(subject: Subject, most: int) -> list[Point]:
         power = 1 << (c - 1).bit_length()
         others = (c - 1, c + 1, power - 1, power, power + 1)
         found |= {Point(ROWS_AT // other, other) for other in others if most >= ROWS_AT}
-    return sorted(found, key=lambda point: (point.elements, point.offset))
+    fitting = (point for point in found if point.elements <= most)
+    return sorted(fitting, key=lambda point: (point.elements, point.offset))
 
 
 def most_elements(subject: Subject, free: int | None, most: int) -> int:
@@ -99,43 +126,30 @@ class Grown:
     def __init__(self, subject: Subject, most: int) -> None:
         self.subject = subject
         self.cache = cache_bytes(_runtime.versions(), 3)
-        count = 2 if subject.classes > 1 else 3
-        self.arrays = [aligned_ones(4 * (most + SLACK)) for _ in range(count)]
-        for seed, array in enumerate(self.arrays[:-1]):
-            _fill(array, 0 if subject.name == "SGD" else normal(seed, (BLOCK,), "float32"))
-        if subject.name == "SGD":
-            self.arrays[-1].fill(0)  # a twin that adds what it reads to what it reads stays finite
+        self.arrays = [aligned_ones(4 * (most + SLACK)) for _ in range(subject.arrays)]
+        for seed, array in enumerate(self.arrays):
+            # Over its own input a twin would add up what it reads: of zeros that stays zero.
+            _fill(array, np.zeros(BLOCK, np.float32) if subject.over else normal(seed, (BLOCK,), "float32"))
 
     def parts(self, point: Point) -> list[Array]:
         """Return the point's part of each array."""
         found = [array[point.offset : point.offset + point.elements] for array in self.arrays]
         return [part.reshape(point.rows, point.classes) for part in found] if point.classes > 1 else found
 
-    def kernel(self, point: Point, threads: int) -> Callable[[], Any]:
-        """Return lossk's call at a point."""
-        first, *others = self.parts(point)
-        if point.classes > 1:
-            labels = np.random.default_rng(0).integers(0, point.classes, point.rows)
-            run: Callable[..., Any] = lossk.CrossEntropy().value_and_grad
-            return partial(run, first, labels, out=others[0], num_threads=threads)
-        if self.subject.name == "SGD":
-            step: Callable[..., Any] = lossk.SGD([first], lr=1e-3, momentum=0.9).step
-            return partial(step, [others[0]], num_threads=threads)
-        return partial(lossk.Huber(HUBER_DELTA).value_and_grad, first, others[0], out=others[1], num_threads=threads)
-
-    def twin(self, point: Point, threads: int) -> Callable[[], Any]:
-        """Return the twin's call; it stores past the caches where lossk would, as far as addresses are aligned."""
+    def calls(self, point: Point) -> dict[str, Call]:
+        """Return lossk's call at a point, and its twin's, which stores past the caches where lossk may."""
         parts = self.parts(point)
-        if self.subject.name == "SGD":
-            return partial(_runtime.twin, parts, [parts[0], parts[2]], num_threads=threads)
+        reads = parts if self.subject.over else parts[:-1]
+        writes = [parts[i] for i in self.subject.over] or parts[-1:]
         large = 4 * point.elements > self.cache // 2
-        return partial(_runtime.twin, parts[:-1], parts[-1:], stream=large and not point.offset, num_threads=threads)
+        stream = large and not point.offset and not self.subject.over
+        return {"kernel": self.subject.make(*parts), "twin": partial(_runtime.twin, reads, writes, stream=stream)}
 
 
-def _fill(array: Array, block: Any) -> None:
+def _fill(array: Array, block: Array) -> None:
     for start in range(0, array.size, BLOCK):
         part = array[start : start + BLOCK]
-        part[:] = block[: part.size] if isinstance(block, np.ndarray) else block
+        part[:] = block[: part.size]
 
 
 def thread_counts(threads: int) -> list[int]:
@@ -148,10 +162,10 @@ def grow(subject: Subject, most: int, threads: int, rounds: int) -> dict[str, An
     fits = most_elements(subject, available_memory(), most)
     grown = Grown(subject, fits)
     calls = {
-        (point, count, what): Runner(make(point, count))
+        (point, count, what): Runner(partial(call, num_threads=count))
         for point in points(subject, fits)
+        for what, call in grown.calls(point).items()
         for count in thread_counts(threads)
-        for what, make in (("kernel", grown.kernel), ("twin", grown.twin))
     }
     calibrated = {key: calibrate(runner, SECONDS) for key, runner in calls.items()}
     seconds: dict[tuple[Point, int, str], list[float]] = {key: [] for key in calls}
