@@ -68,9 +68,8 @@ def bench(
             seed,
             budget or math.inf,
         )
-        results = run(plan, settings, progress_console)
         output.mkdir(parents=True, exist_ok=True)
-        write_json(results, output / "results.json")
+        results = run(plan, settings, progress_console, lambda so_far: write_json(so_far, output / "results.json"))
     if markdown:
         print(render_markdown(results), end="")
     else:

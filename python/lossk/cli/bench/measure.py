@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lossk.cli.bench.cases import ARITHMETIC, PRODUCT, Case
 from lossk.cli.bench.inputs import missing_dtype
@@ -76,13 +77,13 @@ def run_case(case: Case, pool: Pool, settings: Settings, advance: Advance) -> Ca
         result.note = f"skipped: needs about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free"
     if result.note:
         return result
-    built = pool.build(case, settings.seed)
+    built, wanted = pool.build(case, settings.seed, partial(expected, case, settings.seed))
     calls = pool.calibrate(settings.seconds)
     advance("built")
     rows = [(family, key) for family, counts in calls.items() for key in counts]
     seconds = _rounds(pool, rows, settings, case.name, advance)
     pool.close_case()
-    _fill(result, case, Measured(built, calls, seconds, pool.lost), expected(case, settings.seed))
+    _fill(result, case, Measured(built, calls, seconds, pool.lost), wanted)
     result.entries += [
         Entry(family, case.modes[0], status=f"failed: {reason}")
         for family, reason in pool.lost.items()

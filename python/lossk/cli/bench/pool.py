@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from lossk.cli.bench.cases import Case
 from lossk.cli.bench.protocol import Built, Key
+from lossk.cli.bench.providers import Outcome
 
 HALVES_GEMM = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # exported by some environments, to NumPy's disadvantage
 THREAD_VARIABLES = (
@@ -120,15 +121,20 @@ class Pool:
         }
         return {family: answer for family, answer in answers.items() if family in self.workers}
 
-    def _ask_all(self, families: Iterable[str], *command: object) -> dict[str, Any]:
+    def _send_all(self, families: Iterable[str], *command: object) -> list[str]:
         asked = [family for family in families if family in self.workers]
         for family in asked:
             self._attempt(family, WorkerProcess.send, *command)
-        return self._gather(asked)
+        return asked
 
-    def build(self, case: Case, seed: int) -> dict[str, list[Built]]:
-        """Let the case's families build it at the same time (compilers are slow); family -> what it built."""
-        return self._ask_all(case.families, "build", case, seed)
+    def build(self, case: Case, seed: int, meanwhile: Callable[[], Outcome]) -> tuple[dict[str, list[Built]], Outcome]:
+        """Let the case's families build it at the same time (compilers are slow), and do something meanwhile.
+
+        Returns what each family built, and what came of the other thing.
+        """
+        asked = self._send_all(case.families, "build", case, seed)
+        outcome = meanwhile()
+        return self._gather(asked), outcome
 
     def calibrate(self, seconds: float) -> dict[str, dict[Key, int]]:
         """One family after the other, as in the measurement; family -> calls per measurement."""
@@ -141,11 +147,11 @@ class Pool:
 
     def close_case(self) -> None:
         """Let all families free the case."""
-        self._ask_all(list(self.workers), "close")
+        self._gather(self._send_all(list(self.workers), "close"))
 
     def describe(self) -> dict[str, list[dict[str, Any]]]:
         """Family -> thread pools of its process."""
-        return self._ask_all(list(self.workers), "describe")
+        return self._gather(self._send_all(list(self.workers), "describe"))
 
     def _ask(self, family: str, *command: object) -> Any:
         return self._attempt(family, WorkerProcess.ask, *command) if family in self.workers else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -47,8 +48,8 @@ def version_of(family: str) -> str:
         return "version unknown"
 
 
-def run(plan: Plan, settings: Settings, console: Console) -> Results:
-    """Measure everything that was planned."""
+def run(plan: Plan, settings: Settings, console: Console, save: Callable[[Results], None]) -> Results:
+    """Measure everything that was planned; `save` is called after each part with what there is so far."""
     unset = {"unset": HALVES_GEMM, "budget": settings.budget}
     results = Results(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -60,13 +61,16 @@ def run(plan: Plan, settings: Settings, console: Console) -> Results:
     )
     if plan.cases:
         _run_cases(plan, settings, results, console)
+        save(results)
     threads, rounds = max(plan.threads), settings.rounds
     if plan.company:
         found = _child(results, console, "company", threads, rounds=rounds, seed=settings.seed)
         results.company = company_from(found)
+        save(results)
     if plan.growth:
         found = _child(results, console, "growth", threads, rounds=max(3, rounds // 3), most=plan.growth)
         results.growth = growth_from(found)
+        save(results)
     return results
 
 
@@ -90,5 +94,8 @@ def _run_cases(plan: Plan, settings: Settings, results: Results, console: Consol
             with Pool(plan.families, threads) as pool:
                 for case in plan.cases:
                     progress.update(task, description=f"{case.name} x {threads}")
+                    start = time.perf_counter()
                     results.cases.append(run_case(case, pool, settings, lambda _: progress.advance(task)))
+                    if not console.is_terminal:  # which shows no bar before the end
+                        console.print(f"{time.perf_counter() - start:6.1f} s  {case.name}")
                 results.threadpools.update({f"{name}, {threads}": found for name, found in pool.describe().items()})

@@ -135,6 +135,9 @@ class Worker:
         except Exception as error:  # whatever a peer's compiler raises becomes a row of the table, not a crash
             return Built(*key, failure=f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:120]}")
         self.runners[key] = runner
+        if case.kind == "linear":  # slow enough not to be tried once more
+            self.calls[key] = 1
+            self.slow.add(key)
         return Built(*key, outcome.value, outcome.array, extra)
 
     def _build_yardsticks(self, case: Case) -> list[Built]:
@@ -151,8 +154,9 @@ class Worker:
     def calibrate(self, seconds: float) -> dict[Key, int]:
         """Choose the calls per measurement of every runner."""
         for key, runner in self.runners.items():
-            self.calls[key], per_call = calibrate(runner, seconds)
-            self.slow |= {key} if per_call > WARM_BELOW else set()
+            if key not in self.calls:
+                self.calls[key], per_call = calibrate(runner, seconds)
+                self.slow |= {key} if per_call > WARM_BELOW else set()
         return self.calls
 
     def time(self, key: Key) -> float:
