@@ -18,7 +18,7 @@ from lossk.cli.bench.growth import SUBJECTS, Point, most_elements, points, threa
 from lossk.cli.bench.machine import cache_bytes
 from lossk.cli.bench.measure import Settings, rounds_within
 from lossk.cli.bench.memory import peak_of
-from lossk.cli.bench.notes import Note, NotesError, assign, parse_notes
+from lossk.cli.bench.notes import Note, NotesError, assign, parse_notes, read_notes
 from lossk.cli.bench.providers import PEERS, PLAIN, Outcome, Runner, load
 from lossk.cli.bench.reference import errors, expected
 from lossk.cli.bench.results import CaseResult, Entry, Quantiles, Results, read_json, write_json
@@ -281,6 +281,10 @@ def test_notes_are_headings_with_one_or_two_lines() -> None:
     for wrong in ("## a\n", "## a\n1\n2\n3\n"):
         with pytest.raises(NotesError, match="wanted 1 to 2"):
             parse_notes(wrong)
+
+
+def test_the_committed_notes_can_be_read() -> None:
+    read_notes(Path(__file__).parents[1] / "bench" / "misses.md")
 
 
 def test_every_miss_has_a_note_and_every_note_a_miss() -> None:

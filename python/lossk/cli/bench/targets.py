@@ -92,6 +92,7 @@ def targets(l2: int) -> tuple[Target, ...]:
         _few_rows(),
         _options(),
         _rows(),
+        _row_functions(),
         _pointwise(l2),
         _activations(l2),
         _optimizers(l2),
@@ -176,6 +177,13 @@ def _rows() -> Iterator[Target]:
         for mode in (OUT, IN_PLACE):
             case = Case(kernel, "value+grad", (1024, 32000), peers=peers)
             yield Target("other losses of rows", case, mode, "limit", 0.90)
+
+
+def _row_functions() -> Iterator[Target]:
+    for kernel in ("softmax", "log_softmax"):
+        for dtype, bound in (("float32", 0.90), ("bfloat16", 0.80)):
+            case = Case(kernel, "output", (1024, 32000), dtype, peers=("torch", "jax"))
+            yield Target("row functions, out of cache", case, case.modes[1], "limit", bound)
 
 
 IN_MORE_TYPES = ("SquaredError", "Huber", "Hinge", "BinaryCrossEntropyWithLogits", "Logistic", "Focal")
