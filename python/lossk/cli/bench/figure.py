@@ -26,6 +26,7 @@ STYLES: dict[str, tuple[str, str]] = {
     "numpy": ("#56B4E9", "o"),
     "torch eager": ("#0072B2", "s"),
     "torch fused": ("#0072B2", "P"),
+    "torch chunked": ("#0072B2", "d"),
     "torch.compile": ("#009E73", "^"),
     "jax": ("#CC79A7", "v"),
     "scikit-learn": ("#E69F00", "h"),
