@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../base/types.hpp"
-#include "../simd/vec.hpp"
+#include "../simd/narrow.hpp"
 
 namespace lossk {
 namespace {
@@ -15,15 +15,27 @@ inline index smaller(index a, index b) { return a < b ? a : b; }
 // formula on both, so that a tail is never rounded differently from a middle.
 template <class V>
 struct whole_register {
-    V load(const lane_t<V>* p, lane_t<V> = 0) const { return lossk::load<V>(p); }
-    void store(lane_t<V>* p, V v) const { lossk::store(p, v); }
+    template <class E>
+    V load(const E* p, lane_t<V> = 0) const {
+        return lossk::load<V>(p);
+    }
+    template <class E>
+    void store(E* p, V v) const {
+        lossk::store(p, v);
+    }
     V mask(V v) const { return v; }
 };
 template <class V>
 struct part_of_register {
     int n;
-    V load(const lane_t<V>* p, lane_t<V> fill = 0) const { return load_first<V>(p, n, fill); }
-    void store(lane_t<V>* p, V v) const { store_first(p, v, n); }
+    template <class E>
+    V load(const E* p, lane_t<V> fill = 0) const {
+        return load_first<V>(p, n, fill);
+    }
+    template <class E>
+    void store(E* p, V v) const {
+        store_first(p, v, n);
+    }
     V mask(V v) const { return keep(first_lanes<V>(n), v); }
 };
 

@@ -10,9 +10,10 @@
 namespace lossk {
 namespace {
 
-template <class T>
+template <class E>
 struct softmax_many {
-    const many_classes<T> in;
+    using T = arithmetic<E>;
+    const many_classes<E> in;
 
     explicit softmax_many(const softmax_args& a) : in(a) {}
 
@@ -24,7 +25,7 @@ struct softmax_many {
         for (index first = 0; first < in.a.classes; first += row_block) {
             const index n = smaller(row_block, in.a.classes - first);
             const T* y = in.target_block(row, first, n, buffer);
-            const T here = largest_lane(lane_maxima<T>(y, n));
+            const T here = largest_lane(lane_maxima(y, n));
             if (here > largest) largest = here, at = first + first_equal(y, n, here);
         }
         return at;
@@ -83,19 +84,19 @@ struct softmax_many {
     }
     void reduce(index row, index chunk, const row_scratch<T>& s) const {
         if (in.skips(row)) return;
-        chunk_reduction<T> reduction(in, row, chunk, s);
+        chunk_reduction<E> reduction(in, row, chunk, s);
         each_block(chunk, [&](index first, index n) { reduction.block(first, n, [](index) {}); });
         s.chunk[chunk] = reduction.result();
     }
     void write(index row, index chunk, const row_scratch<T>& s) const {
-        gradient_writer<T> writer(in, row, chunk, s);
+        gradient_writer<E> writer(in, row, chunk, s);
         each_block(chunk, [&](index first, index n) { writer.block(first, n); });
     }
     // Memory is busy with the writes while the cores are with the exponentials.
     void reduce_and_write(index row, index chunk, const row_scratch<T>& s, const row_scratch<T>& before) const {
         if (in.skips(row)) return write(row - 1, chunk, before);
-        chunk_reduction<T> reduction(in, row, chunk, s);
-        gradient_writer<T> writer(in, row - 1, chunk, before);
+        chunk_reduction<E> reduction(in, row, chunk, s);
+        gradient_writer<E> writer(in, row - 1, chunk, before);
         each_block(chunk, [&](index first, index n) {
             writer.block(first, n, [&](auto meanwhile) { reduction.block(first, n, meanwhile); });
         });
@@ -103,9 +104,9 @@ struct softmax_many {
     }
 };
 
-template <class T>
-double softmax_whole(const softmax_args& a, index begin, index end) {
-    const softmax_many<T> driver(a);
+template <class E, class T = arithmetic<E>>
+double run_whole(const softmax_args& a, index begin, index end) {
+    const softmax_many<E> driver(a);
     const row_scratch<T> scratch[2] = {row_scratch<T>(a, 0), row_scratch<T>(a, 1)};
     const index chunks = row_scratch<T>::chunks(a.classes);
     double total = 0;
@@ -123,25 +124,52 @@ double softmax_whole(const softmax_args& a, index begin, index end) {
 }
 
 // The same in three steps for few rows: reduce and write by chunks (item = row * chunks + chunk), finish by rows.
-template <class T>
-void softmax_reduce(const softmax_args& a, index begin, index end) {
-    const softmax_many<T> driver(a);
+template <class E, class T = arithmetic<E>>
+void run_reduce(const softmax_args& a, index begin, index end) {
+    const softmax_many<E> driver(a);
     const index chunks = row_scratch<T>::chunks(a.classes);
     for (index i = begin; i < end; ++i) driver.reduce(i / chunks, i % chunks, row_scratch<T>(a, i / chunks));
 }
-template <class T>
-double softmax_finish(const softmax_args& a, index begin, index end) {
-    const softmax_many<T> driver(a);
+template <class E, class T = arithmetic<E>>
+double run_finish(const softmax_args& a, index begin, index end) {
+    const softmax_many<E> driver(a);
     double total = 0;
     for (index row = begin; row < end; ++row) total += driver.finish(row, row_scratch<T>(a, row));
     return total;
 }
-template <class T>
-void softmax_write(const softmax_args& a, index begin, index end) {
-    const softmax_many<T> driver(a);
+template <class E, class T = arithmetic<E>>
+void run_write(const softmax_args& a, index begin, index end) {
+    const softmax_many<E> driver(a);
     const index chunks = row_scratch<T>::chunks(a.classes);
     for (index i = begin; i < end; ++i) driver.write(i / chunks, i % chunks, row_scratch<T>(a, i / chunks));
     if (a.streaming) stream_fence();
+}
+
+// Calls of(E()) with the elements that memory holds.
+template <class T, class F>
+inline auto with_elements(storage kind, F&& of) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (kind == storage::bf16) return of(bf16());
+        if (kind == storage::f16) return of(f16());
+    }
+    return of(T());
+}
+
+template <class T>
+double softmax_whole(const softmax_args& a, index begin, index end) {
+    return with_elements<T>(a.kind, [&](auto e) { return run_whole<decltype(e)>(a, begin, end); });
+}
+template <class T>
+void softmax_reduce(const softmax_args& a, index begin, index end) {
+    with_elements<T>(a.kind, [&](auto e) { run_reduce<decltype(e)>(a, begin, end); });
+}
+template <class T>
+double softmax_finish(const softmax_args& a, index begin, index end) {
+    return with_elements<T>(a.kind, [&](auto e) { return run_finish<decltype(e)>(a, begin, end); });
+}
+template <class T>
+void softmax_write(const softmax_args& a, index begin, index end) {
+    with_elements<T>(a.kind, [&](auto e) { run_write<decltype(e)>(a, begin, end); });
 }
 
 }  // namespace

@@ -8,8 +8,8 @@ namespace lossk {
 namespace {
 
 // The largest element of each lane; `lowest` where there is none. NaN may be lost: the sum will tell.
-template <class T, class V = vec<T>>
-inline V lane_maxima(const T* z, index n) {
+template <class E, class T = arithmetic<E>, class V = vec<T>>
+inline V lane_maxima(const E* z, index n) {
     constexpr int L = lanes<V>, K = many_classes<T>::K;
     constexpr index group = K * L;
     V m[K];
@@ -22,30 +22,34 @@ inline V lane_maxima(const T* z, index n) {
     return m[0];
 }
 
-template <class T>
-inline index first_equal(const T* z, index n, T value) {
+template <class E, class T = arithmetic<E>>
+inline index first_equal(const E* z, index n, T value) {
     using V = vec<T>;
-    constexpr int L = lanes<V>;
-    index i = 0;
-    while (i + L <= n && !any<V>(load<V>(z + i) == value)) i += L;
-    for (; i < n; ++i)
-        if (z[i] == value) return i;
-    return 0;  // a NaN row
+    index at = 0;
+    bool found = false;  // else a NaN row
+    each_register<V>(n, [&](index i, auto reach) {
+        const bits<V> equal = as_bits(reach.mask(from_bits<V>(reach.load(z + i) == value)));
+        if (found || !any<V>(equal)) return;
+        found = true;
+        for (int k = lanes<V> - 1; k >= 0; --k)
+            if (equal[k]) at = i + k;
+    });
+    return at;
 }
 
 // Adds up e_k = exp_k(z_k) without element `t` of the block (negative or past the end: none is left out),
 // which is staged away as -infinity, as are the lanes past the end. Calls meanwhile(i) for every whole group, and
 // returns the lanes' maxima of as many elements from `coming` on: the block to come.
 // A function of its own, so that its constants have the registers to themselves.
-template <bool storing, class T, class F>
-[[gnu::noinline]] vec<T> exponentiate(const exp_from<T> exp_k, const T* z, index n, index t, T* e,
-                                      lane_sum<T, many_classes<T>::K>& total, const T* coming, F meanwhile) {
+template <bool storing, class T, class X, class E, class F>
+[[gnu::noinline]] vec<T> exponentiate(const exp_from<T> exp_k, const X* z, index n, index t, T* e,
+                                      lane_sum<T, many_classes<T>::K>& total, const E* coming, F meanwhile) {
     using V = vec<T>;
     constexpr int L = lanes<V>, K = many_classes<T>::K;
-    constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(T));
+    constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(X));
     V sum[K]{}, largest[K];
     for (int k = 0; k < K; ++k) largest[k] = splat<V>(lowest<T>);
-    const auto exponentiate_group = [&](const T* from, T* to) {
+    const auto exponentiate_group = [&](const auto* from, T* to) {
         V x[K];
         for (int k = 0; k < K; ++k) x[k] = exp_k(load<V>(from + k * L));
         for (int k = 0; k < K; ++k) sum[k] += x[k];
@@ -90,7 +94,8 @@ struct linear_sums {
         if (const double mass = weight.result(); mass != 0) moved += mass * shift;
     }
 
-    void add(const many_classes<T>& in, const T* z, index row, index first, index n, T reference) {
+    template <class E, class X>
+    void add(const many_classes<E>& in, const X* z, index row, index first, index n, T reference) {
         alignas(line_bytes) T buffer[row_block];
         const T* y = in.target_block(row, first, n, buffer);
         each_register<vec<T>>(n, [&](index i, auto reach) {
@@ -104,13 +109,15 @@ struct linear_sums {
 };
 
 // The reduction of one chunk, block by block.
-template <class T>
+template <class E>
 class chunk_reduction {
+    using T = arithmetic<E>;
     using V = vec<T>;
     static constexpr int K = many_classes<T>::K;
-    const many_classes<T>& in;
+    const many_classes<E>& in;
     const index row, begin, end, t;
     const row_scratch<T>& s;
+    const E* const z = in.z_row(row);
     T* const kept = in.keeps ? in.kept_row(s, row) : nullptr;
     const bool linear = in.a.label_smoothing > 0 || in.a.target;
     chunk_sums out{0, 0, 0, 0, 0, 0, begin};
@@ -122,14 +129,7 @@ class chunk_reduction {
     T subtracted = in.capped ? in.cap(splat<V>(lowest<T>))[0] : lowest<T>;
     T anchor = subtracted;  // of the linear sums
     double reference = static_cast<double>(subtracted);
-    alignas(line_bytes) T widened[2][row_block];
-    const T* z = read_block(begin);  // of the block to come
-    V coming = lane_maxima<T>(z, smaller(row_block, end - begin));
-
-    const T* read_block(index first) {
-        return in.read(in.a.z, row * in.a.classes + first, smaller(row_block, end - first),
-                       widened[first / row_block % 2]);
-    }
+    V coming = lane_maxima(z + begin, smaller(row_block, end - begin));  // of the block to come
 
     // A reference that is too small by 8 does no harm and is not worth a rescaling: e^8 is a small number.
     void raise_reference(bool at_once) {
@@ -148,11 +148,32 @@ class chunk_reduction {
 
     void note_largest(index first, index n) {
         largest = largest_lane(coming);
-        out.largest = first + first_equal(z, n, largest);
+        out.largest = first + first_equal(z + first, n, largest);
+    }
+
+    // The exponentials of a block whose (capped) logits are x.
+    template <class X, class F>
+    void exponentiate_block(const X* x, index first, index n, F meanwhile) {
+        if (linear) linear_sum.add(in, x, row, first, n, anchor);
+        if (subtracted == T(0)) return exponentiate_from(x, first, n, meanwhile);
+        alignas(line_bytes) T difference[row_block];
+        each_register<V>(n, [&](index i, auto reach) { reach.store(difference + i, reach.load(x + i) - subtracted); });
+        exponentiate_from(difference, first, n, meanwhile);
+    }
+    template <class X, class F>
+    void exponentiate_from(const X* x, index first, index n, F meanwhile) {
+        // The maxima of a block of another length, the last one's, are found apart.
+        const index next = first + row_block, left = end - next;
+        const E* const alike = z + (left >= n ? next : first);
+        if (kept && !in.capped)
+            coming = exponentiate<true>(exp_k, x, n, t - first, kept + first, sum, alike, meanwhile);
+        else
+            coming = exponentiate<false>(exp_k, x, n, t - first, static_cast<T*>(nullptr), sum, alike, meanwhile);
+        if (left > 0 && left < n) coming = lane_maxima(z + next, left);
     }
 
 public:
-    chunk_reduction(const many_classes<T>& problem, index r, index chunk, const row_scratch<T>& scratch)
+    chunk_reduction(const many_classes<E>& problem, index r, index chunk, const row_scratch<T>& scratch)
         : in(problem),
           row(r),
           begin(chunk * row_chunk),
@@ -160,9 +181,8 @@ public:
           t(problem.label(r)),
           s(scratch) {
         if (t < begin || t >= end) return;
-        T buffer[1];
-        const T z_t = *in.read(in.a.z, row * in.a.classes + t, 1, buffer);
-        out.logit_t = static_cast<double>(in.capped ? in.cap(splat<V>(z_t))[0] : z_t);
+        const V z_t = load_first<V>(z + t, 1, T(0));
+        out.logit_t = static_cast<double>((in.capped ? in.cap(z_t) : z_t)[0]);
     }
 
     // Calls meanwhile(i) for every whole group of the block, i its first element.
@@ -172,31 +192,12 @@ public:
             raise_reference(first == begin);
         if (in.a.correct && any<V>(coming > largest)) [[unlikely]]
             note_largest(first, n);
-        const T* x = z;
-        const index next = first + row_block, left = end - next;
-        if (left > 0) z = read_block(next);
-
-        alignas(line_bytes) T capped_block[row_block];
-        if (in.capped) {
-            T* y = kept ? kept + first : capped_block;
-            each_register<V>(n, [&](index i, auto reach) { reach.store(y + i, in.cap(reach.load(x + i))); });
-            x = y;
-        }
-        if (linear) linear_sum.add(in, x, row, first, n, anchor);
-        alignas(line_bytes) T difference[row_block];
-        if (subtracted != T(0)) {
-            each_register<V>(n, [&](index i, auto reach) { reach.store(difference + i, reach.load(x + i) - subtracted); });
-            x = difference;
-        }
-
-        // The maxima of a block of another length, the last one's, are found apart.
-        const T* const alike = left >= n ? z : x;
-        if (kept && !in.capped)
-            coming = exponentiate<true>(exp_k, x, n, t - first, kept + first, sum, alike, meanwhile);
-        else
-            coming = exponentiate<false>(exp_k, x, n, t - first, static_cast<T*>(nullptr), sum, alike, meanwhile);
-        if (left > 0 && left < n) coming = lane_maxima<T>(z, left);
         s.reference[first / row_block] = reference;
+        if (!in.capped) return exponentiate_block(z + first, first, n, meanwhile);
+        alignas(line_bytes) T room[row_block];
+        T* const y = kept ? kept + first : room;
+        each_register<V>(n, [&](index i, auto reach) { reach.store(y + i, in.cap(reach.load(z + first + i))); });
+        exponentiate_block(static_cast<const T*>(y), first, n, meanwhile);
     }
 
     chunk_sums result() {
@@ -204,8 +205,8 @@ public:
         out.top = static_cast<double>(largest);
         out.sum = sum.result();
         if (linear) {
-            out.mass = linear_sum.weight.result();
             const double away = static_cast<double>(anchor) - reference;
+            out.mass = linear_sum.weight.result();
             out.linear = linear_sum.term.result() + linear_sum.moved + (out.mass != 0 ? out.mass * away : 0);
         }
         return out;

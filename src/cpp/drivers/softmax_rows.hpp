@@ -43,9 +43,11 @@ struct row_scratch {
     }
 };
 
-// A softmax problem of many classes: which elements a register holds, and where the e_k are kept between the passes.
-template <class T>
-struct many_classes : softmax_problem<T> {
+// A softmax problem of many classes, of elements E: which of them a register holds, and where the e_k are kept between
+// the passes.
+template <class E>
+struct many_classes : softmax_problem<arithmetic<E>> {
+    using T = arithmetic<E>;
     using V = vec<T>;
     static constexpr int L = lanes<V>;
     static constexpr int K = line_bytes / register_bytes;
@@ -56,8 +58,15 @@ struct many_classes : softmax_problem<T> {
 
     explicit many_classes(const softmax_args& args) : softmax_problem<T>{args} {}
 
+    const E* z_row(index row) const { return static_cast<const E*>(this->a.z) + row * this->a.classes; }
+    E* g_row(index row) const { return static_cast<E*>(this->a.g) + row * this->a.classes; }
+    E* h_row(index row) const { return static_cast<E*>(this->a.h) + row * this->a.classes; }
+
     T* kept_row(const row_scratch<T>& s, index row) const {
-        return this->a.streaming || this->narrow ? s.e : static_cast<T*>(this->a.g) + row * this->a.classes;
+        if constexpr (narrow_element<E>)
+            return s.e;
+        else
+            return this->a.streaming ? s.e : g_row(row);
     }
 
     // Is the gradient a multiple of the e_k, but for a constant?

@@ -7,28 +7,38 @@ namespace lossk {
 namespace {
 
 // The gradient of one chunk of a row, written block by block.
-template <class T>
+template <class E>
 class gradient_writer {
+    using T = arithmetic<E>;
     using V = vec<T>;
+    static constexpr bool narrow = narrow_element<E>;
     static constexpr int L = lanes<V>;
     static constexpr int K = many_classes<T>::K;
     static constexpr index group = many_classes<T>::group;
     using stream = line_stream<T, row_block>;
 
-    const many_classes<T>& in;
+    const many_classes<E>& in;
     const index row, begin, end;
     const row_scratch<T>& s;
-    T* const g = static_cast<T*>(in.a.g) + row * in.a.classes;
-    T* const h = in.a.h ? static_cast<T*>(in.a.h) + row * in.a.classes : g;
+    E* const g = in.g_row(row);
+    E* const h = in.a.h ? in.h_row(row) : g;
     // Plain gradients are streamed at once, by whole lines; others by way of a line_stream.
-    const bool plain = in.counts(row) && in.plain() && !in.narrow, at_once = plain && in.a.streaming;
+    const bool plain = in.counts(row) && in.plain(), at_once = plain && in.a.streaming;
     V factor_before{};  // of the block before
-    stream g_stream{g + begin}, h_stream{h + begin};
+    stream g_stream{streamed(g)}, h_stream{streamed(h)};
+
+    T* streamed(E* row_start) const {
+        if constexpr (narrow)
+            return nullptr;  // never is
+        else
+            return row_start + begin;
+    }
 
     // g = factor e - constant: every gradient whose linear weights are all alike, and softmax itself.
+    template <class G>
     struct plain_block {
         const T* e;
-        T* g;
+        G* g;
         index n, lead;  // elements, and how many of them come before the first whole line
         V factor, constant;
 
@@ -40,7 +50,10 @@ class gradient_writer {
             prefetch(e + i, 2 * row_block);
             for (int k = 0; k < K; ++k) {
                 const V v = at(load<V>(e + i + k * L));
-                streaming ? store_streaming(g + i + k * L, v) : store(g + i + k * L, v);
+                if constexpr (streaming)
+                    store_streaming(g + i + k * L, v);
+                else
+                    store(g + i + k * L, v);
             }
         }
         // The line that begins in the block before, whose factor may be another.
@@ -58,7 +71,8 @@ class gradient_writer {
         }
     };
 
-    plain_block plain_at(index first, index n, T* to) const {
+    template <class G>
+    plain_block<G> plain_at(index first, index n, G* to) const {
         const row_state& r = *s.state;
         const double rescale = exp_of(s.reference[first / row_block] - r.maximum);
         const index lead = at_once ? (group - past_line(to)) % group : 0;
@@ -72,14 +86,18 @@ class gradient_writer {
 
     template <class F>
     void write_plain(index first, index n, F&& work) {
-        const plain_block block = plain_at(first, n, g + first);
+        const plain_block<E> block = plain_at(first, n, g + first);
         const index lead = smaller(block.lead, n);
-        if (first == begin)
-            block.write_plainly(0, lead);
-        else if (lead > 0)
-            block.write_shared_line(factor_before);
-        at_once ? work([block](index i) { block.template write_group<true>(i); })
-                : work([block](index i) { block.template write_group<false>(i); });
+        if constexpr (narrow) {
+            work([block](index i) { block.template write_group<false>(i); });
+        } else {
+            if (first == begin)
+                block.write_plainly(0, lead);
+            else if (lead > 0)
+                block.write_shared_line(factor_before);
+            at_once ? work([block](index i) { block.template write_group<true>(i); })
+                    : work([block](index i) { block.template write_group<false>(i); });
+        }
         if (!at_once || first + n == end) block.write_plainly(lead + (n - lead) / group * group, n);
         factor_before = block.factor;
     }
@@ -111,8 +129,7 @@ class gradient_writer {
 
     void write_log_softmax(index first, index n, T* to) const {
         const row_state& r = *s.state;
-        alignas(line_bytes) T buffer[row_block];
-        const T* z = in.read(in.a.z, row * in.a.classes + first, n, buffer);
+        const E* z = in.z_row(row) + first;
         const T maximum = static_cast<T>(r.maximum);  // and what it lost by rounding goes to the logarithm
         const T log_total = static_cast<T>(r.maximum - static_cast<double>(maximum) - log(splat<vec<double>>(r.inverse))[0]);
         each_register<V>(n,
@@ -140,30 +157,40 @@ class gradient_writer {
             for (index i = 0; i < n; ++i) to[i] = h_to[i] = T(0);
         else if (in.a.output == row_output::log_softmax)
             write_log_softmax(first, n, to);
-        else if (in.plain())
-            plain_at(first, n, to).write_plainly(0, n);
         else
             write_general(first, n, to, h_to);
         const index t = in.label(row) - first;
         if (static_cast<std::uint64_t>(t) < static_cast<std::uint64_t>(n)) write_label(to + t, h_to + t);
     }
 
-    void write_narrow(index first, index n) const {
-        alignas(line_bytes) T g_tile[row_block], h_tile[row_block];
-        fill(first, n, g_tile, h_tile);
-        in.write_narrow(g_tile, n, in.a.g, row * in.a.classes + first);
-        if (in.a.h) in.write_narrow(h_tile, n, in.a.h, row * in.a.classes + first);
+    void write_other(index first, index n) {
+        if constexpr (narrow) {
+            alignas(line_bytes) T g_tile[row_block], h_tile[row_block];
+            fill(first, n, g_tile, h_tile);
+            narrow_tile(g_tile, n, g + first);
+            if (in.a.h) narrow_tile(h_tile, n, h + first);
+        } else if (in.a.streaming) {
+            fill(first, n, g_stream.here(), h_stream.here());
+            g_stream.push(n);
+            if (in.a.h) h_stream.push(n);
+        } else {
+            fill(first, n, g + first, h + first);
+        }
     }
 
 public:
-    gradient_writer(const many_classes<T>& problem, index r, index chunk, const row_scratch<T>& scratch)
+    gradient_writer(const many_classes<E>& problem, index r, index chunk, const row_scratch<T>& scratch)
         : in(problem),
           row(r),
           begin(chunk * row_chunk),
           end(smaller(begin + row_chunk, problem.a.classes)),
           s(scratch) {}
     ~gradient_writer() {
-        if (const index t = in.label(row); plain && t >= begin && t < end) write_label(g + t, h + t);
+        const index t = in.label(row);
+        if (!plain || t < begin || t >= end) return;
+        T grad{}, hess{};
+        write_label(&grad, &hess);
+        store_first(g + t, splat<V>(grad), 1);
     }
     gradient_writer(const gradient_writer&) = delete;
 
@@ -172,11 +199,7 @@ public:
     void block(index first, index n, F&& work) {
         if (plain) return write_plain(first, n, work);
         work([](index) {});
-        if (in.narrow) return write_narrow(first, n);
-        if (!in.a.streaming) return fill(first, n, g + first, h + first);
-        fill(first, n, g_stream.here(), h_stream.here());
-        g_stream.push(n);
-        if (in.a.h) h_stream.push(n);
+        write_other(first, n);
     }
     void block(index first, index n) {
         block(first, n, [&](auto write_group) {

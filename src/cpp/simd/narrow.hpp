@@ -2,6 +2,8 @@
 // widening is exact, narrowing rounds once, to nearest, ties to even.
 #pragma once
 
+#include <cstddef>
+
 #include "../base/types.hpp"
 #include "vec.hpp"
 
@@ -41,10 +43,8 @@ inline vec<float> widen_bf16(words16 x) { return (vec<float>)(widen_words(x) << 
 
 inline words16 narrow_bf16(vec<float> v) {
     const words32 b = (words32)v;
-    const words32 rounded = (b + 0x7fff + ((b >> 16) & 1)) >> 16;
-    const words32 quiet = (b >> 16) | 0x40;
-    const words32 is_nan = (words32)((b & 0x7fffffff) > 0x7f800000);
-    return narrow_words(choose_words(is_nan, quiet, rounded));
+    const words32 rounded = b + (((b >> 16) & 1) + 0x7fff), quiet = b | 0x400000;
+    return narrow_words((v != v ? quiet : rounded) >> 16);
 }
 
 // ---- f16: 5 bits of exponent, 10 of fraction ------------------------------------------------------------------------
@@ -80,48 +80,80 @@ inline words16 narrow_f16(vec<float> v) {
 #endif
 }
 
+// ---- in memory ------------------------------------------------------------------------------------------------------
+
+// What arrays of 16 bits hold; load and store take them to f32 and back.
+struct bf16 {
+    std::uint16_t bits;
+};
+struct f16 {
+    std::uint16_t bits;
+};
+inline vec<float> widen_register(words16 w, bf16) { return widen_bf16(w); }
+inline vec<float> widen_register(words16 w, f16) { return widen_f16(w); }
+inline words16 narrow_register(vec<float> v, bf16) { return narrow_bf16(v); }
+inline words16 narrow_register(vec<float> v, f16) { return narrow_f16(v); }
+
+template <class E>
+concept narrow_element = sizeof(E) == 2;
+
+template <class V, narrow_element E>
+inline V load(const E* p) {
+    words16 w;
+    __builtin_memcpy(&w, p, sizeof w);
+    return widen_register(w, E());
+}
+template <narrow_element E>
+inline void store(E* p, vec<float> v) {
+    const words16 w = narrow_register(v, E());
+    __builtin_memcpy(p, &w, sizeof w);
+}
+template <class V, narrow_element E>
+inline V load_first(const E* p, int n, float fill) {
+    E all[lanes<V>]{};
+    __builtin_memcpy(all, p, static_cast<std::size_t>(n) * sizeof(E));
+    return choose<V>(first_lanes<V>(n), load<V>(all), splat<V>(fill));
+}
+template <narrow_element E>
+inline void store_first(E* p, vec<float> v, int n) {
+    E all[lanes<vec<float>>];
+    store(all, v);
+    __builtin_memcpy(p, all, static_cast<std::size_t>(n) * sizeof(E));
+}
+
 // ---- tiles ----------------------------------------------------------------------------------------------------------
 
-// Calls convert(from, to) for every register of n elements; what is left at the end goes by way of full registers.
-template <class From, class To, class F>
-inline void convert_tile(const From* from, index n, To* to, F&& convert) {
-    constexpr int L = lanes<vec<float>>;
+template <class E>
+inline void widen_tile(const E* x, index n, float* to) {
+    using V = vec<float>;
+    constexpr int L = lanes<V>;
+    constexpr std::uintptr_t ahead = 4096;  // bytes: what tiles to come will need
     index i = 0;
-    for (; i + L <= n; i += L) convert(from + i, to + i);
-    if (i == n) return;
-    From last_from[L]{};
-    To last_to[L];
-    const auto left = static_cast<std::size_t>(n - i);
-    __builtin_memcpy(last_from, from + i, left * sizeof(From));
-    convert(last_from, last_to);
-    __builtin_memcpy(to + i, last_to, left * sizeof(To));
+    for (; i + L <= n; i += L) {
+        __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(x + i) + ahead));
+        store(to + i, load<V>(x + i));
+    }
+    if (i < n) store_first(to + i, load_first<V>(x + i, static_cast<int>(n - i), 0), static_cast<int>(n - i));
+}
+template <class E>
+inline void narrow_tile(const float* from, index n, E* x) {
+    using V = vec<float>;
+    constexpr int L = lanes<V>;
+    index i = 0;
+    for (; i + L <= n; i += L) store(x + i, load<V>(from + i));
+    if (i < n) store_first(x + i, load_first<V>(from + i, static_cast<int>(n - i), 0), static_cast<int>(n - i));
 }
 
 // Elements begin .. begin + n of an array in a narrow storage, as f32.
 inline void widen_tile(storage kind, const void* from, index begin, index n, float* to) {
-    const std::uint16_t* x = static_cast<const std::uint16_t*>(from) + begin;
-    constexpr std::uintptr_t ahead = 4096;  // bytes: what tiles to come will need
-    const auto load_words = [](const std::uint16_t* p) {
-        __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(p) + ahead));
-        words16 w;
-        __builtin_memcpy(&w, p, sizeof w);
-        return w;
-    };
-    if (kind == storage::bf16)
-        convert_tile(x, n, to, [&](const std::uint16_t* p, float* q) { store(q, widen_bf16(load_words(p))); });
-    else
-        convert_tile(x, n, to, [&](const std::uint16_t* p, float* q) { store(q, widen_f16(load_words(p))); });
+    kind == storage::bf16 ? widen_tile(static_cast<const bf16*>(from) + begin, n, to)
+                          : widen_tile(static_cast<const f16*>(from) + begin, n, to);
 }
 
 // n numbers to the elements begin .. begin + n of an array in a narrow storage, rounded once.
 inline void narrow_tile(storage kind, const float* from, index n, void* to, index begin) {
-    std::uint16_t* x = static_cast<std::uint16_t*>(to) + begin;
-    const auto store_words = [](std::uint16_t* p, words16 w) { __builtin_memcpy(p, &w, sizeof w); };
-    using V = vec<float>;
-    if (kind == storage::bf16)
-        convert_tile(from, n, x, [&](const float* p, std::uint16_t* q) { store_words(q, narrow_bf16(load<V>(p))); });
-    else
-        convert_tile(from, n, x, [&](const float* p, std::uint16_t* q) { store_words(q, narrow_f16(load<V>(p))); });
+    kind == storage::bf16 ? narrow_tile(from, n, static_cast<bf16*>(to) + begin)
+                          : narrow_tile(from, n, static_cast<f16*>(to) + begin);
 }
 
 }  // namespace
