@@ -13,9 +13,6 @@ from ._losses import TorchLoss
 from ._operators import traced
 from ._tensors import HALVES, array_of, arrays_of, tensor_of, torch_decides, value_tensor
 
-# What kernels raise where they refuse what torch may take, or refuses in words of its own.
-REFUSALS = (TypeError, ValueError, RuntimeError)
-
 
 class Call(NamedTuple):
     """A loss with its options: `wide` gives a float32 loss of 16 bits, `inplace` leaves the gradient in the logits."""
@@ -196,6 +193,6 @@ def evaluate(
         if wanted and y.requires_grad and not by_z:
             z, y = y, z
         return _apply(z, y, x, w, call)
-    except REFUSALS:
+    except loss.refusals:
         pass
     return call.by_torch(z, y, x, w)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..linear import LinearCrossEntropy
-from ._autograd import REFUSALS
+from ._losses import REFUSALS
 from ._tensors import INTEGERS, array_of, is_plain, tensor_of, torch_decides, value_tensor
 
 # Taken now, as `install` puts lossk's function in its place.

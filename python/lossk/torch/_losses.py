@@ -29,6 +29,8 @@ from .._arrays import Array
 from .._families import GRAD_AND_HESS, product_of_weights
 from ._tensors import FLOATS, INTEGERS, is_plain
 
+REFUSALS = (TypeError, ValueError, RuntimeError)
+
 # Prediction, target, third input and weight.
 Arrays = tuple[Array, Array, Array | None, Array | None]
 
@@ -44,6 +46,8 @@ class TorchLoss:
     # Does `run` know the gradient with respect to the third input? Does autocast make float32 of 16 bits?
     third_has_grad = False
     widens = True
+    # Errors of kernels that leave the word to torch, which takes it or refuses it in its own way.
+    refusals: tuple[type[Exception], ...] = REFUSALS
 
     def __init__(
         self, name: str, make: Callable[..., Any], third: str = "", even: bool = False, **options: type
@@ -193,6 +197,8 @@ class Rows(TorchLoss):
     def __init__(self, *names: Any, most_axes: int | None = None, **options: Any) -> None:
         super().__init__(*names, **options)
         self._most_axes = most_axes
+        if "ignore_index" not in self.options:
+            self.refusals = (*REFUSALS, IndexError)  # a wrong label is another error in torch here
 
     def fits(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> bool:
         axes = z.dim()

@@ -8,12 +8,12 @@ import torch
 
 from ..row_functions import log_softmax as _log_softmax
 from ..row_functions import softmax as _softmax
+from ._losses import REFUSALS
 from ._tensors import FLOATS, array_of, is_plain, tensor_of, torch_decides
 
 FUNCTIONS = {"softmax": _softmax, "log_softmax": _log_softmax}
 # Taken now, as `install` puts lossk's functions in their place.
 ORIGINALS = {name: getattr(torch.nn.functional, name) for name in FUNCTIONS}
-REFUSALS = (TypeError, ValueError, RuntimeError)
 
 
 def _forward(z: Any, name: str, dim: int) -> Any:
