@@ -693,6 +693,45 @@ def test_compile_does_not_break_the_graph(name: str) -> None:
             close(grad, want_grad, torch.float64, reduction)
 
 
+def test_compile_of_the_rest() -> None:
+    """Means, shapes that are not known yet, and a linear layer."""
+    torch._dynamo.reset()
+    draw = Draw(4, 6, 4)
+    y, t, w, b = draw.probabilities(), draw.labels(-100), draw.normal(4, 4), draw.normal(4)
+
+    def step(f: Any, z: Any, w: Any) -> Any:
+        image, pixels = z[:, :, None].expand(-1, -1, 3), t[:, None].expand(-1, 3)
+        value = (
+            f.kl_div(z, y) + f.huber_loss(z, y) + f.cross_entropy(image, pixels) + f.log_softmax(z, 0).square().sum()
+        )
+        linear = (
+            f.linear_cross_entropy(z, w, t, linear_bias=b) + f.linear_cross_entropy(z, w, t, reduction="none").sum()
+        )
+        return value + linear
+
+    z = draw.normal().requires_grad_()
+    w.requires_grad_()
+    compiled = torch.compile(lambda z, w: step(ours, z, w), fullgraph=True, dynamic=True, backend="aot_eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = [torch.autograd.grad(f(z, w), (z, w)) for f in (compiled, lambda z, w: step(theirs, z, w))]
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_compile_of_a_variance(reduction: str) -> None:
+    """torch's own breaks the graph here."""
+    torch._dynamo.reset()
+    draw = Draw(4, 6, 4)
+    inputs = [t.requires_grad_() for t in (draw.normal(), draw.normal(), draw.uniform())]
+    compiled = torch.compile(ours.gaussian_nll_loss, fullgraph=True, backend="aot_eager")
+    found = [
+        torch.autograd.grad(f(*inputs, reduction=reduction).sum() * 3, inputs)
+        for f in (compiled, theirs.gaussian_nll_loss)
+    ]
+    torch.testing.assert_close(*found)
+
+
 def test_compiled_graphs_hold_the_operators() -> None:
     torch._dynamo.reset()
     seen: list[str] = []
@@ -734,6 +773,13 @@ def test_operators(dtype: Any) -> None:
         torch.library.opcheck(lossk_ops.loss, (image, t, None, None, "cross_entropy", [-100.0, 0.1], reduction))
     torch.library.opcheck(lossk_ops.loss_and_grad, (z, y, None, None, "huber_loss", [1.0], "mean"))
     torch.library.opcheck(lossk_ops.loss_and_grad, (image, t, None, None, "cross_entropy", [-100.0, 0.1], "mean"))
+    x, w, labels = (torch.randn(4, 3), torch.randn(5, 3), torch.tensor([0, 1, -100, 4]))
+    options = [-100.0, 0.1, 0.0, 0.0, 2.0**26]
+    for wrt in ("none", "x", "all"):
+        leaves = (x.requires_grad_(wrt != "none"), w.requires_grad_(wrt == "all"))
+        torch.library.opcheck(lossk_ops.linear_cross_entropy, (*leaves, None, labels, None, options, "mean", wrt))
+    var = y.detach().abs().requires_grad_()
+    torch.library.opcheck(lossk_ops.loss, (z, y, var, None, "gaussian_nll_loss", [0.0, 1e-6], "mean"))
     torch.library.opcheck(lossk_ops.loss_vjp, (z.detach(), y, None, None, "huber_loss", [1.0], y))
     for dim in (0, 1):
         torch.library.opcheck(lossk_ops.row_function, (image, "softmax", dim))

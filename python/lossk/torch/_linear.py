@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from ..linear import LinearCrossEntropy
-from ._losses import REFUSALS
-from ._tensors import INTEGERS, array_of, is_plain, tensor_of, torch_decides, value_tensor
+from ._autograd import evaluate
+from ._losses import CROSS_ENTROPY, REFUSALS
+from ._operators import new_operator, refuse_second
+from ._tensors import HALVES, INTEGERS, array_of, is_plain, tensor_of, torch_decides, value_tensor
 
 # Taken now, as `install` puts lossk's function in its place.
 ORIGINAL = torch.nn.functional.linear_cross_entropy
-# What lossk's own options are where they do nothing.
-NOTHING_ELSE = {"z_loss": 0.0, "softcap": None}
 
 
 class LinearFunction(torch.autograd.Function):
@@ -75,6 +75,55 @@ def _value_and_grads(ctx: Any, x: Any, w: Any, target: Any, bias: Any) -> tuple[
     return value, _tensors(grads)
 
 
+# ---- the operator ---------------------------------------------------------------------------------------------------
+
+
+def _all_at_once(
+    x: Any, w: Any, bias: Any, target: Any, weight: Any, options: list[float], reduction: str, wrt: str
+) -> tuple[Any, Any, Any, Any]:
+    """Return the value and the gradients `wrt`, "x", "all" or "none"; empty tensors for the others."""
+    ignored, smoothing, z_loss, softcap, chunk_bytes = options
+    loss = LinearCrossEntropy(array_of(weight), int(ignored), smoothing, z_loss, softcap or None, int(chunk_bytes))
+    arrays = _inputs(x, w, target, bias)
+    grads: Any = None, None, None
+    if wrt == "none":
+        value = loss(*arrays, reduction=reduction)
+    else:
+        value, found = loss.value_and_grad(*arrays, reduction=reduction, wrt=wrt)
+        grads = _tensors(found)
+    return value_tensor(value, x.dtype), *(x.new_empty(0) if grad is None else grad for grad in grads)
+
+
+def _fake(x: Any, w: Any, bias: Any, target: Any, weight: Any, options: Any, reduction: str, wrt: str) -> Any:
+    likes = (x if wrt != "none" else None, w if wrt == "all" else None, bias if wrt == "all" else None)
+    value = x.new_empty(target.shape if reduction == "none" else ())
+    return value, *(x.new_empty(0 if like is None else like.shape) for like in likes)
+
+
+def _save(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(*output[1:])
+
+
+def _backward(ctx: Any, upstream: Any, *_: Any) -> Any:
+    refuse_second("linear_cross_entropy")
+    wanted = zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
+    return *(grad * upstream if want else None for grad, want in wanted), *(None,) * 5
+
+
+operator = new_operator(
+    "linear_cross_entropy",
+    _all_at_once,
+    "(Tensor x, Tensor w, Tensor? bias, Tensor target, Tensor? weight, float[] options, str reduction, str wrt) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+)
+operator.register_fake(_fake)
+operator.register_autograd(_backward, setup_context=_save)
+
+
+# ---- the function ---------------------------------------------------------------------------------------------------
+
+
 def linear_cross_entropy(
     input: Any,
     linear_weight: Any,
@@ -131,41 +180,75 @@ def linear_cross_entropy(
     (tensor(1.3863), tensor([-0.2500, -0.2500,  0.2500,  0.2500]))
     """
     ignored = -100 if ignore_index is None else ignore_index
-    own = {"z_loss": z_loss, "softcap": softcap}
-    if _fits(input, linear_weight, linear_bias, target, weight) and not torch_decides():
+    layer = (input, linear_weight, linear_bias)
+    own = (z_loss, softcap) != (0.0, None)
+    every = (ignored, label_smoothing, z_loss, softcap, chunk_bytes)
+    fits = _fits(*layer, target, weight)
+    if torch.compiler.is_compiling():
+        # The gradients of one loss a sample depend on what comes from above: no operator has them.
+        if fits and not (reduction == "none" and torch.is_grad_enabled() and _require_grad(*layer)):
+            return _traced(layer, target, weight, every, reduction)
+    elif fits and not torch_decides():
         try:
-            loss = LinearCrossEntropy(array_of(weight), ignored, label_smoothing, z_loss, softcap, chunk_bytes)
-            tensors = (input, linear_weight, linear_bias)
-            if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-                return LinearFunction.apply(*tensors, target, loss, reduction)
-            arrays = _inputs(input, linear_weight, target, linear_bias)
-            return value_tensor(loss(*arrays, reduction=reduction), input.dtype)
+            return _evaluate(layer, target, weight, every, reduction)
         except REFUSALS:
-            if own != NOTHING_ELSE:
+            if own:
                 raise
-    if own != NOTHING_ELSE:
+    if own:
         raise ValueError(
             f"z_loss, softcap: got {z_loss} and {softcap}, wanted 0 and None with tensors that lossk does not take"
         )
-    keywords = {"linear_bias": linear_bias, "weight": weight, "reduction": reduction, "options": options}
+    if is_plain(input) and input.dtype in HALVES and linear_weight.dim() == 2 and target.dtype in INTEGERS:
+        logits = torch.nn.functional.linear(*layer)
+        return evaluate(CROSS_ENTROPY, logits, target, None, weight, (ignored, label_smoothing), reduction)
     return ORIGINAL(
-        input, linear_weight, target, ignore_index=ignore_index, label_smoothing=label_smoothing, **keywords
+        input,
+        linear_weight,
+        target,
+        linear_bias=linear_bias,
+        weight=weight,
+        reduction=reduction,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        options=options,
     )
 
 
+def _evaluate(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], reduction: str) -> Any:
+    loss = LinearCrossEntropy(array_of(weight), *options)
+    if torch.is_grad_enabled() and _require_grad(*layer):
+        return LinearFunction.apply(*layer, target, loss, reduction)
+    x, w, bias = layer
+    return value_tensor(loss(*_inputs(x, w, target, bias), reduction=reduction), x.dtype)
+
+
+def _traced(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], reduction: str) -> Any:
+    wrt = "none"
+    if torch.is_grad_enabled() and _require_grad(*layer):
+        wrt = "all" if _require_grad(*layer[1:]) else "x"
+    numbers = [float(option or 0) for option in options]
+    return operator(*layer, target, weight, numbers, reduction, wrt)[0]
+
+
+def _require_grad(*tensors: Any) -> bool:
+    return any(t is not None and t.requires_grad for t in tensors)
+
+
 def _fits(x: Any, w: Any, bias: Any, target: Any, weight: Any) -> bool:
-    """Can lossk take these tensors? Whatever does not fit is torch's to do or refuse."""
-    if torch.compiler.is_compiling() or not all(is_plain(t) for t in (x, w, target)):
+    """Tell whether lossk can take these tensors; whatever does not fit is torch's to do or refuse."""
+    if not (is_plain(x) and is_plain(w) and is_plain(target)) or x.dtype not in (torch.float32, torch.float64):
         return False
-    rows = x.dim() in (1, 2) and w.dim() == 2 and w.shape[1:] == x.shape[-1:] and x.numel() > 0 and w.numel() > 0
-    labels = target.dtype in INTEGERS and target.shape == x.shape[:-1]
-    others = all(t is None or (is_plain(t) and t.dtype is x.dtype and t.shape == w.shape[:1]) for t in (bias, weight))
+    shapes = x.dim() in (1, 2) and w.dim() == 2 and w.shape[1] == x.shape[-1] and target.shape == x.shape[:-1]
+    per_class = all(
+        t is None or (is_plain(t) and t.dtype is x.dtype and t.shape == w.shape[:1]) for t in (bias, weight)
+    )
     return (
-        x.dtype in (torch.float32, torch.float64)
+        shapes
+        and per_class
         and w.dtype is x.dtype
-        and rows
-        and labels
-        and others
+        and target.dtype in INTEGERS
+        and x.numel() > 0
+        and w.numel() > 0
         and (weight is None or not weight.requires_grad)
         and not torch.is_autocast_enabled("cpu")
     )

@@ -2,7 +2,7 @@
 
 ``lossk::loss(z, y, x, w, name, options, reduction)`` is the loss that torch calls `name`, `options` its options as
 numbers; ``lossk::loss_and_grad`` also returns the gradient, ``lossk::loss_vjp`` the gradient alone, times an upstream
-gradient.
+gradient, ``lossk::loss_both_grads`` those with respect to `z` and `x`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .._families import GRAD, VALUE, VALUE_AND_GRAD
+from .._families import GRAD, GRAD_AND_HESS, VALUE, VALUE_AND_GRAD
 from ._losses import LOSSES, Pointwise, TorchLoss
 from ._tensors import array_of, arrays_of, tensor_of, value_tensor
 
@@ -36,6 +36,12 @@ def _vjp(z: Any, y: Any, x: Any, w: Any, name: str, options: list[float], upstre
     return tensor_of(loss.run(GRAD, arrays, loss.from_numbers(options), "none", cotangent=array_of(upstream)))
 
 
+def _both(z: Any, y: Any, x: Any, w: Any, name: str, options: list[float], reduction: str) -> Any:
+    loss = LOSSES[name]
+    grads = loss.run(GRAD_AND_HESS, arrays_of(z, y, x, w), loss.from_numbers(options), reduction)
+    return tensor_of(grads[0]), tensor_of(grads[1])
+
+
 def _fake_value(z: Any, y: Any, x: Any, w: Any, name: str, options: list[float], reduction: str) -> Any:
     if reduction != "none":
         return z.new_empty(())
@@ -49,15 +55,18 @@ def _fake_grad(z: Any, name: str) -> Any:
     return z.new_empty((z.shape[0], *z.shape[2:], z.shape[1])).movedim(-1, 1)
 
 
-def _operator(name: str, function: Any, schema: str) -> Any:
+def new_operator(name: str, function: Any, schema: str) -> Any:
+    """Return a new operator of lossk's namespace, for tensors on the CPU."""
     return torch.library.custom_op(f"lossk::{name}", function, mutates_args=(), device_types="cpu", schema=schema)
 
 
-value_operator = _operator("loss", _value, f"({_INPUTS}) -> Tensor")
-value_and_grad_operator = _operator("loss_and_grad", _value_and_grad, f"({_INPUTS}) -> (Tensor, Tensor)")
-vjp_operator = _operator("loss_vjp", _vjp, f"({_INPUTS.replace('str reduction', 'Tensor upstream')}) -> Tensor")
+value_operator = new_operator("loss", _value, f"({_INPUTS}) -> Tensor")
+value_and_grad_operator = new_operator("loss_and_grad", _value_and_grad, f"({_INPUTS}) -> (Tensor, Tensor)")
+vjp_operator = new_operator("loss_vjp", _vjp, f"({_INPUTS.replace('str reduction', 'Tensor upstream')}) -> Tensor")
+both_operator = new_operator("loss_both_grads", _both, f"({_INPUTS}) -> (Tensor, Tensor)")
 value_operator.register_fake(_fake_value)
 value_and_grad_operator.register_fake(lambda z, *rest: (z.new_empty(()), _fake_grad(z, rest[3])))
+both_operator.register_fake(lambda z, *rest: (z.new_empty(z.shape), z.new_empty(z.shape)))
 vjp_operator.register_fake(lambda z, *rest: _fake_grad(z, rest[3]))
 
 
@@ -67,13 +76,15 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _backward(ctx: Any, upstream: Any) -> Any:
-    z, y, x, w = ctx.saved_tensors
-    _refuse_second(ctx.name)
-    if ctx.reduction == "none":
-        grad = vjp_operator(z, y, x, w, ctx.name, ctx.options, upstream.contiguous())
+    refuse_second(ctx.name)
+    inputs, third = (*ctx.saved_tensors, ctx.name, ctx.options), None
+    if ctx.needs_input_grad[2]:
+        grad, third = (grad * upstream for grad in both_operator(*inputs, ctx.reduction))
+    elif ctx.reduction == "none":
+        grad = vjp_operator(*inputs, upstream)
     else:
-        grad = value_and_grad_operator(z, y, x, w, ctx.name, ctx.options, ctx.reduction)[1] * upstream
-    return _of_inputs(ctx, grad)
+        grad = value_and_grad_operator(*inputs, ctx.reduction)[1] * upstream
+    return _of_inputs(ctx, grad, third)
 
 
 def _save_grad(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -83,16 +94,17 @@ def _save_grad(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _backward_of_pair(ctx: Any, upstream: Any, _: Any) -> Any:
-    _refuse_second(ctx.name)
+    refuse_second(ctx.name)
     return _of_inputs(ctx, ctx.saved_tensors[0] * upstream)
 
 
-def _of_inputs(ctx: Any, grad: Any) -> tuple[Any, ...]:
+def _of_inputs(ctx: Any, grad: Any, third: Any = None) -> tuple[Any, ...]:
     """Return gradients of all arguments; that of the target, where an even loss has one, is minus the other."""
-    return grad if ctx.needs_input_grad[0] else None, -grad if ctx.needs_input_grad[1] else None, *(None,) * 5
+    return grad if ctx.needs_input_grad[0] else None, -grad if ctx.needs_input_grad[1] else None, third, *(None,) * 4
 
 
-def _refuse_second(name: str) -> None:
+def refuse_second(name: str) -> None:
+    """Raise where the gradient of an operator is to be differentiated again."""
     if torch.is_grad_enabled():
         raise RuntimeError(
             f"lossk.torch: second derivatives of the compiled {name} are not implemented; "
@@ -106,10 +118,11 @@ value_and_grad_operator.register_autograd(_backward_of_pair, setup_context=_save
 
 def traced(loss: TorchLoss, z: Any, y: Any, x: Any, w: Any, options: tuple[Any, ...], reduction: str) -> Any:
     """Put the loss into the graph that is being traced: as an operator where it fits, else as torch's own."""
-    if not loss.takes(z, y, x, w, reduction) or (x is not None and x.requires_grad):
+    if not loss.takes(z, y, x, w, reduction):
         return loss.by_torch(z, y, x, w, options, reduction)
     numbers = [float(option) for option in options]
-    if reduction != "none" and torch.is_grad_enabled() and (z.requires_grad or y.requires_grad):
+    by_third = x is not None and x.requires_grad
+    if reduction != "none" and not by_third and torch.is_grad_enabled() and (z.requires_grad or y.requires_grad):
         value, _ = value_and_grad_operator(z, y, x, w, loss.name, numbers, reduction)
         return value
     return value_operator(z, y, x, w, loss.name, numbers, reduction)

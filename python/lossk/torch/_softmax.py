@@ -9,6 +9,7 @@ import torch
 from ..row_functions import log_softmax as _log_softmax
 from ..row_functions import softmax as _softmax
 from ._losses import REFUSALS
+from ._operators import new_operator, refuse_second
 from ._tensors import FLOATS, array_of, is_plain, tensor_of, torch_decides
 
 FUNCTIONS = {"softmax": _softmax, "log_softmax": _log_softmax}
@@ -29,19 +30,9 @@ def _like(z: Any, dim: int) -> Any:
     return torch.empty_like(z.movedim(dim, -1), memory_format=torch.contiguous_format).movedim(-1, dim)
 
 
-operator = torch.library.custom_op(
-    "lossk::row_function",
-    _forward,
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor z, str name, int dim) -> Tensor",
-)
-vjp_operator = torch.library.custom_op(
-    "lossk::row_function_vjp",
-    _backward,
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor result, Tensor upstream, str name, int dim) -> Tensor",
+operator = new_operator("row_function", _forward, "(Tensor z, str name, int dim) -> Tensor")
+vjp_operator = new_operator(
+    "row_function_vjp", _backward, "(Tensor result, Tensor upstream, str name, int dim) -> Tensor"
 )
 operator.register_fake(lambda z, name, dim: _like(z, dim))
 vjp_operator.register_fake(lambda result, upstream, name, dim: _like(result, dim))
@@ -53,11 +44,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _traced_backward(ctx: Any, upstream: Any) -> Any:
-    if torch.is_grad_enabled():
-        raise RuntimeError(
-            f"lossk.torch: second derivatives of the compiled {ctx.function} are not implemented; "
-            f"use torch.nn.functional.{ctx.function}"
-        )
+    refuse_second(ctx.function)
     return vjp_operator(*ctx.saved_tensors, upstream, ctx.function, ctx.dim), None, None
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import torch
 from torch.nn import _reduction as legacy
 
 from ._autograd import evaluate
@@ -187,7 +188,8 @@ def kl_div(
     >>> lossk.torch.kl_div(q.log(), p, reduction="batchmean")
     tensor(0.1438)
     """
-    if reduction == "mean" and size_average is None and reduce is None:
+    modern = reduction == "mean" and size_average is None and reduce is None
+    if modern and not torch.compiler.is_compiling() and KL_DIV.takes(input, target, None, None, reduction):
         warnings.warn(
             "kl_div: reduction='mean' divides by the number of elements; 'batchmean' is the mean of the divergences",
             stacklevel=2,
