@@ -836,6 +836,8 @@ def test_docstring_examples_run(module: str) -> None:
 
 
 def test_public_names_are_documented() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "torch.md").read_text(encoding="utf-8")
     for name in ours.__all__:
         assert inspect.getdoc(getattr(ours, name)), name
+        assert f"`{name}`" in page, name
     assert set(ours.functional.__all__) <= set(ours.__all__)
