@@ -8,38 +8,44 @@ import numpy as np
 import torch
 from torch.autograd.graph import increment_version
 
+from .._arrays import Array
 from .._families import GRAD, GRAD_AND_HESS, VALUE, VALUE_AND_GRAD
-from ._losses import TorchLoss
+from ._losses import Arrays, TorchLoss
 from ._operators import traced
 from ._tensors import HALVES, array_of, arrays_of, tensor_of, torch_decides, value_tensor
 
 
 class Call(NamedTuple):
-    """A loss with its options: `wide` gives a float32 loss of 16 bits, `inplace` leaves the gradient in the logits."""
+    """A loss with its options.
+
+    `wide` gives a float32 loss of 16 bits, `inplace` leaves the gradient in the logits, `normalizer` divides a sum.
+    """
 
     loss: TorchLoss
     options: tuple[Any, ...]
     reduction: str
     wide: bool = False
     inplace: bool = False
+    normalizer: float | None = None
 
     def by_torch(self, z: Any, y: Any, x: Any, w: Any) -> Any:
         """Return the loss from torch's own operations."""
         if self.wide:
             z, y, x, w = (t.float() if t is not None and t.dtype in HALVES else t for t in (z, y, x, w))
-        return self.loss.by_torch(z, y, x, w, self.options, self.reduction)
+        value = self.loss.by_torch(z, y, x, w, self.options, self.reduction)
+        return value if self.normalizer is None else value / self.normalizer
 
     def value(self, z: Any, y: Any, x: Any, w: Any) -> Any:
         """Return the loss."""
-        return self._tensor(self.loss.run(VALUE, arrays_of(z, y, x, w), self.options, self.reduction), z)
+        return self._tensor(self._run(VALUE, arrays_of(z, y, x, w)), z)
 
     def value_and_grad(self, z: Any, y: Any, x: Any, w: Any) -> tuple[Any, Any]:
         """Return the loss and its gradient with respect to `z`, from one pass."""
         arrays = arrays_of(z, y, x, w)
         if not self.inplace:
-            value, grad = self.loss.run(VALUE_AND_GRAD, arrays, self.options, self.reduction)
+            value, grad = self._run(VALUE_AND_GRAD, arrays)
             return self._tensor(value, z), tensor_of(grad)
-        value, _ = self.loss.run(VALUE_AND_GRAD, arrays, self.options, self.reduction, out=arrays[0])
+        value, _ = self._run(VALUE_AND_GRAD, arrays, arrays[0])
         increment_version(z)
         return self._tensor(value, z), z.detach()
 
@@ -49,15 +55,19 @@ class Call(NamedTuple):
         if self.reduction == "none":
             return _tensors(self.loss.run(verb, arrays, self.options, "none", cotangent=array_of(upstream)))
         factor = upstream.item()
-        divisor = self.loss.divisor(arrays, self.options, self.reduction)
+        divisor = self.normalizer or self.loss.divisor(arrays, self.options, self.reduction)
         if factor > 0 and 0 < divisor / factor < np.inf:
             # Scaled before it is rounded: a factor is there to keep small gradients of 16 bits.
             return _tensors(self.loss.run(verb, arrays, self.options, "mean", divisor / factor))
-        grads = _tensors(self.loss.run(verb, arrays, self.options, self.reduction))
+        grads = _tensors(self._run(verb, arrays))
         for grad in grads:
             if grad is not None:
                 grad.mul_(factor)
         return grads
+
+    def _run(self, verb: int, arrays: Arrays, out: Array | None = None) -> Any:
+        reduction = self.reduction if self.normalizer is None else "mean"
+        return self.loss.run(verb, arrays, self.options, reduction, self.normalizer, None, out)
 
     def _tensor(self, value: Any, z: Any) -> Any:
         return value_tensor(value, torch.float32 if self.wide else z.dtype)
@@ -172,27 +182,35 @@ def evaluate(
     *,
     wide: bool = False,
     inplace: bool = False,
+    normalizer: float | None = None,
 ) -> Any:
     """Return the loss of tensors, by kernels where they can and by torch where not."""
     if torch.compiler.is_compiling():
-        return traced(loss, z.float() if wide else z, y, x, w, options, reduction)
+        value = traced(loss, z.float() if wide else z, y, x, w, options, reduction)
+        return value if normalizer is None else value / normalizer
     if not loss.takes(z, y, x, w, reduction) or torch_decides():
-        return Call(loss, options, reduction, wide).by_torch(z, y, x, w)
+        return Call(loss, options, reduction, wide, False, normalizer).by_torch(z, y, x, w)
     wide = z.dtype in HALVES and (wide or (loss.widens and torch.is_autocast_enabled("cpu")))
-    wanted = torch.is_grad_enabled()
-    by_z = wanted and z.requires_grad
-    inplace = inplace and by_z and z.dtype is not torch.float16
-    if inplace and z.is_leaf:
-        raise RuntimeError(
-            f"lossk.torch.{loss.name}: got a leaf that requires a gradient, which inplace would overwrite"
-        )
-    call = Call(loss, options, reduction, wide, inplace)
+    inplace = inplace and _may_overwrite(loss, z)
+    call = Call(loss, options, reduction, wide, inplace, normalizer)
     try:
-        if not by_z and not (wanted and (y.requires_grad or (x is not None and x.requires_grad))):
-            return call.value(z, y, x, w)
-        if wanted and y.requires_grad and not by_z:
-            z, y = y, z
-        return _apply(z, y, x, w, call)
+        if torch.is_grad_enabled():
+            if z.requires_grad or (x is not None and x.requires_grad and not y.requires_grad):
+                return _apply(z, y, x, w, call)
+            if y.requires_grad:
+                return _apply(y, z, x, w, call)
+        return call.value(z, y, x, w)
     except loss.refusals:
         pass
     return call.by_torch(z, y, x, w)
+
+
+def _may_overwrite(loss: TorchLoss, z: Any) -> bool:
+    """Tell whether the gradient may be where the logits are; raise where that would change a leaf."""
+    if not (torch.is_grad_enabled() and z.requires_grad) or z.dtype is torch.float16 or z.is_neg():
+        return False
+    if z.is_leaf:
+        raise RuntimeError(
+            f"lossk.torch.{loss.name}: got a leaf that requires a gradient, which inplace would overwrite"
+        )
+    return True

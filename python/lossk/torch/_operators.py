@@ -13,7 +13,7 @@ import torch
 
 from .._families import GRAD, GRAD_AND_HESS, VALUE, VALUE_AND_GRAD
 from ._losses import LOSSES, Pointwise, TorchLoss
-from ._tensors import array_of, arrays_of, tensor_of, value_tensor
+from ._tensors import array_of, arrays_of, is_plain, tensor_of, value_tensor
 
 _INPUTS = "Tensor z, Tensor y, Tensor? x, Tensor? w, str name, float[] options, str reduction"
 
@@ -118,7 +118,7 @@ value_and_grad_operator.register_autograd(_backward_of_pair, setup_context=_save
 
 def traced(loss: TorchLoss, z: Any, y: Any, x: Any, w: Any, options: tuple[Any, ...], reduction: str) -> Any:
     """Put the loss into the graph that is being traced: as an operator where it fits, else as torch's own."""
-    if not loss.takes(z, y, x, w, reduction):
+    if not (is_plain(z) and is_plain(y) and z.numel() > 0 and loss.takes(z, y, x, w, reduction)):
         return loss.by_torch(z, y, x, w, options, reduction)
     numbers = [float(option) for option in options]
     by_third = x is not None and x.requires_grad

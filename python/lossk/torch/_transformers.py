@@ -55,13 +55,16 @@ def causal_lm_loss(
     if shift_labels is None:
         shift_labels = torch.nn.functional.pad(labels, (0, 1), value=ignore_index)[..., 1:]
     rows, target = logits.reshape(-1, vocab_size), shift_labels.reshape(-1).to(logits.device)
-    reduction = "mean" if num_items_in_batch is None else "sum"
-    loss = evaluate(CROSS_ENTROPY, rows, target, None, None, (ignore_index, 0.0), reduction, wide=True)
+    options = (ignore_index, 0.0)
     if num_items_in_batch is None:
-        return loss
-    if torch.is_tensor(num_items_in_batch):
-        num_items_in_batch = num_items_in_batch.to(loss.device)
-    return loss / num_items_in_batch
+        return evaluate(CROSS_ENTROPY, rows, target, None, None, options, "mean", wide=True)
+    if torch.compiler.is_compiling() or rows.device.type != "cpu":
+        count = num_items_in_batch
+        count = count.to(rows.device) if torch.is_tensor(count) else count
+        return evaluate(CROSS_ENTROPY, rows, target, None, None, options, "sum", wide=True) / count
+    # A divisor that is known beforehand is in the gradient from the beginning.
+    count = float(num_items_in_batch)
+    return evaluate(CROSS_ENTROPY, rows, target, None, None, options, "sum", wide=True, normalizer=count)
 
 
 def places() -> list[tuple[dict[str, Any], str]]:

@@ -2,7 +2,7 @@
 
 Tensors on the CPU of float32, float64, float16 and (where ml_dtypes is installed) bfloat16 go to lossk's kernels,
 without a copy; the gradient is computed with the value, in one pass. Everything else, and everything that torch
-refuses, goes to torch's own function: other devices, subclasses of Tensor, broadcasting, empty tensors, transforms of
+refuses, goes to torch's own function: other devices, subclasses of Tensor, broadcasting, transforms of
 torch.func, gradients that lossk does not have. Second derivatives are torch's.
 """
 
