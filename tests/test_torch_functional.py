@@ -451,6 +451,61 @@ def test_errors_are_torch_s() -> None:
                 getattr(ours, name)(*arguments, **options)
 
 
+def outcome(function: Any, tensors: dict[str, Any], options: dict[str, Any]) -> Any:
+    """Return value and gradient, or the class of the error."""
+    try:
+        return run(function, tensors, options)
+    except (ValueError, TypeError, RuntimeError, IndexError) as error:
+        return type(error)
+
+
+def odd_cases() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    for name in ("mse_loss", "huber_loss", "soft_margin_loss", "binary_cross_entropy", "poisson_nll_loss", "kl_div"):
+        for shape in ((), (0,), (1,), (3, 0), (0, 3), (2, 3), (1, 1, 1)):
+            for reduction in (*REDUCTIONS, "average"):
+                yield name, {"input": torch.rand(shape), "target": torch.rand(shape)}, {"reduction": reduction}
+        for target in (torch.rand(2, 3).double(), torch.randint(0, 2, (2, 3)), torch.rand(3)):
+            yield name, {"input": torch.rand(2, 3), "target": target}, {}
+    for name in ("cross_entropy", "nll_loss", "multi_margin_loss"):
+        for shape, labels in (
+            *(((3,), ()), ((2, 3), (2,)), ((2, 3, 0), (2, 0)), ((2, 3, 4), (2, 4)), ((0,), ()), ((2, 0), (2,))),
+            *(((2, 1), (2,)), ((2, 3), (2, 1)), ((2, 3), ()), ((3,), (1,)), ((), ())),
+        ):
+            for reduction, label in itertools.product(REDUCTIONS, (0, 5, -100)):
+                tensors = {"input": torch.randn(shape), "target": torch.full(labels, label)}
+                if not (label == -100 and reduction == "mean"):  # lossk's gradient is 0 where torch's is NaN
+                    yield name, tensors, {"reduction": reduction}
+                weight = torch.zeros(shape[0] if len(shape) == 1 else (*shape, 1, 1)[1])
+                if reduction != "mean":
+                    yield name, {**tensors, "weight": weight}, {"reduction": reduction}
+    for shape in ((3,), (2, 3), (0, 3), (2, 3, 4), (2, 0), ()):
+        for reduction, options in itertools.product(REDUCTIONS, ({}, {"label_smoothing": 0.1}, {"ignore_index": 1})):
+            tensors = {"input": torch.randn(shape), "target": torch.rand(shape)}
+            yield "cross_entropy", tensors, {"reduction": reduction, **options}
+    for shape in ((2, 3), (3,), (1,), (), (2, 1), (4,)):
+        weight = torch.rand(shape)
+        for name in ("binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "huber_loss"):
+            yield name, {"input": torch.rand(2, 3), "target": torch.rand(2, 3), "weight": weight}, {}
+            yield name, {"input": torch.rand(2, 3), "target": torch.rand(2, 3), "weight": weight.double()}, {}
+        for sign in (1, -1):
+            tensors = {"input": torch.rand(2, 3), "target": torch.rand(2, 3), "pos_weight": sign * weight}
+            yield "binary_cross_entropy_with_logits", tensors, {}
+        yield "gaussian_nll_loss", {"input": torch.rand(2, 3), "target": torch.rand(2, 3), "var": weight}, {}
+    for delta in (float("inf"), 1e-40, 0, 2, True):
+        yield "huber_loss", {"input": torch.rand(4), "target": torch.rand(4)}, {"delta": delta}
+
+
+def test_odd_inputs() -> None:
+    """Shapes, types and options at the border: torch's results, or its errors."""
+    for name, tensors, options in odd_cases():
+        got, want = (outcome(getattr(f, name), tensors, options) for f in (ours, theirs))
+        what = f"{name} {[(k, tuple(t.shape), t.dtype) for k, t in tensors.items()]} {options}"
+        if isinstance(want, type) or isinstance(got, type):
+            assert got is want, what
+        else:
+            torch.testing.assert_close(got, want, equal_nan=True, rtol=1e-5, atol=1e-6, msg=what)
+
+
 def test_broadcasting_and_mixed_types() -> None:
     z, y = torch.randn(4, 3, dtype=torch.double, requires_grad=True), torch.randn(3, dtype=torch.double)
     for name in ("mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss"):

@@ -204,7 +204,7 @@ class Rows(TorchLoss):
 
     def fits(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> bool:
         axes = z.dim()
-        if z.numel() == 0 or axes == 0 or (self._most_axes is not None and axes > self._most_axes):
+        if axes == 0 or z.shape[class_axis(axes)] == 0 or (self._most_axes is not None and axes > self._most_axes):
             return False
         if w is not None and not (is_plain(w) and w.dtype is z.dtype and w.shape == z.shape[class_axis(axes) :][:1]):
             return False
@@ -249,7 +249,8 @@ class Divergence(Rows):
     """The Kullback-Leibler divergence: torch's sums over all elements, lossk's over rows; the sums are the same."""
 
     def fits(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> bool:
-        return reduction != "none" and z.dim() > 0 and z.numel() > 0 and y.dtype is z.dtype and y.shape == z.shape
+        known = reduction in ("mean", "batchmean", "sum")
+        return known and z.dim() > 0 and z.numel() > 0 and y.dtype is z.dtype and y.shape == z.shape
 
     def divisor(self, arrays: Arrays, options: tuple[Any, ...], reduction: str) -> float:
         z = arrays[0]
