@@ -14,6 +14,9 @@ from ._losses import Arrays, TorchLoss
 from ._operators import traced
 from ._tensors import HALVES, array_of, arrays_of, tensor_of, torch_decides, value_tensor
 
+# Export gives fake tensors, which torch's own functions take.
+_is_compiling = torch.compiler.is_dynamo_compiling
+
 
 class Call(NamedTuple):
     """A loss with its options.
@@ -44,7 +47,7 @@ class Call(NamedTuple):
         arrays = arrays_of(z, y, x, w)
         if not self.inplace:
             value, grad = self._run(VALUE_AND_GRAD, arrays)
-            return self._tensor(value, z), tensor_of(grad)
+            return value_tensor(value, torch.float32 if self.wide else z.dtype), tensor_of(grad)
         value, _ = self._run(VALUE_AND_GRAD, arrays, arrays[0])
         increment_version(z)
         return self._tensor(value, z), z.detach()
@@ -185,7 +188,7 @@ def evaluate(
     normalizer: float | None = None,
 ) -> Any:
     """Return the loss of tensors, by kernels where they can and by torch where not."""
-    if torch.compiler.is_compiling():
+    if _is_compiling():
         value = traced(loss, z.float() if wide else z, y, x, w, options, reduction)
         return value if normalizer is None else value / normalizer
     if not loss.takes(z, y, x, w, reduction) or torch_decides():

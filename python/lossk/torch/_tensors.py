@@ -28,7 +28,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _transforms_are_active = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
 _function_mode_is_active = torch._C._is_torch_function_mode_enabled
-_tracing_state = torch._C._get_tracing_state
+_is_tracing = torch._C._is_tracing
 
 
 def is_plain(tensor: Any) -> bool:
@@ -46,7 +46,7 @@ def torch_decides() -> Any:
         or _modes()
         or _function_mode_is_active()
         or forward_ad._current_level >= 0
-        or _tracing_state()
+        or _is_tracing()
     )
 
 
