@@ -57,14 +57,22 @@ class RowFunction:
             p = _call(SOFTMAX, GRAD, wide, out, num_threads, False)
         if p is NotImplemented:
             p = _call(SOFTMAX, GRAD, wide, None, num_threads, False)
-        target, weight = (None, c) if c.ndim < p.ndim else (c, None)
-        kernel = _core.rows_kernels()[f"{self.name}_vjp"]
-        _core.rows(kernel, (), GRAD, p, target, None, None, weight, "sum", None, num_threads, p)
-        result: Array = p
+        result = self._pass_back(p, c, num_threads, p)
         if p is out:
             return result
         result = np.moveaxis(p, -1, at)
         return result.astype(x.dtype, copy=False) if output is None else output.fill(result)
+
+    def _pass_back(self, p: Array, c: Array, num_threads: int | None, out: Array | None) -> Array:
+        """Return the gradient, given the softmax of the rows."""
+        target, weight = (None, c) if c.ndim < p.ndim else (c, None)
+        kernel = _core.rows_kernels()[f"{self.name}_vjp"]
+        result: Array = _core.rows(kernel, (), GRAD, p, target, None, None, weight, "sum", None, num_threads, out)
+        return result
+
+    def _vjp_of_result(self, result: Array, cotangent: Array, axis: int) -> Array:
+        """Return what `vjp` returns, from the function's result instead of `x`."""
+        raise NotImplementedError
 
     def _cotangent(self, cotangent: Any, x: Array, at: int, rows: Array) -> Array:
         """Return the cotangent with its class axis last, in the type of `rows`."""
@@ -132,6 +140,13 @@ class Softmax(RowFunction):
         """Return ``exp(x) / sum(exp(x))`` over `axis`."""
         return self._elementwise(SOFTMAX, x, axis, out, num_threads)
 
+    def _vjp_of_result(self, result: Array, cotangent: Array, axis: int) -> Array:
+        at = class_axis(result, axis)
+        p = floats("result", np.moveaxis(result, at, -1))
+        wide = p if p.dtype in FLOATS else p.astype(np.float32)
+        grad = self._pass_back(wide, self._cotangent(cotangent, result, at, wide), None, None)
+        return np.moveaxis(grad, -1, at).astype(result.dtype, copy=False)
+
 
 class LogSoftmax(RowFunction):
     """Return ``x - log(sum(exp(x)))`` over `axis`, without overflow or cancellation.
@@ -156,6 +171,10 @@ class LogSoftmax(RowFunction):
     ) -> Array:
         """Return ``x - log(sum(exp(x)))`` over `axis`."""
         return self._elementwise(LOG_SOFTMAX, x, axis, out, num_threads)
+
+    def _vjp_of_result(self, result: Array, cotangent: Array, axis: int) -> Array:
+        # Log-probabilities are logits of the same softmax.
+        return self.vjp(result, cotangent, axis=axis)
 
 
 class LogSumExp(RowFunction):

@@ -1,0 +1,19 @@
+"""Losses for PyTorch: the names and signatures of torch.nn.functional and torch.nn, on lossk's kernels.
+
+Nothing else in lossk imports torch. Functions and modules are here and in `functional` and `modules`::
+
+    loss = lossk.torch.cross_entropy(logits, labels)  # in place of torch.nn.functional.cross_entropy
+    loss.backward()
+
+`install` puts the functions under torch.nn.functional, so that a script gains as it is.
+"""
+
+from . import functional, modules
+from ._install import install, installed, uninstall
+from ._transformers import causal_lm_loss
+from .functional import *
+from .modules import *
+
+__all__ = ["causal_lm_loss", "functional", "install", "installed", "modules", "uninstall"]
+__all__ += functional.__all__
+__all__ += modules.__all__

@@ -1,0 +1,104 @@
+"""Puts lossk under torch.nn.functional, and takes it away again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from . import _transformers, functional
+
+_lock = threading.Lock()
+_always = False
+_blocks = 0
+# What was replaced: dictionary, key, what was there, what is there now.
+_replaced: list[tuple[dict[str, Any], str, Any, Any]] = []
+
+
+def install() -> None:
+    """Put lossk's functions in place of those of torch.nn.functional, for the whole process.
+
+    Whoever calls ``torch.nn.functional.cross_entropy`` and its like through the module gains, modules of torch.nn and
+    transformers among them; what lossk does not take goes to torch as before. References taken earlier (``from
+    torch.nn.functional import cross_entropy``), methods of tensors and TorchScript keep torch's functions. Where
+    transformers is imported, its causal language model's loss becomes `causal_lm_loss`; import it first.
+
+    Installing twice is installing once.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> lossk.torch.install()
+    >>> torch.nn.functional.huber_loss is lossk.torch.huber_loss
+    True
+    >>> lossk.torch.uninstall()
+    >>> torch.nn.functional.huber_loss is lossk.torch.huber_loss
+    False
+    """
+    global _always
+    with _lock:
+        _always = True
+        _update()
+
+
+def uninstall() -> None:
+    """Put back what `install` replaced; blocks of `installed` that are running stay as they are.
+
+    Examples
+    --------
+    >>> import lossk.torch
+    >>> lossk.torch.uninstall()  # does nothing where nothing is installed
+    """
+    global _always
+    with _lock:
+        _always = False
+        _update()
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Have lossk installed for a block, in all threads; blocks may be nested, and may overlap in threads.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> with lossk.torch.installed():
+    ...     loss = torch.nn.MSELoss()(torch.ones(3), torch.zeros(3))
+    >>> loss
+    tensor(1.)
+    """
+    global _blocks
+    with _lock:
+        _blocks += 1
+        _update()
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks -= 1
+            _update()
+
+
+def _update() -> None:
+    """Make what is there what should be there."""
+    wanted = _always or _blocks > 0
+    if wanted and not _replaced:
+        theirs = vars(torch.nn.functional)
+        for name in functional.__all__:
+            _replace(theirs, name, getattr(functional, name))
+        for place, key in _transformers.places():
+            _replace(place, key, _transformers.causal_lm_loss)
+    elif not wanted:
+        while _replaced:
+            place, key, before, now = _replaced.pop()
+            if place.get(key) is now:  # else someone else has replaced it since
+                place[key] = before
+
+
+def _replace(place: dict[str, Any], key: str, now: Any) -> None:
+    if key in place:
+        _replaced.append((place, key, place[key], now))
+        place[key] = now

@@ -1,0 +1,254 @@
+"""Cross-entropy of a linear layer in torch's graph, without holding its logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..linear import LinearCrossEntropy
+from ._autograd import evaluate
+from ._losses import CROSS_ENTROPY, REFUSALS
+from ._operators import new_operator, refuse_second
+from ._tensors import HALVES, INTEGERS, array_of, is_plain, tensor_of, torch_decides, value_tensor
+
+# Taken now, as `install` puts lossk's function in its place.
+ORIGINAL = torch.nn.functional.linear_cross_entropy
+
+
+class LinearFunction(torch.autograd.Function):
+    """The loss in the graph: gradients of everything that wants one are computed with the value, chunk by chunk."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, w: Any, bias: Any, target: Any, loss: LinearCrossEntropy, reduction: str) -> Any:
+        """Return the loss; keep the gradients."""
+        ctx.loss, ctx.reduction, ctx.kept = loss, reduction, []
+        ctx.save_for_backward(x, w, bias, target)
+        if reduction == "none":
+            return value_tensor(loss(*_inputs(x, w, target, bias), reduction="none"), x.dtype)
+        value, grads = _value_and_grads(ctx, x, w, target, bias)
+        ctx.kept.append(grads)
+        return value_tensor(value, x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any) -> Any:
+        """Return the gradients times `upstream`, for the inputs that want one."""
+        x, w, bias, target = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "lossk.torch: second derivatives of linear_cross_entropy are not implemented; "
+                "use torch.nn.functional.linear_cross_entropy"
+            )
+        if ctx.reduction == "none":
+            found = ctx.loss.vjp(*_inputs(x, w, target), array_of(upstream), array_of(bias), wrt=_wrt(ctx))
+            grads = _tensors(found)
+        else:
+            try:
+                grads = ctx.kept.pop()
+            except IndexError:
+                _, grads = _value_and_grads(ctx, x, w, target, bias)
+            factor = upstream.item()
+            if factor != 1:
+                for grad in grads:
+                    if grad is not None:
+                        grad.mul_(factor)
+        wanted = ctx.needs_input_grad
+        return (*(grad if wanted[i] else None for i, grad in enumerate(grads)), None, None, None)
+
+
+def _wrt(ctx: Any) -> str:
+    return "all" if ctx.needs_input_grad[1] or ctx.needs_input_grad[2] else "x"
+
+
+def _inputs(*tensors: Any) -> tuple[Any, ...]:
+    return tuple(map(array_of, tensors))
+
+
+def _tensors(grads: Any) -> tuple[Any, Any, Any]:
+    dx, dw, dbias = grads if isinstance(grads, tuple) else (grads, None, None)
+    return tensor_of(dx), None if dw is None else tensor_of(dw), None if dbias is None else tensor_of(dbias)
+
+
+def _value_and_grads(ctx: Any, x: Any, w: Any, target: Any, bias: Any) -> tuple[float, tuple[Any, Any, Any]]:
+    arrays = _inputs(x, w, target, bias)
+    value, grads = ctx.loss.value_and_grad(*arrays, reduction=ctx.reduction, wrt=_wrt(ctx))
+    return value, _tensors(grads)
+
+
+# ---- the operator ---------------------------------------------------------------------------------------------------
+
+
+def _all_at_once(
+    x: Any, w: Any, bias: Any, target: Any, weight: Any, options: list[float], reduction: str, wrt: str
+) -> tuple[Any, Any, Any, Any]:
+    """Return the value and the gradients `wrt`, "x", "all" or "none"; empty tensors for the others."""
+    ignored, smoothing, z_loss, softcap, chunk_bytes = options
+    loss = LinearCrossEntropy(array_of(weight), int(ignored), smoothing, z_loss, softcap or None, int(chunk_bytes))
+    arrays = _inputs(x, w, target, bias)
+    grads: Any = None, None, None
+    if wrt == "none":
+        value = loss(*arrays, reduction=reduction)
+    else:
+        value, found = loss.value_and_grad(*arrays, reduction=reduction, wrt=wrt)
+        grads = _tensors(found)
+    return value_tensor(value, x.dtype), *(x.new_empty(0) if grad is None else grad for grad in grads)
+
+
+def _fake(x: Any, w: Any, bias: Any, target: Any, weight: Any, options: Any, reduction: str, wrt: str) -> Any:
+    likes = (x if wrt != "none" else None, w if wrt == "all" else None, bias if wrt == "all" else None)
+    value = x.new_empty(target.shape if reduction == "none" else ())
+    return value, *(x.new_empty(0 if like is None else like.shape) for like in likes)
+
+
+def _save(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.save_for_backward(*output[1:])
+
+
+def _backward(ctx: Any, upstream: Any, *_: Any) -> Any:
+    refuse_second("linear_cross_entropy")
+    wanted = zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
+    return *(grad * upstream if want else None for grad, want in wanted), *(None,) * 5
+
+
+operator = new_operator(
+    "linear_cross_entropy",
+    _all_at_once,
+    "(Tensor x, Tensor w, Tensor? bias, Tensor target, Tensor? weight, float[] options, str reduction, str wrt) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+)
+operator.register_fake(_fake)
+operator.register_autograd(_backward, setup_context=_save)
+
+
+# ---- the function ---------------------------------------------------------------------------------------------------
+
+
+def linear_cross_entropy(
+    input: Any,
+    linear_weight: Any,
+    target: Any,
+    *,
+    linear_bias: Any = None,
+    weight: Any = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    chunk_bytes: int = 64 << 20,
+) -> Any:
+    """Return the cross-entropy of a linear layer's outputs with labels, never holding them: `lossk.LinearCrossEntropy`.
+
+    float32 and float64 tensors with one row of features a label. Probabilities as targets, several labels a row and
+    16 bits are torch's own, with all logits at once unless `options` says otherwise.
+
+    Parameters
+    ----------
+    input : Tensor, shape (D,) or (N, D)
+        Inputs of the layer.
+    linear_weight, linear_bias : Tensor, shapes (C, D) and (C,)
+        The layer.
+    target : Tensor of integers, shape () or (N,)
+        Labels.
+    weight, reduction, ignore_index, label_smoothing
+        As in `cross_entropy`.
+    options : LinearCrossEntropyOptions, optional
+        How torch would cut its chunks; lossk cuts its own.
+    z_loss, softcap, chunk_bytes
+        lossk's own: options of `lossk.LinearCrossEntropy`.
+
+    Raises
+    ------
+    ValueError
+        If `z_loss` or `softcap` is given with tensors that lossk does not take.
+    IndexError, RuntimeError
+        As in torch.
+
+    References
+    ----------
+    ``torch.nn.functional.linear_cross_entropy``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> x, w = torch.ones(2, 3), torch.zeros(4, 3, requires_grad=True)
+    >>> loss = lossk.torch.linear_cross_entropy(x, w, torch.tensor([0, 1]))
+    >>> loss.backward()
+    >>> loss.detach(), w.grad[:, 0]
+    (tensor(1.3863), tensor([-0.2500, -0.2500,  0.2500,  0.2500]))
+    """
+    ignored = -100 if ignore_index is None else ignore_index
+    layer = (input, linear_weight, linear_bias)
+    own = (z_loss, softcap) != (0.0, None)
+    every = (ignored, label_smoothing, z_loss, softcap, chunk_bytes)
+    fits = _fits(*layer, target, weight)
+    if torch.compiler.is_compiling():
+        # The gradients of one loss a sample depend on what comes from above: no operator has them.
+        if fits and not (reduction == "none" and torch.is_grad_enabled() and _require_grad(*layer)):
+            return _traced(layer, target, weight, every, reduction)
+    elif fits and not torch_decides():
+        try:
+            return _evaluate(layer, target, weight, every, reduction)
+        except REFUSALS:
+            if own:
+                raise
+    if own:
+        raise ValueError(
+            f"z_loss, softcap: got {z_loss} and {softcap}, wanted 0 and None with tensors that lossk does not take"
+        )
+    if is_plain(input) and input.dtype in HALVES and linear_weight.dim() == 2 and target.dtype in INTEGERS:
+        logits = torch.nn.functional.linear(*layer)
+        return evaluate(CROSS_ENTROPY, logits, target, None, weight, (ignored, label_smoothing), reduction)
+    return ORIGINAL(
+        input,
+        linear_weight,
+        target,
+        linear_bias=linear_bias,
+        weight=weight,
+        reduction=reduction,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        options=options,
+    )
+
+
+def _evaluate(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], reduction: str) -> Any:
+    loss = LinearCrossEntropy(array_of(weight), *options)
+    if torch.is_grad_enabled() and _require_grad(*layer):
+        return LinearFunction.apply(*layer, target, loss, reduction)
+    x, w, bias = layer
+    return value_tensor(loss(*_inputs(x, w, target, bias), reduction=reduction), x.dtype)
+
+
+def _traced(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], reduction: str) -> Any:
+    wrt = "none"
+    if torch.is_grad_enabled() and _require_grad(*layer):
+        wrt = "all" if _require_grad(*layer[1:]) else "x"
+    numbers = [float(option or 0) for option in options]
+    return operator(*layer, target, weight, numbers, reduction, wrt)[0]
+
+
+def _require_grad(*tensors: Any) -> bool:
+    return any(t is not None and t.requires_grad for t in tensors)
+
+
+def _fits(x: Any, w: Any, bias: Any, target: Any, weight: Any) -> bool:
+    """Tell whether lossk can take these tensors; whatever does not fit is torch's to do or refuse."""
+    if not (is_plain(x) and is_plain(w) and is_plain(target)) or x.dtype not in (torch.float32, torch.float64):
+        return False
+    shapes = x.dim() in (1, 2) and w.dim() == 2 and w.shape[1] == x.shape[-1] and target.shape == x.shape[:-1]
+    per_class = all(
+        t is None or (is_plain(t) and t.dtype is x.dtype and t.shape == w.shape[:1]) for t in (bias, weight)
+    )
+    return (
+        shapes
+        and per_class
+        and w.dtype is x.dtype
+        and target.dtype in INTEGERS
+        and x.numel() > 0
+        and w.numel() > 0
+        and (weight is None or not weight.requires_grad)
+        and not torch.is_autocast_enabled("cpu")
+    )

@@ -1,0 +1,133 @@
+"""Softmax and log-softmax in torch's graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..row_functions import log_softmax as _log_softmax
+from ..row_functions import softmax as _softmax
+from ._losses import REFUSALS
+from ._operators import new_operator, refuse_second
+from ._tensors import FLOATS, array_of, is_plain, tensor_of, torch_decides
+
+FUNCTIONS = {"softmax": _softmax, "log_softmax": _log_softmax}
+# Taken now, as `install` puts lossk's functions in their place.
+ORIGINALS = {name: getattr(torch.nn.functional, name) for name in FUNCTIONS}
+
+
+def _forward(z: Any, name: str, dim: int) -> Any:
+    return tensor_of(FUNCTIONS[name](array_of(z), axis=dim))
+
+
+def _backward(result: Any, upstream: Any, name: str, dim: int) -> Any:
+    return tensor_of(FUNCTIONS[name]._vjp_of_result(array_of(result), array_of(upstream), dim))
+
+
+def _like(z: Any, dim: int) -> Any:
+    """Return what a result looks like: contiguous where `dim` is last."""
+    return torch.empty_like(z.movedim(dim, -1), memory_format=torch.contiguous_format).movedim(-1, dim)
+
+
+operator = new_operator("row_function", _forward, "(Tensor z, str name, int dim) -> Tensor")
+vjp_operator = new_operator(
+    "row_function_vjp", _backward, "(Tensor result, Tensor upstream, str name, int dim) -> Tensor"
+)
+operator.register_fake(lambda z, name, dim: _like(z, dim))
+vjp_operator.register_fake(lambda result, upstream, name, dim: _like(result, dim))
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    _, ctx.function, ctx.dim = inputs
+    ctx.save_for_backward(output)
+
+
+def _traced_backward(ctx: Any, upstream: Any) -> Any:
+    refuse_second(ctx.function)
+    return vjp_operator(*ctx.saved_tensors, upstream, ctx.function, ctx.dim), None, None
+
+
+operator.register_autograd(_traced_backward, setup_context=_save)
+
+
+class RowFunctionFunction(torch.autograd.Function):
+    """A function of rows in the graph, which saves its result as torch does."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Any, name: str, dim: int) -> Any:
+        """Return the function of `z`."""
+        result = _forward(z, name, dim)
+        ctx.function, ctx.dim = name, dim
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Any) -> Any:
+        """Return the gradient with respect to `z`."""
+        (result,) = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _differentiable(result, upstream, ctx.function, ctx.dim), None, None
+        try:
+            return _backward(result, upstream, ctx.function, ctx.dim), None, None
+        except RuntimeError:  # a batch of upstream gradients, under vmap: torch's operations know it
+            return _differentiable(result, upstream, ctx.function, ctx.dim), None, None
+
+
+def _differentiable(result: Any, upstream: Any, name: str, dim: int) -> Any:
+    """Return the gradient by operations of torch, which have derivatives of their own."""
+    if name == "softmax":
+        return result * (upstream - (result * upstream).sum(dim, keepdim=True))
+    return upstream - result.exp() * upstream.sum(dim, keepdim=True)
+
+
+def _evaluate(name: str, z: Any, dim: int | None, stacklevel: int, dtype: Any) -> Any:
+    compiling = torch.compiler.is_compiling()
+    if is_plain(z) and dim is not None and z.dim() > 0 and z.numel() > 0 and (compiling or not torch_decides()):
+        rows = z if dtype is None else z.to(dtype)
+        try:
+            if rows.dtype in FLOATS and -rows.dim() <= dim < rows.dim():
+                dim = dim % rows.dim()
+                if compiling:
+                    return operator(rows, name, dim)
+                if torch.is_grad_enabled() and rows.requires_grad:
+                    return RowFunctionFunction.apply(rows, name, dim)
+                return _forward(rows, name, dim)
+        except REFUSALS:
+            pass
+    return ORIGINALS[name](z, dim, stacklevel + 2, dtype)
+
+
+def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """Return the softmax along `dim`: `lossk.softmax`.
+
+    Parameters
+    ----------
+    input : Tensor
+        Logits; converted to `dtype` first, where that is given.
+    dim : int, optional
+        The axis that sums to 1; None lets torch choose, with its warning.
+
+    References
+    ----------
+    ``torch.nn.functional.softmax``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> lossk.torch.softmax(torch.tensor([0.0, 0.0]), dim=0)
+    tensor([0.5000, 0.5000])
+    """
+    return _evaluate("softmax", input, dim, _stacklevel, dtype)
+
+
+def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    """Return the logarithm of the softmax along `dim`: `lossk.log_softmax`; arguments are those of `softmax`.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> lossk.torch.log_softmax(torch.tensor([0.0, 0.0]), dim=0)
+    tensor([-0.6931, -0.6931])
+    """
+    return _evaluate("log_softmax", input, dim, _stacklevel, dtype)

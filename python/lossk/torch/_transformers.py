@@ -1,0 +1,77 @@
+"""The causal language model's loss of transformers, without its float32 copy of the logits."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+
+from ._autograd import evaluate
+from ._losses import CROSS_ENTROPY
+
+# transformers' module, the name of its function, and the table of losses that models choose from.
+MODULE, NAME, TABLE = "transformers.loss.loss_utils", "ForCausalLMLoss", "LOSS_MAPPING"
+
+
+def causal_lm_loss(
+    logits: Any,
+    labels: Any,
+    vocab_size: int,
+    num_items_in_batch: Any = None,
+    ignore_index: int = -100,
+    shift_labels: Any = None,
+    **_: Any,
+) -> Any:
+    """Return the cross-entropy of each token's logits with the next token.
+
+    What transformers' ``ForCausalLMLoss`` returns, a float32 loss for logits of 16 bits too, but those are not copied
+    to float32. `install` puts it in that function's place.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (..., S, vocab_size)
+        Logits of S tokens.
+    labels : Tensor of integers, shape (..., S)
+        The tokens; those that are `ignore_index` do not count. Not read where `shift_labels` is given.
+    vocab_size : int
+        The number of classes.
+    num_items_in_batch : Tensor or int, optional
+        Divisor of the sum in place of the number of tokens that count, for gradients that are accumulated.
+    shift_labels : Tensor of integers, shape (..., S), optional
+        The next token of each.
+
+    References
+    ----------
+    ``transformers.loss.loss_utils.ForCausalLMLoss``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> logits = torch.zeros(1, 3, 8, dtype=torch.bfloat16)
+    >>> lossk.torch.causal_lm_loss(logits, torch.tensor([[1, 2, 3]]), vocab_size=8)
+    tensor(2.0794)
+    """
+    if shift_labels is None:
+        shift_labels = torch.nn.functional.pad(labels, (0, 1), value=ignore_index)[..., 1:]
+    rows, target = logits.reshape(-1, vocab_size), shift_labels.reshape(-1).to(logits.device)
+    options = (ignore_index, 0.0)
+    if num_items_in_batch is None:
+        return evaluate(CROSS_ENTROPY, rows, target, None, None, options, "mean", wide=True)
+    if torch.compiler.is_compiling() or rows.device.type != "cpu":
+        count = num_items_in_batch
+        count = count.to(rows.device) if torch.is_tensor(count) else count
+        return evaluate(CROSS_ENTROPY, rows, target, None, None, options, "sum", wide=True) / count
+    # A divisor that is known beforehand is in the gradient from the beginning.
+    count = float(num_items_in_batch)
+    return evaluate(CROSS_ENTROPY, rows, target, None, None, options, "sum", wide=True, normalizer=count)
+
+
+def places() -> list[tuple[dict[str, Any], str]]:
+    """Return where transformers has its function, as dictionaries and keys; nothing where it is not imported."""
+    module = sys.modules.get(MODULE)
+    original = getattr(module, NAME, None)
+    if original is None:
+        return []
+    table: dict[str, Any] = getattr(module, TABLE, {})
+    return [(vars(module), NAME), *((table, key) for key, value in table.items() if value is original)]
