@@ -54,6 +54,17 @@ class UpdatePlan:
         num_threads: int | None,
         /,
     ) -> tuple[bool, float | None] | None: ...
+    def step_at(
+        self,
+        addresses: list[int | None],
+        steps: list[int],
+        formulas: dict[int, tuple[float, ...]],
+        scale: float,
+        guarded: bool,
+        max_norm: float | None,
+        num_threads: int | None,
+        /,
+    ) -> tuple[bool, float | None]: ...
 
 def clip_grad_norm(
     grads: list[Any], keys: tuple[str, ...] | None, max_norm: float, num_threads: int | None, /

@@ -1,0 +1,71 @@
+"""Tensors as arrays and arrays as tensors, over the same memory; and which tensors kernels may touch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import forward_ad
+
+from .._arrays import Array
+
+try:
+    BFLOAT16: Any = np.dtype(import_module("ml_dtypes").bfloat16)
+except ImportError:  # NumPy has no bfloat16 of its own: torch computes those tensors itself
+    BFLOAT16 = None
+
+# Types that kernels read, and labels; a subclass of Tensor may mean anything, so only these two classes are plain.
+FLOATS = {torch.float32, torch.float64, torch.float16} | ({torch.bfloat16} if BFLOAT16 is not None else set())
+HALVES = {torch.float16, torch.bfloat16}
+INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+_transforms_are_active = torch._C._are_functorch_transforms_active
+_modes = torch._C._len_torch_dispatch_stack
+_function_mode_is_active = torch._C._is_torch_function_mode_enabled
+_tracing_state = torch._C._get_tracing_state
+
+
+def is_plain(tensor: Any) -> bool:
+    """Is this a dense tensor on the CPU, of no subclass?"""
+    return type(tensor) in PLAIN and tensor.is_cpu and tensor.layout is torch.strided
+
+
+def torch_decides() -> bool:
+    """Is something on that gives torch's own operations another meaning?
+
+    Transforms of torch.func, modes, tracing or forward-mode derivatives: they see operations of torch, not of NumPy.
+    """
+    return bool(
+        _transforms_are_active()
+        or _modes()
+        or _function_mode_is_active()
+        or forward_ad._current_level >= 0
+        or _tracing_state() is not None
+    )
+
+
+def array_of(tensor: Any) -> Any:
+    """Return the memory of a plain tensor as an ndarray; None stays None."""
+    if tensor is None:
+        return None
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(BFLOAT16)
+    return tensor.numpy()
+
+
+def tensor_of(array: Array) -> Any:
+    """Return the memory of an ndarray as a tensor."""
+    if BFLOAT16 is not None and array.dtype == BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def value_tensor(value: Any, dtype: Any) -> Any:
+    """Return a loss, a float or an array of one a sample, as a tensor of this type."""
+    tensor = torch.from_numpy(value if isinstance(value, np.ndarray) else np.array(value))
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)
