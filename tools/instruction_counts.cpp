@@ -224,6 +224,19 @@ void count_norm(const kernel_table& t, element type) {
     count("scale", type, samples, [&] { t.scale[arithmetic_of(type)](kind, x, 0.5, 0, samples); });
 }
 
+void count_copies(const kernel_table& t, element type) {
+    const storage kind = storage_of(type);
+    if (kind == storage::same) {
+        void* x = fresh_numbers(p_at, type, samples);
+        count("add", type, samples, [&] { t.add[arithmetic_of(type)](x, numbers(y_at, type), 0, samples); });
+        return;
+    }
+    float* wide = reinterpret_cast<float*>(memory[x_at]);
+    const void* narrow = numbers(z_at, type);
+    count("widen", type, samples, [&] { t.widen(kind, narrow, wide, 0, samples); });
+    count("narrow", type, samples, [&] { t.narrow(kind, wide, memory[g_at], 0, samples); });
+}
+
 // The type is that of the labels' weights: there are none.
 void count_labels(const kernel_table& t) {
     label_rows(1021);
@@ -246,6 +259,7 @@ void count_all(const kernel_table& t) {
         for (int i = 0; i < t.activation_count; ++i) count_activation(t.activation[i], type);
         for (int i = 0; i < t.update_count; ++i) count_update(t.update[i], type);
         count_norm(t, type);
+        count_copies(t, type);
         if (type == bf16) continue;
         count("sum", type, samples, [&] { t.sum[arithmetic_of(type)](numbers(z_at, type), 0, samples); });
         for (int i = 0; i < t.unary_count; ++i) count_unary(t.unary[i], type);

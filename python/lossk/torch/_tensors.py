@@ -22,6 +22,9 @@ HALVES = {torch.float16, torch.bfloat16}
 INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
+_FLOAT32 = np.dtype(np.float32)
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 _transforms_are_active = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
 _function_mode_is_active = torch._C._is_torch_function_mode_enabled
@@ -29,12 +32,12 @@ _tracing_state = torch._C._get_tracing_state
 
 
 def is_plain(tensor: Any) -> bool:
-    """Is this a dense tensor on the CPU, of no subclass?"""
+    """Tell whether this is a dense tensor on the CPU, of no subclass."""
     return type(tensor) in PLAIN and tensor.is_cpu and tensor.layout is torch.strided
 
 
 def torch_decides() -> bool:
-    """Is something on that gives torch's own operations another meaning?
+    """Tell whether something is on that gives torch's operations another meaning.
 
     Transforms of torch.func, modes, tracing or forward-mode derivatives: they see operations of torch, not of NumPy.
     """
@@ -58,6 +61,11 @@ def array_of(tensor: Any) -> Any:
     return tensor.numpy()
 
 
+def arrays_of(z: Any, y: Any, x: Any, w: Any) -> tuple[Array, Array, Array | None, Array | None]:
+    """Return the memory of prediction, target, third input and weight."""
+    return array_of(z), array_of(y), array_of(x), array_of(w)
+
+
 def tensor_of(array: Array) -> Any:
     """Return the memory of an ndarray as a tensor."""
     if BFLOAT16 is not None and array.dtype == BFLOAT16:
@@ -67,5 +75,7 @@ def tensor_of(array: Array) -> Any:
 
 def value_tensor(value: Any, dtype: Any) -> Any:
     """Return a loss, a float or an array of one a sample, as a tensor of this type."""
+    if dtype is torch.float32 and type(value) is float and (abs(value) < _FLOAT32_MAX or value != value):
+        return torch.from_numpy(np.array(value, _FLOAT32))  # half the time of what follows
     tensor = torch.from_numpy(value if isinstance(value, np.ndarray) else np.array(value))
     return tensor if tensor.dtype is dtype else tensor.to(dtype)
