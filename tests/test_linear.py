@@ -96,8 +96,9 @@ def test_leading_dimensions_stats_and_vjp(dtype: Any, rng: np.random.Generator) 
     close(dw, want_w, dtype, "dw")
 
 
-def test_threads_do_not_change_the_bits(rng: np.random.Generator) -> None:
-    x, w, target, bias = problem(rng, 300, 20, 5000, np.float32)
+@pytest.mark.parametrize("dtype", [np.float32, BFLOAT16], ids=str)
+def test_threads_do_not_change_the_bits(dtype: Any, rng: np.random.Generator) -> None:
+    x, w, target, bias = problem(rng, 300, 20, 5000, dtype)
     loss = lossk.LinearCrossEntropy(chunk_bytes=2 * MB)
     first = loss.value_and_grad(x, w, target, bias, num_threads=1)
     for threads in (2, 7):
