@@ -10,7 +10,7 @@ from ... import optimizers
 from ._step import KernelStep
 
 
-class SGD(KernelStep, torch.optim.SGD):  # type: ignore[misc]
+class SGD(KernelStep, torch.optim.SGD):
     """``torch.optim.SGD``, stepping with the kernels of `lossk.SGD`.
 
     Parameters
@@ -40,7 +40,7 @@ class SGD(KernelStep, torch.optim.SGD):  # type: ignore[misc]
         return optimizers.SGD([], group["lr"], *(group[option] for option in self.options))
 
 
-class Adam(KernelStep, torch.optim.Adam):  # type: ignore[misc]
+class Adam(KernelStep, torch.optim.Adam):
     """``torch.optim.Adam``, stepping with the kernels of `lossk.Adam`.
 
     Parameters
@@ -73,7 +73,7 @@ decoupled_weight_decay
         return kind([], group["lr"], *(group[option] for option in self.options[:4]))
 
 
-class AdamW(Adam, torch.optim.AdamW):  # type: ignore[misc]
+class AdamW(Adam, torch.optim.AdamW):
     """``torch.optim.AdamW``, stepping with the kernels of `lossk.AdamW`.
 
     Parameters
@@ -98,7 +98,7 @@ class AdamW(Adam, torch.optim.AdamW):  # type: ignore[misc]
     torch_class = torch.optim.AdamW
 
 
-class RMSprop(KernelStep, torch.optim.RMSprop):  # type: ignore[misc]
+class RMSprop(KernelStep, torch.optim.RMSprop):
     """``torch.optim.RMSprop``, stepping with the kernels of `lossk.RMSprop`.
 
     Parameters
@@ -129,7 +129,7 @@ class RMSprop(KernelStep, torch.optim.RMSprop):  # type: ignore[misc]
         return optimizers.RMSprop([], group["lr"], *(group[option] for option in self.options))
 
 
-class Adagrad(KernelStep, torch.optim.Adagrad):  # type: ignore[misc]
+class Adagrad(KernelStep, torch.optim.Adagrad):
     """``torch.optim.Adagrad``, stepping with the kernels of `lossk.Adagrad`.
 
     Parameters
