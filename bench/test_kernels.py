@@ -12,9 +12,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import lossk
-from lossk.cli.bench.cases import QUICK, Case
+from lossk.cli.bench.cases import Case
 from lossk.cli.bench.inputs import make_inputs
 from lossk.cli.bench.providers.lossk_ import build
+from lossk.cli.bench.suites import QUICK
 
 CALLS = [(case, mode) for case in QUICK for mode in case.modes]
 THREADS = sorted({1, lossk.get_num_threads()})

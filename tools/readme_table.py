@@ -1,6 +1,7 @@
-"""Put the table of a benchmark run into a Markdown file: ``python tools/readme_table.py README.md results.json``.
+"""Put a benchmark run into a Markdown file: ``python tools/readme_table.py README.md results.json [picture.png]``.
 
-The text between ``<!-- results -->`` and ``<!-- /results -->`` is replaced by what ``lossk bench --markdown`` prints.
+The text between ``<!-- results -->`` and ``<!-- /results -->`` is replaced by what ``lossk bench --markdown`` prints,
+with a picture of the same run, where one is asked for, drawn and linked above it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from lossk.cli.bench.limits_figure import draw_limits
 from lossk.cli.bench.markdown import render_markdown
 from lossk.cli.bench.results import read_json
 
@@ -22,15 +24,25 @@ def replace_between(page: str, table: str) -> str:
     return f"{head}{BEGIN}\n{table.strip()}\n{END}{rest.split(END)[1]}"
 
 
+def picture_link(page: Path, picture: Path) -> str:
+    """Return the Markdown that shows the picture in the page."""
+    place = picture.resolve().relative_to(page.resolve().parent)
+    return f"![Time and fraction of the limit over the bytes of a call, all providers]({place.as_posix()})\n\n"
+
+
 def main() -> None:
-    """Command line: the page, then the results."""
-    if len(sys.argv) != 3:
-        raise SystemExit("usage: python tools/readme_table.py README.md results.json")
-    page, results = Path(sys.argv[1]), Path(sys.argv[2])
+    """Command line: the page, the results, and where the picture goes."""
+    if len(sys.argv) not in (3, 4):
+        raise SystemExit("usage: python tools/readme_table.py README.md results.json [picture.png]")
+    page, *pictures = Path(sys.argv[1]), *map(Path, sys.argv[3:])
     try:
-        changed = replace_between(page.read_text(encoding="utf-8"), render_markdown(read_json(results)))
+        results = read_json(Path(sys.argv[2]))
+        links = "".join(picture_link(page, picture) for picture in pictures)
+        changed = replace_between(page.read_text(encoding="utf-8"), links + render_markdown(results))
     except (OSError, ValueError) as error:
         raise SystemExit(f"readme_table: {error}") from error
+    for picture in pictures:
+        draw_limits(results, picture)
     page.write_text(changed, encoding="utf-8")
 
 

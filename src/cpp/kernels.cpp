@@ -11,8 +11,8 @@ constexpr int count(const A (&)[n]) {
 
 template <class I>
 constexpr void fill(label_kernel (&of)[element_count]) {
-    of[0] = check_labels<I, float>;
-    of[1] = check_labels<I, double>;
+    of[0] = labels<I, float>;
+    of[1] = labels<I, double>;
 }
 
 template <class T>

@@ -34,7 +34,7 @@ static constexpr bool wants_hess(verb v) { return v == verb::grad_and_hess; }
 // Work is cut into pieces of fixed size, whatever the number of threads: each piece has one partial sum, and partial
 // sums are added in order, so results do not depend on how pieces were shared out.
 constexpr index pointwise_chunk = 16384;  // elements of arrays that are worked on one by one
-constexpr index row_block = 512;          // elements of a row that share one reference maximum
+constexpr index row_block = 1024;         // elements of a row that share one reference maximum
 constexpr index row_chunk = 16384;        // elements of a row that one thread takes when rows are few
 constexpr index few_classes = 64;         // up to here a vector lane holds a row, not an element of a row
 constexpr int max_parameters = 8;
@@ -89,7 +89,7 @@ struct softmax_args {
 // Bytes of scratch that one row needs; what they hold is softmax_rows.hpp's business.
 static constexpr index softmax_scratch_bytes(index classes, index element_bytes, bool keeps) {
     const index state = 128, chunk = 64 * ((classes + row_chunk - 1) / row_chunk);
-    const index references = element_bytes * ((classes + row_block - 1) / row_block);
+    const index references = 8 * ((classes + row_block - 1) / row_block);
     const index kept = keeps ? element_bytes * (classes + 64) : 0;
     return (state + chunk + references + kept + 128) / 64 * 64;
 }
@@ -120,14 +120,14 @@ struct rows_args {
 // Rows [begin, end); returns the sum of their losses.
 using rows_kernel = double (*)(const rows_args&, index begin, index end);
 
-// ---- labels: any integer type -> int64, checked -----------------------------------------------------------------
+// ---- labels: any integer type, checked; -> int64 ----------------------------------------------------------------
 
 enum class integer : int { i8, u8, i16, u16, i32, u32, i64, u64 };
 constexpr int integer_count = 8;
 
 struct label_args {
-    const void* label;      // (N) of some integer type
-    std::int64_t* checked;  // (N): the label, or -1 where it is ignore_index
+    const void* label;        // (N) of some integer type
+    std::int64_t* converted;  // (N): the label, or -1 where it is ignore_index; null: check them
     index classes;
     std::int64_t ignore_index;
     const void* class_weight;  // (C); null: 1

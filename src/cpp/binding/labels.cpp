@@ -76,14 +76,17 @@ bool row_inputs::accept_out(const py::object& given, verb what, derivatives& out
         {{z, z_name, true}, {label, "target"}, {target, "target"}, {class_weight, "weight"}, {w, "sample_weight"}});
 }
 
+label_args row_inputs::label_arguments(bool with_class_weights) const {
+    return {label->data(),
+            nullptr,
+            classes,
+            ignore_index.value_or(no_label),
+            with_class_weights ? class_weight_data() : nullptr,
+            row_weight_data()};
+}
+
 label_summary row_inputs::check_labels(int threads, bool with_class_weights) {
-    checked = std::make_unique_for_overwrite<std::int64_t[]>(static_cast<std::size_t>(rows));
-    const label_args a{label->data(),
-                       checked.get(),
-                       classes,
-                       ignore_index.value_or(no_label),
-                       with_class_weights ? class_weight_data() : nullptr,
-                       row_weight_data()};
+    const label_args a = label_arguments(with_class_weights);
     const label_kernel kernel = kernels().label[static_cast<int>(label_type)][arithmetic_of(type)];
     label_summary all{-1, 0, 0};
     for (const label_summary& s : results_of_pieces(rows, label_chunk, worthwhile_threads(threads, rows),
@@ -92,9 +95,25 @@ label_summary row_inputs::check_labels(int threads, bool with_class_weights) {
         all.counted += s.counted;
         all.weight += s.weight;
     }
-    if (!ignore_index && all.first_bad < 0 && all.counted < rows)
-        for (all.first_bad = 0; !ignores(all.first_bad);) ++all.first_bad;
+    if (!ignore_index && all.first_bad < 0 && all.counted < rows) {
+        // no_label itself, the only one that is not good and not bad
+        const auto* t = reinterpret_cast<const std::int64_t*>(label->data());
+        for (all.first_bad = 0; t[all.first_bad] != no_label;) ++all.first_bad;
+    }
     return all;
+}
+
+const std::int64_t* row_inputs::label_data(int threads, const label_summary& counted) {
+    if (!label) return nullptr;
+    // 64-bit labels of which none is ignored are what kernels want.
+    if ((label_type == integer::i64 || label_type == integer::u64) && counted.counted == rows)
+        return reinterpret_cast<const std::int64_t*>(label->data());
+    converted_ = std::make_unique_for_overwrite<std::int64_t[]>(static_cast<std::size_t>(rows));
+    label_args a = label_arguments(false);
+    a.converted = converted_.get();
+    const label_kernel kernel = kernels().label[static_cast<int>(label_type)][arithmetic_of(type)];
+    each_piece(rows, label_chunk, worthwhile_threads(threads, rows), [&](index, index b, index e) { kernel(a, b, e); });
+    return converted_.get();
 }
 
 label_summary row_inputs::count(int threads, bool with_class_weights) {

@@ -15,7 +15,6 @@ struct row_inputs {
     integer label_type{};
     index rows = 0, classes = 0;
     std::optional<std::int64_t> ignore_index;
-    std::unique_ptr<std::int64_t[]> checked;  // (rows): labels, -1: ignored
 
     // Take over what the user passed. False: something must be prepared first.
     bool accept_z(py::handle given, const char* name);
@@ -25,6 +24,8 @@ struct row_inputs {
 
     // Checks the labels, and tells how many rows count and what they weigh. Needs no interpreter lock.
     label_summary count(int threads, bool with_class_weights = true);
+    // The labels after that, (rows), -1: ignored; null where there are none.
+    const std::int64_t* label_data(int threads, const label_summary& counted);
     [[noreturn]] void throw_bad_label(index row) const;
 
     int leading() const { return z->ndim() - 1; }
@@ -35,8 +36,10 @@ struct row_inputs {
     const void* row_weight_data() const { return w ? w->data() : nullptr; }
 
 private:
+    std::unique_ptr<std::int64_t[]> converted_;
+
+    label_args label_arguments(bool with_class_weights) const;
     label_summary check_labels(int threads, bool with_class_weights);
-    bool ignores(index row) const { return checked[static_cast<std::size_t>(row)] < 0; }
 };
 
 }  // namespace lossk

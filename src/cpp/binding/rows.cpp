@@ -84,7 +84,7 @@ py::object call::run(const py::tuple& parameters) {
         const label_summary summary = in.count(threads, entry->class_weights_divide);
         bad = summary.first_bad;
         if (bad >= 0) return;
-        a.label = in.checked.get();
+        a.label = in.label_data(threads, summary);
         if (how == reduction::mean) divisor = normalizer ? *normalizer : summary.weight;
         a.scale = 1.0 / divisor;
         value = run_rows();

@@ -16,10 +16,8 @@ struct activation_driver {
 
     explicit activation_driver(const activation_args& args) : a(args) {}
 
-    // Elements [i, i + n), results to out.
-    void run_piece(index i, index n, T* out) {
-        const T* x = x_room.read(a.kind, a.x, i, n);
-        const T* c = what == map::vjp ? c_room.read(a.kind, a.c, i, n) : x;
+    // A function of its own, with copies of its own: the formula stays in registers, whatever is stored.
+    [[gnu::noinline]] static void run_loop(const Formula formula, const T* x, const T* c, index n, T* out) {
         each_register<V>(n, [&](index j, auto reach) {
             const V at = reach.load(x + j);
             if constexpr (what == map::value)
@@ -29,6 +27,13 @@ struct activation_driver {
             else
                 reach.store(out + j, formula.derivative(at) * reach.load(c + j));
         });
+    }
+
+    // Elements [i, i + n), results to out.
+    void run_piece(index i, index n, T* out) {
+        const T* x = x_room.read(a.kind, a.x, i, n);
+        const T* c = what == map::vjp ? c_room.read(a.kind, a.c, i, n) : x;
+        run_loop(formula, x, c, n, out);
     }
 
     void run(index begin, index end) {

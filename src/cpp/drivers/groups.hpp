@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "../simd/narrow.hpp"
+#include "../simd/unroll.hpp"
 #include "memory.hpp"
 
 namespace lossk {
@@ -42,16 +43,21 @@ inline void clear_elements(storage kind, void* p, index begin, index end) {
     __builtin_memset(static_cast<char*>(p) + begin * bytes, 0, static_cast<std::size_t>((end - begin) * bytes));
 }
 
-// Calls work(i, k, reach) for every register of n elements: i its first element, k < K its place in its group.
+// Calls work(i, k, reach) for every register of n elements: i its first element, k < K the sum it may be added to.
+template <class V, int K, class F>
+inline void each_in_turn(index n, F&& work) {
+    int k = 0;
+    each_register<V>(n, [&](index i, auto reach) { work(i, k++ % K, reach); });
+}
+
+// The same for short work, K registers at a time: k is constant, so that the sums stay in registers.
 template <class V, int K, class F>
 inline void each_in_groups(index n, F&& work) {
     constexpr int L = lanes<V>;
     const index grouped = n - n % (K * L);
     for (index j = 0; j < grouped; j += K * L)
-#pragma GCC unroll 8
-        for (int k = 0; k < K; ++k) work(j + k * L, k, whole_register<V>{});
-    int k = 0;
-    each_register<V>(n - grouped, [&](index j, auto reach) { work(grouped + j, k++, reach); });
+        unrolled<K>([&](auto k) { work(j + k * L, k, whole_register<V>{}); });
+    each_register<V>(n - grouped, [&](index j, auto reach) { work(grouped + j, constant<0>{}, reach); });
 }
 
 // Calls work(i, n) for every piece of [begin, end): i its first element, n its length.

@@ -1,4 +1,4 @@
-// Labels of any integer type: checked against the number of classes, brought to one type, and weighed.
+// Labels of any integer type: checked against the number of classes, weighed, and brought to one type if need be.
 #pragma once
 
 #include "../base/types.hpp"
@@ -7,41 +7,55 @@ namespace lossk {
 namespace {
 
 template <class I, class T>
-label_summary check_labels(const label_args& a, index begin, index end) {
+struct label_driver {
+    const label_args& a;
     const I* label = static_cast<const I*>(a.label);
     const T* class_weight = static_cast<const T*>(a.class_weight);
     const T* row_weight = static_cast<const T*>(a.row_weight);
-    const auto classes = static_cast<std::uint64_t>(a.classes);
-
-    // Without a branch, so that the compiler can vectorise it. An unsigned 64-bit label past 2^63 becomes negative
-    // here, and is out of range either way.
+    const std::uint64_t classes = static_cast<std::uint64_t>(a.classes);
     const bool can_ignore = I(-1) < I(0) || a.ignore_index >= 0;
-    index ignored_rows = 0, good_rows = 0;
-    for (index i = begin; i < end; ++i) {
-        const auto t = static_cast<std::int64_t>(label[i]);
-        const bool ignored = can_ignore & (t == a.ignore_index);
-        const bool good = !ignored & (static_cast<std::uint64_t>(t) < classes);
-        a.checked[i] = good ? t : -1;
-        ignored_rows += ignored;
-        good_rows += good;
+
+    // An unsigned 64-bit label past 2^63 becomes negative here, and is out of range either way.
+    std::int64_t at(index i) const { return static_cast<std::int64_t>(label[i]); }
+    bool ignored(index i) const { return can_ignore & (at(i) == a.ignore_index); }
+    bool good(index i) const { return !ignored(i) & (static_cast<std::uint64_t>(at(i)) < classes); }
+
+    double weight(index begin, index end) const {
+        double sum = 0;
+        for (index i = begin; i < end; ++i) {
+            if (ignored(i)) continue;
+            const double w = class_weight ? static_cast<double>(class_weight[at(i)]) : 1.0;
+            sum += row_weight ? w * static_cast<double>(row_weight[i]) : w;
+        }
+        return sum;
     }
-    label_summary out{-1, good_rows, static_cast<double>(good_rows)};
-    if (good_rows + ignored_rows != end - begin) {
-        out.first_bad = begin;
-        while (a.checked[out.first_bad] >= 0 ||
-               (can_ignore && static_cast<std::int64_t>(label[out.first_bad]) == a.ignore_index))
-            ++out.first_bad;
+
+    // Loops without a branch, so that the compiler can vectorise them.
+    label_summary check(index begin, index end) const {
+        index ignored_rows = 0, good_rows = 0;
+        for (index i = begin; i < end; ++i) {
+            ignored_rows += ignored(i);
+            good_rows += good(i);
+        }
+        label_summary out{-1, good_rows, static_cast<double>(good_rows)};
+        if (good_rows + ignored_rows != end - begin)
+            for (out.first_bad = begin; good(out.first_bad) || ignored(out.first_bad);) ++out.first_bad;
+        else if (class_weight || row_weight)
+            out.weight = weight(begin, end);
         return out;
     }
-    if (!class_weight && !row_weight) return out;
-    out.weight = 0;
-    for (index i = begin; i < end; ++i) {
-        const std::int64_t t = a.checked[i];
-        if (t < 0) continue;
-        const double w = class_weight ? static_cast<double>(class_weight[t]) : 1.0;
-        out.weight += row_weight ? w * static_cast<double>(row_weight[i]) : w;
+    void convert(index begin, index end) const {
+        for (index i = begin; i < end; ++i) a.converted[i] = good(i) ? at(i) : -1;
     }
-    return out;
+};
+
+// With a.converted, labels that were checked before are brought there; without, they are checked.
+template <class I, class T>
+label_summary labels(const label_args& a, index begin, index end) {
+    const label_driver<I, T> driver{a};
+    if (!a.converted) return driver.check(begin, end);
+    driver.convert(begin, end);
+    return {-1, 0, 0};
 }
 
 }  // namespace

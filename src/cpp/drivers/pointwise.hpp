@@ -2,18 +2,13 @@
 #pragma once
 
 #include "../losses/point.hpp"
-#include "../simd/narrow.hpp"
-#include "memory.hpp"
+#include "groups.hpp"
 #include "reduce.hpp"
 
 namespace lossk {
 namespace {
 
-// A tile is small enough for f32 lanes to be summed exactly enough (16 additions a lane) and for L1 to hold it while
-// its inputs are widened and its results wait to be streamed.
-constexpr index tile = 512;
-
-// What a formula may declare beside its call: a third input, and the lanes whose inputs are outside its domain.
+// What a formula may declare beside its call: a third input, the lanes whose inputs are outside its domain, and:
 template <class Formula>
 constexpr int inputs_of() {
     if constexpr (requires { Formula::inputs; })
@@ -23,119 +18,123 @@ constexpr int inputs_of() {
 }
 template <class Formula>
 constexpr bool has_domain = requires { Formula::domain; };
+// A formula of a few instructions may say so: its loop is unrolled.
+template <class Formula>
+constexpr bool is_short = requires { Formula::is_short; };
 
-// The inputs of a tile as arithmetic wants them: where they are, or widened.
+// The arrays of a piece, from its first element on.
+template <class T>
+struct pointwise_piece {
+    const T *z, *y, *x, *w;
+    T *each, *g, *h;
+};
+
+// The inputs of a piece as arithmetic wants them: where they are, widened, or repeated.
 template <class T, int inputs>
-struct tile_inputs {
-    const T *z, *y, *x;
-    alignas(line_bytes) T buffer[3][tile];
+class pointwise_inputs {
+    piece_buffer<T> z_, y_;
+    alignas(line_bytes) T repeated_[inputs == 3 ? piece : 1];
 
-    const T* array(const pointwise_args& a, const void* p, index i, index n, int slot) {
-        if constexpr (sizeof(T) == sizeof(float)) {
-            if (a.kind != storage::same) {
-                widen_tile(a.kind, p, i, n, buffer[slot]);
-                return buffer[slot];
-            }
-        }
-        return static_cast<const T*>(p) + i;
+    const T* third(const pointwise_args& a, index i, index n) {
+        const T* x = static_cast<const T*>(a.x);
+        if (a.x_period == 0) return x + i;
+        for (index j = 0, k = i % a.x_period; j < n; ++j, k = k + 1 == a.x_period ? 0 : k + 1) repeated_[j] = x[k];
+        return repeated_;
     }
 
-    void read(const pointwise_args& a, index i, index n) {
-        z = array(a, a.z, i, n, 0);
-        y = array(a, a.y, i, n, 1);
-        if constexpr (inputs == 3) {
-            x = static_cast<const T*>(a.x) + i;
-            if (a.x_period == 0) return;
-            const T* period = static_cast<const T*>(a.x);
-            for (index j = 0, k = i % a.x_period; j < n; ++j, k = k + 1 == a.x_period ? 0 : k + 1)
-                buffer[2][j] = period[k];
-            x = buffer[2];
-        }
+public:
+    pointwise_piece<T> read(const pointwise_args& a, index i, index n) {
+        pointwise_piece<T> at{};
+        at.z = z_.read(a.kind, a.z, i, n);
+        at.y = y_.read(a.kind, a.y, i, n);
+        if constexpr (inputs == 3) at.x = third(a, i, n);
+        return at;
     }
 };
 
+// Calls a member of the formula, `of`, on a register of as many inputs as it has.
+template <int inputs, class V, class T, class Reach, class F>
+inline auto on_inputs(const pointwise_piece<T>& at, index j, Reach reach, T fill, F&& of) {
+    const V z = reach.load(at.z + j, fill), y = reach.load(at.y + j, fill);
+    if constexpr (inputs == 3)
+        return of(z, y, reach.load(at.x + j, fill));
+    else
+        return of(z, y);
+}
+
 template <class Formula, class T, verb what>
-struct pointwise_driver {
+class pointwise_driver {
     using V = vec<T>;
-    static constexpr int L = lanes<V>;
     static constexpr int K = 128 / register_bytes;
     static constexpr int inputs = inputs_of<Formula>();
 
     const pointwise_args& a;
     const Formula formula{a.parameters};
-    const V scale = splat<V>(static_cast<T>(a.scale));
-    lane_sum<T, K> sum{};
-    tile_inputs<T, inputs> in;
+    lane_sum<T, K> total{};
+    pointwise_inputs<T, inputs> in;
 
-    explicit pointwise_driver(const pointwise_args& args) : a(args) {}
-
-    // Register k of a group: samples from i + j on, j in the tile that begins at i; results to g and h.
-    template <class Reach>
-    void step(index i, index j, Reach reach, int k, T* g, T* h) {
-        const V z = reach.load(in.z + j, T(1)), y = reach.load(in.y + j, T(1));
-        point<V> at;
-        if constexpr (inputs == 3)
-            at = formula(z, y, reach.load(in.x + j, T(1)));
+    // A function of its own, with copies of its own: what the loop needs stays in registers, whatever is stored.
+    // Plain: a short formula, neither weights nor single values.
+    template <bool plain>
+    [[gnu::noinline]] static void run_loop(const Formula formula, const pointwise_piece<T> at, index n, T scale,
+                                           lane_sum<T, K>& total) {
+        V sum[K]{};
+        const auto step = [&](index j, auto k, auto reach) {
+            point<V> p = on_inputs<inputs, V>(at, j, reach, T(1), formula);
+            if constexpr (!plain) {
+                const V w = at.w ? reach.load(at.w + j, T(0)) : splat<V>(1);
+                p = {p.value * w, p.grad * w, p.hess * w};
+                if (wants_value(what) && at.each) reach.store(at.each + j, p.value);
+            }
+            if constexpr (wants_value(what)) sum[k] += reach.mask(p.value);
+            if constexpr (wants_grad(what)) reach.store(at.g + j, p.grad * scale);
+            if constexpr (wants_hess(what)) reach.store(at.h + j, p.hess * scale);
+        };
+        if constexpr (plain)
+            each_in_groups<V, K>(n, step);
         else
-            at = formula(z, y);
-        if (a.w) {
-            const V w = reach.load(static_cast<const T*>(a.w) + i + j, T(0));
-            at = {at.value * w, at.grad * w, at.hess * w};
-        }
+            each_in_turn<V, K>(n, step);
         if constexpr (wants_value(what)) {
-            if (a.each) reach.store(static_cast<T*>(a.each) + i + j, at.value);
-            sum.add(k, reach.mask(at.value));
+            unrolled<K>([&](auto k) { total.add(k, sum[k]); });
+            total.flush();
         }
-        if constexpr (wants_grad(what)) reach.store(g + j, at.grad * scale);
-        if constexpr (wants_hess(what)) reach.store(h + j, at.hess * scale);
     }
 
-    // One function for all ways to write results: formulas are long.
-    [[gnu::noinline]] void run_tile(index i, index n, T* g, T* h) {
-        in.read(a, i, n);
-        const index grouped = n - n % (K * L);
-        for (index j = 0; j < grouped; j += K * L)
-#pragma GCC unroll 4
-            for (int k = 0; k < K; ++k) step(i, j + k * L, whole_register<V>{}, k, g, h);
-        int k = 0;
-        each_register<V>(n - grouped, [&](index j, auto reach) { step(i, grouped + j, reach, k++, g, h); });
-        if constexpr (wants_value(what)) sum.flush();
+    // Elements [i, i + n), derivatives to g and h.
+    void run_piece(index i, index n, T* g, T* h) {
+        pointwise_piece<T> at = in.read(a, i, n);
+        if (a.w) at.w = static_cast<const T*>(a.w) + i;
+        if (a.each) at.each = static_cast<T*>(a.each) + i;
+        at.g = g;
+        at.h = h;
+        (a.w || a.each ? run_loop<false> : run_loop<is_short<Formula>>)(formula, at, n, static_cast<T>(a.scale), total);
     }
 
-    void run_in_place(index begin, index end) {
-        T *g = static_cast<T*>(a.g), *h = static_cast<T*>(a.h);
-        for (index i = begin; i < end; i += tile) run_tile(i, smaller(tile, end - i), g + i, h + i);
+    void run_plainly(index begin, index end) {
+        piece_buffer<T> g, h;
+        each_piece(begin, end, [&](index i, index n) {
+            run_piece(i, n, g.place(a.kind, a.g, i), h.place(a.kind, a.h, i));
+            if constexpr (wants_grad(what)) g.write(a.kind, a.g, i, n);
+            if constexpr (wants_hess(what)) h.write(a.kind, a.h, i, n);
+        });
     }
 
     void run_streaming(index begin, index end) {
-        line_stream<T, tile> g(static_cast<T*>(a.g) + begin), h(static_cast<T*>(wants_hess(what) ? a.h : a.g) + begin);
-        for (index i = begin; i < end; i += tile) {
-            const index n = smaller(tile, end - i);
-            run_tile(i, n, g.here(), h.here());
+        line_stream<T, piece> g(static_cast<T*>(a.g) + begin), h(static_cast<T*>(wants_hess(what) ? a.h : a.g) + begin);
+        each_piece(begin, end, [&](index i, index n) {
+            run_piece(i, n, g.here(), h.here());
             g.push(n);
             if constexpr (wants_hess(what)) h.push(n);
-        }
+        });
         stream_fence();
     }
 
-    void run_narrow(index begin, index end) {
-        alignas(line_bytes) T g_tile[tile], h_tile[tile];
-        for (index i = begin; i < end; i += tile) {
-            const index n = smaller(tile, end - i);
-            run_tile(i, n, g_tile, h_tile);
-            if constexpr (wants_grad(what)) narrow_tile(a.kind, g_tile, n, a.g, i);
-            if constexpr (wants_hess(what)) narrow_tile(a.kind, h_tile, n, a.h, i);
-        }
-    }
+public:
+    explicit pointwise_driver(const pointwise_args& args) : a(args) {}
 
     double run(index begin, index end) {
-        bool narrow = false;
-        if constexpr (sizeof(T) == sizeof(float)) {
-            narrow = a.kind != storage::same;
-            if (narrow) run_narrow(begin, end);
-        }
-        if (!narrow) wants_grad(what) && a.streaming ? run_streaming(begin, end) : run_in_place(begin, end);
-        return wants_value(what) ? sum.result() : 0.0;
+        wants_grad(what) && a.streaming ? run_streaming(begin, end) : run_plainly(begin, end);
+        return wants_value(what) ? total.result() : 0.0;
     }
 };
 
@@ -147,25 +146,23 @@ double pointwise(const pointwise_args& a, index begin, index end) {
 template <class Formula, class T>
 index first_outside(const pointwise_args& a, index begin, index end) {
     using V = vec<T>;
+    constexpr int inputs = inputs_of<Formula>();
     const Formula formula{a.parameters};
-    tile_inputs<T, inputs_of<Formula>()> in;
-    for (index i = begin; i < end; i += tile) {
-        const index n = smaller(tile, end - i);
-        in.read(a, i, n);
-        index found = -1;
+    pointwise_inputs<T, inputs> in;
+    for (index i = begin; i < end; i += piece) {
+        const index n = smaller(piece, end - i);
+        const pointwise_piece<T> at = in.read(a, i, n);
+        bits<V> anywhere{};
         each_register<V>(n, [&](index j, auto reach) {
-            const V z = reach.load(in.z + j), y = reach.load(in.y + j);
-            bits<V> outside;
-            if constexpr (inputs_of<Formula>() == 3)
-                outside = formula.outside(z, y, reach.load(in.x + j));
-            else
-                outside = formula.outside(z, y);
-            outside = as_bits(reach.mask(from_bits<V>(outside)));
-            if (found >= 0 || !any<V>(outside)) return;
-            for (int k = lanes<V> - 1; k >= 0; --k)
-                if (outside[k]) found = i + j + k;
+            const auto outside = [&](auto... x) { return from_bits<V>(formula.outside(x...)); };
+            anywhere |= as_bits(reach.mask(on_inputs<inputs, V>(at, j, reach, T(0), outside)));
         });
-        if (found >= 0) return found;
+        if (!any<V>(anywhere)) continue;
+        for (index j = 0; j < n; ++j) {
+            const part_of_register<V> one{1};
+            const auto outside = [&](auto... x) { return formula.outside(x...); };
+            if (on_inputs<inputs, V>(at, j, one, T(0), outside)[0]) return i + j;
+        }
     }
     return -1;
 }

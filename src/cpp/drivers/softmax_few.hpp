@@ -1,6 +1,7 @@
 // Softmax rows of few classes: a lane holds a row, so that short rows fill the registers and one logarithm serves many.
 //
-// A batch of rows is transposed into L1, worked on class by class, and transposed back.
+// A batch of rows is transposed into L1, worked on class by class, and transposed back. Each step is made for several
+// registers of rows, whose chains of operations run beside each other.
 #pragma once
 
 #include "../simd/transpose.hpp"
@@ -14,202 +15,312 @@ struct softmax_few {
     using V = vec<T>;
     using I = bits<V>;
     static constexpr int L = lanes<V>;
+    static constexpr int K = 4;       // registers of rows in a batch
+    static constexpr int B = K * L;   // rows in a batch
+    static constexpr index room = few_classes * B;
+    using table = T[few_classes + 1][B];  // classes x rows; the last is for rows without a label
+    using lane_int = typename bits_type<T>::type;
 
-    // z[k], later e_k and the gradient; the linear weights q_k; second derivatives: class k of L rows.
+    // Logits, later e_k and the gradient; the linear weights q_k; second derivatives.
     struct batch {
-        alignas(line_bytes) T z[few_classes][L], q[few_classes][L], h[few_classes][L];
-        alignas(line_bytes) T wide[2][few_classes * L];  // rows of z and of anything else, out of 16 bits or into them
+        alignas(line_bytes) table z, q, h;
+        alignas(line_bytes) T rows_in[room + L], rows_out[room + L];  // row by row, on their way in or out
+    };
+    using stream = line_stream<T, room + L>;
+
+    // What is known of the rows of a batch.
+    struct row_facts {
+        alignas(line_bytes) lane_int t[B];  // the label; few_classes where there is none
+        alignas(line_bytes) T logit[B], own[B], q_t[B];  // the label's (capped) logit and weights
+        I counts[K];
+        V weight[K];
+        row_sums<V> sums[K];
+        row_result<V> result[K];
     };
 
     const softmax_args& a;
     const softmax_problem<T> in{a};
     const int classes = static_cast<int>(a.classes);
     const bool linear = a.label_smoothing > 0 || a.target;
+    const bool plain = !(linear || in.capped || a.h);
 
-    // Calls work(k, n) for blocks of n classes, k the first: whole registers where there are enough classes, the last
-    // one overlapping its neighbour.
+    explicit softmax_few(const softmax_args& args) : a(args) {}
+
+    // Calls work(k) for groups of columns<V> classes, k the first; the last group overlaps its neighbour.
     template <class F>
-    void each_block(F&& work) const {
-        for (int k = 0; k < classes; k += L) {
-            if (classes - k >= L)
-                work(k, L);
-            else if (classes >= L)
-                work(classes - L, L);
-            else
-                work(0, classes);
+    void each_columns(F&& work) const {
+        constexpr int n = columns<V>;
+        for (int k = 0; k < classes; k += n) work(classes >= n ? (k + n <= classes ? k : classes - n) : 0);
+    }
+
+    // Rows in memory to a table of classes; zeros in the lanes past the last row.
+    void gather(const void* array, index row, int rows, batch& b, table& to) const {
+        const index n = rows * a.classes;
+        const T* from = in.read(array, row * a.classes, n, b.rows_in);
+        if (rows < B || classes < columns<V>) {  // loads would reach past the array
+            if (from != b.rows_in) __builtin_memcpy(b.rows_in, from, static_cast<std::size_t>(n) * sizeof(T));
+            for (index i = n; i < B * a.classes; ++i) b.rows_in[i] = T(0);
+            from = b.rows_in;
+        }
+        each_columns([&](int k) {
+            for (int j = 0; j < B; j += L) {
+                V r[columns<V>];
+                load_columns<V>(from + j * classes + k, classes, r);
+                for (int i = 0; i < smaller(columns<V>, classes); ++i) store(to[k + i] + j, r[i]);
+            }
+        });
+    }
+
+    void scatter(const table& from, T* to) const {
+        each_columns([&](int k) {
+            for (int j = 0; j < B; j += L) {
+                V r[columns<V>];
+                for (int i = 0; i < columns<V>; ++i) r[i] = load<V>(from[k + i] + j);
+                store_columns<V>(to + j * classes + k, classes, r);
+            }
+        });
+    }
+    // A table of classes back to rows in memory.
+    void scatter_to(void* array, const table& from, index row, int rows, batch& b, stream& past) const {
+        const index first = row * a.classes, n = rows * a.classes;
+        T* const to = static_cast<T*>(array) + first;
+        if (a.streaming) {
+            scatter(from, past.here());
+            return past.push(n);
+        }
+        const bool whole = rows == B && classes >= columns<V>;  // else stores would reach past the last row
+        if (whole && !in.narrow) return scatter(from, to);
+        scatter(from, b.rows_out);
+        if (in.narrow)
+            in.write_narrow(b.rows_out, n, array, first);
+        else
+            __builtin_memcpy(to, b.rows_out, static_cast<std::size_t>(n) * sizeof(T));
+    }
+
+    // How many rows the lanes of register k hold.
+    static int lanes_of(int k, int rows) { return static_cast<int>(smaller(L, rows > k * L ? rows - k * L : 0)); }
+
+    // Labels, which rows count, and for how much.
+    void describe(index row, int rows, row_facts& f) const {
+        if (a.label && rows == B) {  // a loop of fixed length is vectorised better
+            for (int j = 0; j < B; ++j) f.t[j] = static_cast<lane_int>(a.label[row + j]);
+        } else {
+            for (int j = 0; j < B; ++j) f.t[j] = a.label && j < rows ? static_cast<lane_int>(a.label[row + j]) : -1;
+        }
+        for (int k = 0; k < K; ++k) {
+            const int n = lanes_of(k, rows);
+            I t;
+            __builtin_memcpy(&t, f.t + k * L, sizeof t);
+            f.counts[k] = a.label ? t >= 0 : first_lanes<V>(n);
+            f.weight[k] = in.row_weight ? load_first<V>(in.row_weight + row + k * L, n, T(0)) : splat<V>(1);
+            const I at = t < 0 ? I{} + few_classes : t;
+            __builtin_memcpy(f.t + k * L, &at, sizeof at);
+        }
+        const T one = T(a.label != nullptr);
+        for (int j = 0; j < B; ++j) f.own[j] = one * in.keep_share, f.q_t[j] = one * in.even_share;
+        if (!in.class_weight || !a.label) return;
+        for (int j = 0; j < B; ++j) {
+            const T w = f.t[j] < few_classes ? in.class_weight[f.t[j]] : T(0);
+            f.own[j] *= w;
+            f.q_t[j] *= w;
         }
     }
 
-    // rows x classes in memory to classes x L; zeros in the lanes past the last row.
-    void gather(const T* from, int rows, T (*to)[L]) const {
-        each_block([&](int k, int n) {
-            V r[L];
-            for (int j = 0; j < L; ++j) {
-                const T* at = from + j * classes + k;
-                r[j] = j >= rows ? V{} : n == L ? load<V>(at) : load_first<V>(at, n, T(0));
-            }
-            transpose(r);
-            for (int i = 0; i < n; ++i) store(to[k + i], r[i]);
-        });
-    }
-    void scatter(const T (*from)[L], int rows, T* to) const {
-        each_block([&](int k, int n) {
-            V r[L];
-            for (int i = 0; i < L; ++i) r[i] = i < n ? load<V>(from[k + i]) : V{};
-            transpose(r);
-            for (int j = 0; j < rows; ++j) {
-                T* at = to + j * classes + k;
-                n == L ? store(at, r[j]) : store_first(at, r[j], n);
-            }
-        });
-    }
-
-    void scatter_to(void* array, const T (*from)[L], index row, int rows, batch& b) const {
-        const index first = row * a.classes;
-        scatter(from, rows, in.narrow ? b.wide[1] : static_cast<T*>(array) + first);
-        if (in.narrow) in.write_narrow(b.wide[1], rows * a.classes, array, first);
-    }
-
-    // One value a lane from an array indexed by label; 0 in lanes without a label.
-    V by_label(const T* values, I t) const {
-        V v{};
-        for (int j = 0; j < L; ++j) v[j] = t[j] >= 0 ? values[t[j]] : T(0);
-        return v;
-    }
-
-    // The labels of a batch; -1 in lanes without one.
-    I labels(index row, int rows) const {
-        I t = ~I{};
-        if (a.label)
-            for (int j = 0; j < rows; ++j) t[j] = static_cast<typename bits_type<T>::type>(a.label[row + j]);
-        return t;
-    }
-
-    // Index of each lane's first largest logit.
-    I largest(const T (*z)[L]) const {
-        V m = load<V>(z[0]);
-        I at{};
+    // Index of each lane's first largest number.
+    I largest(const table& z, int at) const {
+        V m = load<V>(z[0] + at);
+        I place{};
         for (int k = 1; k < classes; ++k) {
-            const V x = load<V>(z[k]);
+            const V x = load<V>(z[k] + at);
             const I larger = x > m;
             m = larger ? x : m;
-            at = larger ? at - at + k : at;
+            place = larger ? place - place + k : place;
         }
-        return at;
+        return place;
+    }
+    void write_correct(index row, int rows, const batch& b, const row_facts& f) const {
+        for (int k = 0; k < K; ++k) {
+            const I predicted = largest(b.z, k * L), likeliest = a.target ? largest(b.q, k * L) : I{};
+            for (int j = 0; j < lanes_of(k, rows); ++j)
+                a.correct[row + k * L + j] = predicted[j] == (a.target ? likeliest[j] : f.t[k * L + j]);
+        }
     }
 
     // Turns the target's probabilities, where there are any, into linear weights.
     void find_linear_weights(batch& b) const {
         for (int k = 0; k < classes; ++k) {
             const V w = splat<V>(in.class_weight ? in.class_weight[k] : T(1));
-            store(b.q[k], in.linear_weight(w, load<V>(b.q[k])));
+            for (int j = 0; j < B; j += L) store(b.q[k] + j, in.linear_weight(w, load<V>(b.q[k] + j)));
         }
     }
 
-    // Turns the logits into exponentials (with capping: into capped logits) and sums them.
-    row_sums<V> reduce(batch& b, I t) const {
-        row_sums<V> s{splat<V>(-T(__builtin_inf())), V{}, splat<V>(-T(__builtin_inf())), V{}, V{}};
+    // The largest (capped) logit of lanes `at` on.
+    V maximum(batch& b, int at) const {
+        V m = splat<V>(-T(__builtin_inf()));
         for (int k = 0; k < classes; ++k) {
-            V x = load<V>(b.z[k]);
-            if (in.capped) store(b.z[k], x = in.cap(x));
-            s.maximum = max(s.maximum, x);
+            V x = load<V>(b.z[k] + at);
+            if (in.capped) store(b.z[k] + at, x = in.cap(x));
+            m = max(m, x);
         }
         // A row of -infinity alone has no probabilities: leave its exponentials 0, as their sum will tell.
-        s.maximum = max(splat<V>(lowest<T>), s.maximum);
+        return max(splat<V>(lowest<T>), m);
+    }
+
+    void sum_linearly(const batch& b, int at, row_sums<V>& s) const {
+        V terms{}, mass{};
         for (int k = 0; k < classes; ++k) {
-            const V d = load<V>(b.z[k]) - s.maximum;
-            const V e = exp_quick(d);
-            const I own = t == k;
-            s.others += keep(~own, e);
-            s.d_t = own ? d : s.d_t;
-            if (linear) {
-                const V q = load<V>(b.q[k]);
-                s.linear += linear_term(q, d);
-                s.mass += q;
-            }
-            if (!in.capped) store(b.z[k], e);
+            const V q = load<V>(b.q[k] + at);
+            terms += linear_term(q, load<V>(b.z[k] + at) - s.maximum);
+            mass += q;
         }
-        if (a.output == row_output::softmax) s.mass = splat<V>(1);  // softmax is the gradient of lse
-        return s;
+        s.linear = terms;
+        s.mass = mass;
     }
 
-    void write(batch& b, const row_sums<V>& s, const row_result<V>& r, I t, V factor, I counts) const {
-        const V two_z_loss = splat<V>(static_cast<T>(2 * a.z_loss));
+    // The labels' logits go elsewhere and leave -infinity, so that their exponentials are left out of the sums.
+    void take_labels(batch& b, row_facts& f) const {
+        const T nothing = -T(__builtin_inf());
+        for (int j = 0; j < B; ++j) b.z[few_classes][j] = nothing;
+#pragma GCC unroll 4
+        for (int j = 0; j < B; ++j) {
+            T* const z_t = &b.z[0][0] + B * f.t[j] + j;
+            f.logit[j] = *z_t;
+            *z_t = nothing;
+        }
+    }
+
+    // Turns logits into exponentials (with capping they stay) and returns their sum.
+    V exponentiate(batch& b, int at, V maximum) const {
+        V sum{};
         for (int k = 0; k < classes; ++k) {
-            const V x = load<V>(b.z[k]);
-            const V p = (in.capped ? exp_quick(x - s.maximum) : x) * r.inverse;
-            const I own = t == k;
-            V grad = own ? r.grad_t : softmax_grad(p, r.slope, linear ? load<V>(b.q[k]) : V{});
-            V hess = own ? r.hess_t : softmax_hess(p, r.slope, two_z_loss);
-            if (in.capped) {
-                const V bend = in.cap.slope(x);
-                hess = hess * bend * bend + grad * in.cap.curvature(x);
-                grad = grad * bend;
+            const V e = exp_quick(load<V>(b.z[k] + at) - maximum);
+            sum += e;
+            if (!in.capped) store(b.z[k] + at, e);
+        }
+        return sum;
+    }
+
+    void reduce(batch& b, row_facts& f) const {
+        for (int k = 0; k < K; ++k) {
+            row_sums<V>& s = f.sums[k];
+            s.maximum = maximum(b, k * L);
+            s.linear = V{};
+            s.mass = splat<V>(T(a.output == row_output::softmax));  // softmax is the gradient of lse
+            if (linear) sum_linearly(b, k * L, s);
+        }
+        take_labels(b, f);
+        for (int k = 0; k < K; ++k) {
+            f.sums[k].others = exponentiate(b, k * L, f.sums[k].maximum);
+            f.sums[k].d_t = load<V>(f.logit + k * L) - f.sums[k].maximum;
+        }
+    }
+
+    // Exponentials to gradients, but for the labels'.
+    void write_plain(batch& b, int k, const row_facts& f, V factor) const {
+        const V of_e = f.result[k].inverse * f.result[k].slope * factor;
+        const I counts = f.counts[k];
+        for (int c = 0; c < classes; ++c) {
+            T* const z = b.z[c] + k * L;
+            store(z, keep(counts, load<V>(z) * of_e));
+        }
+    }
+
+    void write_general(batch& b, int k, const row_facts& f, V factor) const {
+        const V two_z_loss = splat<V>(static_cast<T>(2 * a.z_loss)), maximum = f.sums[k].maximum;
+        const V inverse = f.result[k].inverse, slope = f.result[k].slope;
+        const I counts = f.counts[k];
+        for (int c = 0, at = k * L; c < classes; ++c) {
+            const V x = load<V>(b.z[c] + at);
+            const V p = (in.capped ? exp_quick(x - maximum) : x) * inverse;
+            const slopes s = bent(x, softmax_grad(p, slope, linear ? load<V>(b.q[c] + at) : V{}),
+                                  softmax_hess(p, slope, two_z_loss));
+            store(b.z[c] + at, keep(counts, s.grad * factor));
+            if (a.h) store(b.h[c] + at, keep(counts, s.hess * factor));
+        }
+    }
+
+    // Derivatives with respect to a logit from those with respect to its capped value x.
+    struct slopes {
+        V grad, hess;
+    };
+    slopes bent(V x, V grad, V hess) const {
+        if (!in.capped) return {grad, hess};
+        const V bend = in.cap.slope(x);
+        return {grad * bend, hess * bend * bend + grad * in.cap.curvature(x)};
+    }
+
+    void write_log_softmax(batch& b, int k, const row_facts& f) const {
+        const V log_total = log(f.result[k].inverse), maximum = f.sums[k].maximum;
+        for (int c = 0; c < classes; ++c) {
+            T* const z = b.z[c] + k * L;
+            store(z, (load<V>(z) - maximum) + log_total);
+        }
+    }
+
+    // Derivatives of a batch, whose exponentials the table z holds.
+    void write(index row, int rows, batch& b, const row_facts& f, stream& g_past, stream& h_past) const {
+        if (a.output == row_output::log_softmax) {
+            gather(a.z, row, rows, b, b.z);
+            for (int k = 0; k < K; ++k) write_log_softmax(b, k, f);
+        } else {
+            alignas(line_bytes) T grad[B], hess[B];  // at the labels
+            for (int k = 0; k < K; ++k) {
+                const V factor = keep(f.counts[k], f.weight[k] * static_cast<T>(a.scale));
+                plain ? write_plain(b, k, f, factor) : write_general(b, k, f, factor);
+                const slopes s = bent(load<V>(f.logit + k * L), f.result[k].grad_t, f.result[k].hess_t);
+                store(grad + k * L, s.grad * factor);
+                store(hess + k * L, s.hess * factor);
             }
-            store(b.z[k], keep(counts, grad * factor));
-            if (a.h) store(b.h[k], keep(counts, hess * factor));
+            for (int j = 0; j < B; ++j) b.z[f.t[j]][j] = grad[j];
+            for (int j = 0; a.h && j < B; ++j) b.h[f.t[j]][j] = hess[j];
+        }
+        scatter_to(a.g, b.z, row, rows, b, g_past);
+        if (a.h) scatter_to(a.h, b.h, row, rows, b, h_past);
+    }
+
+    // What single rows are asked for.
+    void write_rows(index row, int rows, const row_facts& f) const {
+        for (int k = 0; k < K; ++k) {
+            const index at = row + k * L;
+            const int n = lanes_of(k, rows);
+            const V lse = f.result[k].lse;
+            if (in.lse) store_first(in.lse + at, lse, n);
+            if (in.each) store_first(in.each + at, keep(f.counts[k], f.result[k].loss * f.weight[k]), n);
+            for (int j = 0; a.correct && j < n; ++j) a.correct[at + j] &= lse[j] == lse[j];
         }
     }
 
-    void write_log_softmax(batch& b, const T* z, int rows, const row_sums<V>& s, const row_result<V>& r) const {
-        gather(z, rows, b.z);
-        for (int k = 0; k < classes; ++k) store(b.z[k], (load<V>(b.z[k]) - s.maximum) + log(r.inverse));
-    }
-
-    // Rows row .. row + rows - 1; their losses, one a lane.
-    V run_batch(index row, int rows, batch& b) const {
-        const index first = row * a.classes, n = rows * a.classes;
-        const T* z = in.read(a.z, first, n, b.wide[0]);
-        const I t = labels(row, rows);
-        const I counts = first_lanes<V>(rows) & (a.label ? t >= 0 : ~I{});
-        const V weight = in.row_weight ? load_first<V>(in.row_weight + row, rows, T(0)) : splat<V>(1);
-
-        gather(z, rows, b.z);
-        if (a.target) gather(in.read(a.target, first, n, b.wide[1]), rows, b.q);
-        I predicted{}, wanted = t;
-        if (a.correct) {
-            predicted = largest(b.z);
-            if (a.target) wanted = largest(b.q);
-        }
+    // Rows row .. row + rows - 1.
+    void run_batch(index row, int rows, batch& b, lane_sum<T, K>& total, stream& g_past, stream& h_past) const {
+        row_facts f;
+        describe(row, rows, f);
+        gather(a.z, row, rows, b, b.z);
+        if (a.target) gather(a.target, row, rows, b, b.q);
+        if (a.correct) write_correct(row, rows, b, f);
         if (linear) find_linear_weights(b);
-        const row_sums<V> s = reduce(b, t);
-        V own{}, q_t{};
-        if (a.label) {
-            const V w = in.class_weight ? by_label(in.class_weight, t) : splat<V>(1);
-            own = w * in.keep_share;
-            q_t = w * in.even_share;
-        }
+        reduce(b, f);
         const cross_entropy<V> formula{a.label != nullptr, static_cast<T>(a.z_loss)};
-        const row_result<V> r = formula(s, own, q_t);
-        const V loss = keep(counts, r.loss * weight);
-
-        if (in.lse) store_first(in.lse + row, r.lse, rows);
-        if (a.correct)
-            for (int j = 0; j < rows; ++j) a.correct[row + j] = predicted[j] == wanted[j] && r.lse[j] == r.lse[j];
-        if (in.each) store_first(in.each + row, loss, rows);
-        if (a.g) {
-            if (a.output == row_output::log_softmax)
-                write_log_softmax(b, z, rows, s, r);
-            else
-                write(b, s, r, t, weight * static_cast<T>(a.scale), counts);
-            scatter_to(a.g, b.z, row, rows, b);
-            if (a.h) scatter_to(a.h, b.h, row, rows, b);
+        for (int k = 0; k < K; ++k) {
+            f.result[k] = formula(f.sums[k], load<V>(f.own + k * L), load<V>(f.q_t + k * L));
+            total.add(k, keep(f.counts[k], f.result[k].loss * f.weight[k]));
         }
-        return loss;
+        total.flush();
+        if (in.each || in.lse || a.correct) write_rows(row, rows, f);
+        if (a.g) write(row, rows, b, f, g_past, h_past);
     }
 };
 
 template <class T>
 double softmax_short_rows(const softmax_args& a, index begin, index end) {
     using driver_type = softmax_few<T>;
-    constexpr int L = driver_type::L;
     const driver_type driver{a};
     typename driver_type::batch b;
-    lane_sum<T, 1> total;
-    for (index row = begin; row < end; row += L) {
-        total.add(0, driver.run_batch(row, static_cast<int>(smaller(L, end - row)), b));
-        total.flush();
-    }
+    lane_sum<T, driver_type::K> total;
+    T *g = static_cast<T*>(a.g), *h = static_cast<T*>(a.h ? a.h : a.g);
+    typename driver_type::stream g_past(g + begin * a.classes), h_past(h + begin * a.classes);
+    for (index row = begin; row < end; row += driver_type::B)
+        driver.run_batch(row, static_cast<int>(smaller(driver_type::B, end - row)), b, total, g_past, h_past);
+    if (a.streaming) stream_fence();
     return total.result();
 }
 

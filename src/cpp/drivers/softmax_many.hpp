@@ -48,11 +48,12 @@ struct softmax_many {
             if (s.chunk[c].top > top) top = s.chunk[c].top, largest = s.chunk[c].largest;
         }
         const double logit_t = t >= 0 ? s.chunk[t / row_chunk].logit_t : 0;
-        if (t >= 0 && logit_t > maximum) maximum = logit_t;  // references may be a little too small
+        // References are near the largest logit. Where that may be the label's, its own is taken: p - 1 keeps its digits.
+        if (t >= 0 && logit_t > maximum - 1) maximum = logit_t;
         row_sums<W> sums{splat<W>(maximum), W{}, splat<W>(-__builtin_inf()), W{}, W{}};
         for (index c = 0; c < chunks; ++c) {
             const double shift = s.chunk[c].reference - maximum;
-            sums.others += shift == 0 ? splat<W>(s.chunk[c].sum) : s.chunk[c].sum * exp(splat<W>(shift));
+            sums.others += s.chunk[c].sum * exp_of(shift);
             sums.linear += s.chunk[c].mass != 0 ? s.chunk[c].linear + s.chunk[c].mass * shift : 0.0;
             sums.mass += s.chunk[c].mass;
         }

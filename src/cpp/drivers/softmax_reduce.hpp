@@ -33,19 +33,21 @@ inline index first_equal(const T* z, index n, T value) {
     return 0;  // a NaN row
 }
 
-// Adds up e_k = exp(z_k - reference) without element `t` of the block (negative or past the end: none is left out),
-// which is staged away as -infinity, as are the lanes past the end. Calls meanwhile(i) for every whole group.
+// Adds up e_k = exp_k(z_k) without element `t` of the block (negative or past the end: none is left out),
+// which is staged away as -infinity, as are the lanes past the end. Calls meanwhile(i) for every whole group, and
+// returns the lanes' maxima of as many elements from `coming` on: the block to come.
 // A function of its own, so that its constants have the registers to themselves.
 template <bool storing, class T, class F>
-[[gnu::noinline]] void exponentiate(const T* z, index n, T reference, index t, T* e,
-                                    lane_sum<T, many_classes<T>::K>& total, F meanwhile) {
+[[gnu::noinline]] vec<T> exponentiate(const exp_from<T> exp_k, const T* z, index n, index t, T* e,
+                                      lane_sum<T, many_classes<T>::K>& total, const T* coming, F meanwhile) {
     using V = vec<T>;
     constexpr int L = lanes<V>, K = many_classes<T>::K;
-    constexpr index group = K * L, ahead = 6144 / static_cast<index>(sizeof(T));
-    V sum[K]{};
+    constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(T));
+    V sum[K]{}, largest[K];
+    for (int k = 0; k < K; ++k) largest[k] = splat<V>(lowest<T>);
     const auto exponentiate_group = [&](const T* from, T* to) {
         V x[K];
-        for (int k = 0; k < K; ++k) x[k] = exp_quick(load<V>(from + k * L) - reference);
+        for (int k = 0; k < K; ++k) x[k] = exp_k(load<V>(from + k * L));
         for (int k = 0; k < K; ++k) sum[k] += x[k];
         if constexpr (storing)
             for (int k = 0; k < K; ++k) store(to + k * L, x[k]);
@@ -54,6 +56,7 @@ template <bool storing, class T, class F>
         const index stop = t >= i && t < n ? t / group * group : n / group * group;
         for (; i < stop; i += group) {
             prefetch(z + i, ahead);
+            for (int k = 0; k < K; ++k) largest[k] = max(largest[k], load<V>(coming + i + k * L));
             exponentiate_group(z + i, storing ? e + i : e);
             meanwhile(i);
         }
@@ -62,7 +65,10 @@ template <bool storing, class T, class F>
         const T nothing = -T(__builtin_inf());
         for (int k = 0; k < K; ++k) store(staged + k * L, splat<V>(nothing));
         const index here = smaller(group, n - i);
-        each_register<V>(here, [&](index j, auto reach) { store(staged + j, reach.load(z + i + j, nothing)); });
+        each_register<V>(here, [&](index j, auto reach) {
+            store(staged + j, reach.load(z + i + j, nothing));
+            largest[0] = max(largest[0], reach.load(coming + i + j, lowest<T>));
+        });
         if (t >= i && t < n && t - i < group) staged[t - i] = nothing;
         exponentiate_group(staged, staged);
         if (storing) each_register<V>(here, [&](index j, auto reach) { reach.store(e + i + j, load<V>(staged + j)); });
@@ -70,6 +76,8 @@ template <bool storing, class T, class F>
     }
     for (int k = 0; k < K; ++k) total.add(k, sum[k]);
     total.flush();
+    for (int k = 1; k < K; ++k) largest[0] = max(largest[0], largest[k]);
+    return largest[0];
 }
 
 // Sums of q_k (z_k - reference) and of q_k over the blocks so far.
@@ -109,7 +117,11 @@ class chunk_reduction {
     lane_sum<T, K> sum{};
     linear_sums<T> linear_sum{};
     T largest = lowest<T>, tolerated = lowest<T>;
-    T reference = in.capped ? in.cap(splat<V>(lowest<T>))[0] : lowest<T>;
+    exp_from<T> exp_k = exp_from<T>::zero();
+    // The reference is that of exp_k or, where it is too large for that or there is none yet, what is subtracted first.
+    T subtracted = in.capped ? in.cap(splat<V>(lowest<T>))[0] : lowest<T>;
+    T anchor = subtracted;  // of the linear sums
+    double reference = static_cast<double>(subtracted);
     alignas(line_bytes) T widened[2][row_block];
     const T* z = read_block(begin);  // of the block to come
     V coming = lane_maxima<T>(z, smaller(row_block, end - begin));
@@ -120,14 +132,18 @@ class chunk_reduction {
     }
 
     // A reference that is too small by 8 does no harm and is not worth a rescaling: e^8 is a small number.
-    void raise_reference() {
-        const T highest = largest_lane(coming);
-        tolerated = highest + T(8);
-        const T before = reference;
-        reference = in.capped ? in.cap(splat<V>(highest))[0] : highest;
-        const double shift = static_cast<double>(before) - static_cast<double>(reference);
-        sum.scale(exp(splat<vec<double>>(shift))[0]);
-        if (linear) linear_sum.move_reference(shift);
+    void raise_reference(bool at_once) {
+        const T top = largest_lane(coming), highest = in.capped ? in.cap(splat<V>(top))[0] : top;
+        // Without labels the largest probability itself has to be exact, and so has its reference.
+        const bool moderate = in.a.label && highest >= -exp_from<T>::limit && highest <= exp_from<T>::limit;
+        exp_k = moderate ? exp_from<T>::near(highest) : exp_from<T>::zero();
+        subtracted = moderate ? T(0) : highest;
+        const double before = reference;
+        reference = static_cast<double>(subtracted) + exp_k.reference();
+        if (!at_once) sum.scale(exp_of(before - reference));
+        if (linear) linear_sum.move_reference(static_cast<double>(anchor) - static_cast<double>(highest));
+        anchor = highest;
+        tolerated = top + T(8);
     }
 
     void note_largest(index first, index n) {
@@ -153,14 +169,12 @@ public:
     template <class F>
     void block(index first, index n, F meanwhile) {
         if (any<V>(coming > tolerated)) [[unlikely]]
-            raise_reference();
+            raise_reference(first == begin);
         if (in.a.correct && any<V>(coming > largest)) [[unlikely]]
             note_largest(first, n);
         const T* x = z;
-        if (const index next = first + row_block; next < end) {
-            z = read_block(next);
-            coming = lane_maxima<T>(z, smaller(row_block, end - next));
-        }
+        const index next = first + row_block, left = end - next;
+        if (left > 0) z = read_block(next);
 
         alignas(line_bytes) T capped_block[row_block];
         if (in.capped) {
@@ -168,22 +182,31 @@ public:
             each_register<V>(n, [&](index i, auto reach) { reach.store(y + i, in.cap(reach.load(x + i))); });
             x = y;
         }
-        if (linear) linear_sum.add(in, x, row, first, n, reference);
+        if (linear) linear_sum.add(in, x, row, first, n, anchor);
+        alignas(line_bytes) T difference[row_block];
+        if (subtracted != T(0)) {
+            each_register<V>(n, [&](index i, auto reach) { reach.store(difference + i, reach.load(x + i) - subtracted); });
+            x = difference;
+        }
 
+        // The maxima of a block of another length, the last one's, are found apart.
+        const T* const alike = left >= n ? z : x;
         if (kept && !in.capped)
-            exponentiate<true>(x, n, reference, t - first, kept + first, sum, meanwhile);
+            coming = exponentiate<true>(exp_k, x, n, t - first, kept + first, sum, alike, meanwhile);
         else
-            exponentiate<false>(x, n, reference, t - first, static_cast<T*>(nullptr), sum, meanwhile);
+            coming = exponentiate<false>(exp_k, x, n, t - first, static_cast<T*>(nullptr), sum, alike, meanwhile);
+        if (left > 0 && left < n) coming = lane_maxima<T>(z, left);
         s.reference[first / row_block] = reference;
     }
 
     chunk_sums result() {
-        out.reference = static_cast<double>(reference);
+        out.reference = reference;
         out.top = static_cast<double>(largest);
         out.sum = sum.result();
         if (linear) {
             out.mass = linear_sum.weight.result();
-            out.linear = linear_sum.term.result() + linear_sum.moved;
+            const double away = static_cast<double>(anchor) - reference;
+            out.linear = linear_sum.term.result() + linear_sum.moved + (out.mass != 0 ? out.mass * away : 0);
         }
         return out;
     }

@@ -27,7 +27,7 @@ template <class T>
 struct row_scratch {
     row_state* state;
     chunk_sums* chunk;
-    T* reference;
+    double* reference;
     T* e;
 
     static index chunks(index classes) { return (classes + row_chunk - 1) / row_chunk; }
@@ -37,7 +37,7 @@ struct row_scratch {
         char* p = static_cast<char*>(a.scratch) + slot * a.scratch_stride;
         state = reinterpret_cast<row_state*>(p);
         chunk = reinterpret_cast<chunk_sums*>(state + 1);
-        reference = reinterpret_cast<T*>(chunk + chunks(a.classes));
+        reference = reinterpret_cast<double*>(chunk + chunks(a.classes));
         const auto past = reinterpret_cast<std::uintptr_t>(reference + blocks(a.classes));
         e = reinterpret_cast<T*>((past + line_bytes - 1) / line_bytes * line_bytes);
     }

@@ -60,8 +60,7 @@ class gradient_writer {
 
     plain_block plain_at(index first, index n, T* to) const {
         const row_state& r = *s.state;
-        const double shift = static_cast<double>(s.reference[first / row_block]) - r.maximum;
-        const double rescale = shift == 0 ? 1.0 : exp(splat<vec<double>>(shift))[0];
+        const double rescale = exp_of(s.reference[first / row_block] - r.maximum);
         const index lead = at_once ? (group - past_line(to)) % group : 0;
         return {in.kept_row(s, row) + first,
                 to,
@@ -89,11 +88,9 @@ class gradient_writer {
     void write_general(index first, index n, T* to, T* h_to) const {
         const row_state& r = *s.state;
         const T* kept = in.kept_row(s, row) + first;
-        const T reference = s.reference[first / row_block];
-        const T rescale =
-            static_cast<T>(r.inverse * exp(splat<vec<double>>(static_cast<double>(reference) - r.maximum))[0]);
-        const T inverse = static_cast<T>(r.inverse), maximum = static_cast<T>(r.maximum),
-                factor = static_cast<T>(r.factor);
+        const T rescale = static_cast<T>(r.inverse * exp_of(s.reference[first / row_block] - r.maximum));
+        const T maximum = static_cast<T>(r.maximum), factor = static_cast<T>(r.factor);
+        const T inverse = static_cast<T>(r.inverse * exp_of(static_cast<double>(maximum) - r.maximum));
         const V slope = splat<V>(static_cast<T>(r.slope)), two_z_loss = splat<V>(static_cast<T>(2 * in.a.z_loss));
         alignas(line_bytes) T buffer[row_block];
         const T* y = in.target_block(row, first, n, buffer);
@@ -116,7 +113,8 @@ class gradient_writer {
         const row_state& r = *s.state;
         alignas(line_bytes) T buffer[row_block];
         const T* z = in.read(in.a.z, row * in.a.classes + first, n, buffer);
-        const T maximum = static_cast<T>(r.maximum), log_total = static_cast<T>(-log(splat<vec<double>>(r.inverse))[0]);
+        const T maximum = static_cast<T>(r.maximum);  // and what it lost by rounding goes to the logarithm
+        const T log_total = static_cast<T>(r.maximum - static_cast<double>(maximum) - log(splat<vec<double>>(r.inverse))[0]);
         each_register<V>(n,
                          [&](index i, auto reach) { reach.store(to + i, (reach.load(z + i) - maximum) - log_total); });
     }

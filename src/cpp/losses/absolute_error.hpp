@@ -10,6 +10,7 @@ template <class T>
 struct absolute_error {
     static constexpr const char* name = "absolute_error";
     static constexpr int parameters = 0;
+    static constexpr bool is_short = true;
 
     explicit absolute_error(const double*) {}
 

@@ -10,6 +10,7 @@ template <class T>
 struct hinge_embedding {
     static constexpr const char* name = "hinge_embedding";
     static constexpr int parameters = 1;
+    static constexpr bool is_short = true;
 
     T margin;
     explicit hinge_embedding(const double* p) : margin(static_cast<T>(p[0])) {}

@@ -10,6 +10,7 @@ template <class T>
 struct huber {
     static constexpr const char* name = "huber";
     static constexpr int parameters = 1;
+    static constexpr bool is_short = true;
 
     T delta;
     explicit huber(const double* p) : delta(static_cast<T>(p[0])) {}

@@ -19,8 +19,8 @@ struct log_cosh {
     point<V> operator()(V z, V y) const {
         const V r = z - y, size = abs(r), t = tanh(r);
         const V e = exp_flush(T(-2) * size), q = e / (T(1) + e);
-        const bits<V> near = size < T(1);
-        const V l = log1p(near ? t * -t : e);
+        const bits<V> near = size < T(0.75);
+        const V l = log1p_unit(near ? t * -t : e);
         return {near ? l * T(-0.5) : (size - T(0.69314718055994531)) + l, t, T(4) * q * (T(1) - q)};
     }
 };

@@ -10,6 +10,7 @@ template <class T>
 struct quantile {
     static constexpr const char* name = "quantile";
     static constexpr int parameters = 1;
+    static constexpr bool is_short = true;
 
     T below, above;
     explicit quantile(const double* p) : below(static_cast<T>(-p[0])), above(static_cast<T>(1 - p[0])) {}

@@ -10,6 +10,7 @@ template <class T>
 struct smooth_l1 {
     static constexpr const char* name = "smooth_l1";
     static constexpr int parameters = 1;
+    static constexpr bool is_short = true;
 
     T beta;
     explicit smooth_l1(const double* p) : beta(static_cast<T>(p[0])) {}

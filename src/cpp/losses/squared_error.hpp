@@ -10,6 +10,7 @@ template <class T>
 struct squared_error {
     static constexpr const char* name = "squared_error";
     static constexpr int parameters = 0;
+    static constexpr bool is_short = true;
 
     explicit squared_error(const double*) {}
 

@@ -10,6 +10,7 @@ template <class T>
 struct squared_hinge {
     static constexpr const char* name = "squared_hinge";
     static constexpr int parameters = 1;
+    static constexpr bool is_short = true;
 
     T margin;
     explicit squared_hinge(const double* p) : margin(static_cast<T>(p[0])) {}

@@ -76,21 +76,55 @@ inline V exp_flush(V x) {
     return scaled_exp(parts, parts.scale);
 }
 
-// exp(x) for x <= 80, in 10 instructions for f32: what softmax needs of it, whose x = z - max(z) has lost as much
-// already. f32: relative error below 2^-22 + |x| 2^-26 with a true fma, else exp_flush; f64: exp_flush. exp_quick(-inf)
-// is 0, exp_quick(0) is 1.
-inline vec<float> exp_quick(vec<float> x) {
-    using V = vec<float>;
-    using k = constants<float>;
-    if constexpr (!fma_rounds_once) return exp_flush(x);
-    // As in exp_flush, but x / ln 2 = n + f is kept in one piece, so its error grows with x; 2^f = 1 + f poly(f).
-    x = max(k::flush_zero, x);
-    const float magic = k::to_integer + float(k::bias);
-    const V t = fma(x, k::log2e, magic);
-    const V f = fma(x, splat<V>(k::log2e), magic - t);
-    return from_bits<V>(as_bits(t) << k::fraction_bits) * fma(f, polynomial(f, k::quick_poly), 1.0f);
+// exp(x - r), where x - r <= 80, for a reference r of so many steps of ln 2: as steps go into the exponent, subtracting
+// r costs nothing. It is what softmax needs of exp, in 10 instructions for f32 with a true fma; else it is exp_flush.
+// -inf gives 0. The error is that of exp_quick, which is the same from 0, at x - r.
+template <class T>
+class exp_from {
+    using k = constants<T>;
+    static constexpr bool quick = sizeof(T) == 4 && fma_rounds_once;
+    // The quick one is 2^(x log2e - steps), log2e as rounded to f32: its step is the inverse of that.
+    static constexpr double step = quick ? 1 / static_cast<double>(k::log2e) : 0x1.62e42fefa39efp-1;
+    int steps_;
+    T floor_, magic_;
+
+    explicit exp_from(int steps)
+        : steps_(steps),
+          floor_(static_cast<T>(static_cast<double>(k::flush_zero) + steps * step)),
+          magic_(k::to_integer + T(k::bias - steps)) {}
+
+public:
+    // References up to here are exact enough; what lies beyond is to be subtracted.
+    static constexpr T limit = sizeof(T) == 8 ? T(2048) : quick ? T(4096) : T(256);
+
+    // The nearest reference.
+    static exp_from near(T x) {
+        const double n = static_cast<double>(x) * (1 / step);
+        return exp_from(static_cast<int>(n < 0 ? n - 0.5 : n + 0.5));
+    }
+    static exp_from zero() { return exp_from(0); }
+    double reference() const { return steps_ * step; }
+
+    template <class V>
+    V operator()(V x) const {
+        x = max(floor_, x);
+        if constexpr (quick) {
+            // As in exp_flush, but x / ln 2 = n + f is kept in one piece; 2^f = 1 + f poly(f).
+            const V t = fma(x, k::log2e, magic_);
+            const V f = fma(x, splat<V>(k::log2e), magic_ - t);
+            return from_bits<V>(as_bits(t) << k::fraction_bits) * fma(f, polynomial(f, k::quick_poly), T(1));
+        } else {
+            const exp_parts<V> parts = reduce(x, -steps_);
+            return scaled_exp(parts, parts.scale);
+        }
+    }
+};
+
+// exp(x) for x <= 80. f32: relative error below 2^-22 + |x| 2^-26 with a true fma. exp_quick(0) is 1.
+template <class V>
+inline V exp_quick(V x) {
+    return exp_from<lane_t<V>>::zero()(x);
 }
-inline vec<double> exp_quick(vec<double> x) { return exp_flush(x); }
 
 // exp(x) - 1, accurate where x is tiny. f32: 1.64 ULP, f64: 1.7.
 template <class V>

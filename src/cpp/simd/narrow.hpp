@@ -12,18 +12,39 @@ using word32 = std::uint32_t;
 typedef word32 words32 __attribute__((vector_size(register_bytes)));
 typedef std::uint16_t words16 __attribute__((vector_size(register_bytes / 2)));
 
+// 16-bit words to 32 bits, and words below 2^16 back. (GCC 12 spells neither in one instruction by itself.)
+inline words32 widen_words(words16 x) {
+#if defined(__AVX512F__)
+    return (words32)_mm512_cvtepu16_epi32((__m256i)x);
+#elif defined(__AVX2__)
+    return (words32)_mm256_cvtepu16_epi32((__m128i)x);
+#else
+    return __builtin_convertvector(x, words32);
+#endif
+}
+inline words16 narrow_words(words32 x) {
+#if defined(__AVX512F__)
+    return (words16)_mm512_cvtepi32_epi16((__m512i)x);
+#elif defined(__AVX2__)
+    const __m256i packed = _mm256_packus_epi32((__m256i)x, (__m256i)x);  // within each half
+    return (words16)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0b1000));
+#else
+    return __builtin_convertvector(x, words16);
+#endif
+}
+
 inline words32 choose_words(words32 mask, words32 yes, words32 no) { return (mask & yes) | (~mask & no); }
 
 // ---- bf16: the upper half of an f32 ---------------------------------------------------------------------------------
 
-inline vec<float> widen_bf16(words16 x) { return (vec<float>)(__builtin_convertvector(x, words32) << 16); }
+inline vec<float> widen_bf16(words16 x) { return (vec<float>)(widen_words(x) << 16); }
 
 inline words16 narrow_bf16(vec<float> v) {
     const words32 b = (words32)v;
     const words32 rounded = (b + 0x7fff + ((b >> 16) & 1)) >> 16;
     const words32 quiet = (b >> 16) | 0x40;
     const words32 is_nan = (words32)((b & 0x7fffffff) > 0x7f800000);
-    return __builtin_convertvector(choose_words(is_nan, quiet, rounded), words16);
+    return narrow_words(choose_words(is_nan, quiet, rounded));
 }
 
 // ---- f16: 5 bits of exponent, 10 of fraction ------------------------------------------------------------------------
@@ -34,7 +55,7 @@ inline vec<float> widen_f16(words16 x) {
 #elif defined(__F16C__)
     return _mm256_cvtph_ps((__m128i)x);
 #else
-    const words32 b = __builtin_convertvector(x, words32), magnitude = b & 0x7fff;
+    const words32 b = widen_words(x), magnitude = b & 0x7fff;
     // Moved to the place of an f32's exponent and fraction, the number is 2^112 times too small, subnormals included.
     const words32 finite = (words32)((vec<float>)(magnitude << 13) * 0x1p112f);
     const words32 special = (magnitude << 13) | 0x7f800000;
@@ -55,7 +76,7 @@ inline words16 narrow_f16(vec<float> v) {
     const words32 special = 0x7c00 | choose_words((words32)(a > 0x7f800000), 0x200 | ((a >> 13) & 0x3ff), words32{});
     const words32 finite = choose_words((words32)(a < 0x38800000), subnormal, normal);
     const words32 magnitude = choose_words((words32)(a >= 0x477ff000), special, finite);  // from 65520 on: infinity
-    return __builtin_convertvector(magnitude | ((b >> 16) & 0x8000), words16);
+    return narrow_words(magnitude | ((b >> 16) & 0x8000));
 #endif
 }
 

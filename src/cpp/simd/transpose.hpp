@@ -1,43 +1,79 @@
-// Transposes L registers of L lanes: lane j of register k becomes lane k of register j.
+// Columns of a matrix in registers: lane j of register k holds row j's number in column k. A register is filled by
+// 128-bit parts, one a row, so that what is left to do stays within such parts, where shuffles are cheap.
 #pragma once
 
+#include "unroll.hpp"
 #include "vec.hpp"
 
 namespace lossk {
 namespace {
 
-template <int... lane>
-struct lane_list {};
-template <int n, int... lane>
-struct count_up : count_up<n - 1, n - 1, lane...> {};
-template <int... lane>
-struct count_up<0, lane...> {
-    using type = lane_list<lane...>;
-};
+// Columns that are moved at once: the numbers of a part.
+template <class V>
+constexpr int columns = 16 / static_cast<int>(sizeof(lane_t<V>));
 
-// Of a 2x2 arrangement of blocks of d lanes, (a; b), swaps the blocks off the diagonal.
-template <int d, class V, int... lane>
-inline void swap_blocks(V& a, V& b, lane_list<lane...>) {
-    const V top = __builtin_shufflevector(a, b, ((lane & d) ? lanes<V> + lane - d : lane)...);
-    const V bottom = __builtin_shufflevector(a, b, ((lane & d) ? lanes<V> + lane : lane + d)...);
-    a = top;
-    b = bottom;
+// In each part, the numbers of a and b in turn: those of the lower halves (first = 0) or of the upper ones.
+template <int first, class V, int... lane>
+inline V interleave(V a, V b, sequence<lane...>) {
+    constexpr int n = columns<V>;
+    return __builtin_shufflevector(a, b, (lane / n * n + first + lane % n / 2 + (lane % 2) * lanes<V>)...);
 }
 
-// Blocks of half the size at each step, until they are single lanes.
-template <int d, class V>
-inline void transpose_blocks(V (&r)[lanes<V>]) {
-    if constexpr (d > 0) {
-#pragma GCC unroll 16
-        for (int i = 0; i < lanes<V>; ++i)
-            if ((i & d) == 0) swap_blocks<d>(r[i], r[i + d], typename count_up<lanes<V>>::type{});
-        transpose_blocks<d / 2>(r);
+// Transposes the parts: number i of register k becomes number k of register i.
+template <class V>
+inline void transpose_parts(V (&r)[columns<V>]) {
+    constexpr int n = columns<V>;
+    using all = sequence_to<lanes<V>>;
+    for (int done = 1; done < n; done *= 2) {
+        V from[n];
+        for (int i = 0; i < n; ++i) from[i] = r[i];
+        for (int i = 0; i < n / 2; ++i) {
+            r[2 * i] = interleave<0>(from[i], from[i + n / 2], all{});
+            r[2 * i + 1] = interleave<n / 2>(from[i], from[i + n / 2], all{});
+        }
     }
 }
 
+typedef long long register_part __attribute__((vector_size(16)));
+constexpr int register_parts = register_bytes / 16;
+
 template <class V>
-inline void transpose(V (&r)[lanes<V>]) {
-    transpose_blocks<lanes<V> / 2>(r);
+inline V join(const register_part (&p)[register_parts]) {
+    if constexpr (register_parts == 1) {
+        return (V)p[0];
+    } else {
+        const auto pair = [&](int i) { return __builtin_shufflevector(p[i], p[i + 1], 0, 1, 2, 3); };
+        if constexpr (register_parts == 2)
+            return (V)pair(0);
+        else
+            return (V)__builtin_shufflevector(pair(0), pair(2), 0, 1, 2, 3, 4, 5, 6, 7);
+    }
+}
+
+// Columns 0 .. columns<V> - 1 of as many rows as a register has lanes; a row begins `stride` after the one before.
+template <class V>
+inline void load_columns(const lane_t<V>* from, std::int64_t stride, V (&r)[columns<V>]) {
+    constexpr int n = columns<V>;
+    for (int i = 0; i < n; ++i) {
+        register_part parts[register_parts];
+        for (int p = 0; p < register_parts; ++p)
+            __builtin_memcpy(&parts[p], from + (p * n + i) * stride, sizeof parts[p]);
+        r[i] = join<V>(parts);
+    }
+    transpose_parts(r);
+}
+
+// The same back, row by row: where rows are shorter than a part, the next row overwrites what is too much.
+template <class V>
+inline void store_columns(lane_t<V>* to, std::int64_t stride, V (&r)[columns<V>]) {
+    constexpr int n = columns<V>;
+    transpose_parts(r);
+    for (int p = 0; p < register_parts; ++p)
+        for (int i = 0; i < n; ++i) {
+            register_part parts[register_parts];
+            __builtin_memcpy(parts, &r[i], sizeof parts);
+            __builtin_memcpy(to + (p * n + i) * stride, &parts[p], sizeof parts[p]);
+        }
 }
 
 }  // namespace

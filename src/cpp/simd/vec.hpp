@@ -301,10 +301,16 @@ struct halves {
 };
 // The lanes of v in double precision, in order.
 inline halves widen(vec<float> v) {
+#if defined(__AVX512F__)
+    return {_mm512_cvtps_pd(_mm512_castps512_ps256(v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))};
+#elif defined(__AVX2__)
+    return {_mm256_cvtps_pd(_mm256_castps256_ps128(v)), _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1))};
+#else
     typedef float half __attribute__((vector_size(register_bytes / 2)));
     half part[2];
     __builtin_memcpy(part, &v, sizeof v);
     return {__builtin_convertvector(part[0], vec<double>), __builtin_convertvector(part[1], vec<double>)};
+#endif
 }
 
 }  // namespace

@@ -1,28 +1,30 @@
-"""What is measured: the registry of kernels and cases, and the memory streams of each mode.
+"""What can be measured: kernels, shapes, modes, and the memory streams of each mode.
 
 A *case* is a kernel at one shape and dtype with one goal. A goal has one or several *modes*, which differ in where
-the result goes; all modes of a case and all peers are measured in the same rounds.
+the result goes; all modes of a case and all peers are measured in the same rounds. `suites` lists the cases.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import math
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lossk._families import LOSSES, PointwiseLoss
+from lossk.activations import ACTIVATIONS as ACTIVATION_CLASSES
 
-Goal = Literal["value", "value+grad", "output", "step"]
-Kind = Literal["rows", "row map", "pointwise", "optimizer"]
+Goal = Literal["value", "value+grad", "output", "vjp", "step"]
+Kind = Literal["rows", "row map", "pointwise", "activation", "optimizer", "linear"]
 
 FRESH = "value+grad"
 OUT = "value+grad out="
 IN_PLACE = "in place"
 MAP_FRESH = "output"
 MAP_OUT = "output out="
+VJP_FRESH = "vjp"
+VJP_OUT = "vjp out="
+# Modes whose result is an array that is there already, and not the input.
+TO_OUT = (OUT, MAP_OUT, VJP_OUT)
 
 MODES: dict[tuple[Kind, Goal], tuple[str, ...]] = {
     ("rows", "value"): ("value",),
@@ -30,13 +32,18 @@ MODES: dict[tuple[Kind, Goal], tuple[str, ...]] = {
     ("row map", "output"): (MAP_FRESH, MAP_OUT),
     ("pointwise", "value"): ("value",),
     ("pointwise", "value+grad"): (FRESH, OUT),
+    ("activation", "output"): (MAP_FRESH, MAP_OUT),
+    ("activation", "vjp"): (VJP_FRESH, VJP_OUT),
     ("optimizer", "step"): ("step",),
+    ("linear", "value+grad"): (FRESH,),
 }
 
-# Every pointwise loss of the package has its cases without being named here; peers that do not know it have no row.
+# Every pointwise loss and activation of the package has its cases without being named here; peers that do not know it
+# have no row.
 POINTWISE = tuple(sorted(cls.__name__ for cls in LOSSES.values() if issubclass(cls, PointwiseLoss)))
-
-QUICK_POINTWISE = ("SquaredError", "Huber", "Hinge", "BinaryCrossEntropyWithLogits")
+ACTIVATIONS = tuple(sorted(cls.__name__ for cls in ACTIVATION_CLASSES.values()))
+# Those that read a third array.
+OF_THREE = {cls.__name__ for cls in LOSSES.values() if issubclass(cls, PointwiseLoss) and cls.third}
 
 # The arguments that each optimizer is measured with: those of its class in lossk and, by the same names, in torch.
 OPTIMIZER_OPTIONS: dict[str, dict[str, float]] = {
@@ -47,18 +54,31 @@ OPTIMIZER_OPTIONS: dict[str, dict[str, float]] = {
     "Adagrad": {"lr": 1e-3},
     "Lion": {"lr": 1e-3},
 }
-# Those that read a third array.
-OF_THREE = {cls.__name__ for cls in LOSSES.values() if issubclass(cls, PointwiseLoss) and cls.third}
+TWO_SLOTS = ("Adam", "AdamW")
+
+# What CrossEntropy can be asked besides; `inputs` and `reference` say what each means.
+PROBABILITIES = "probabilities"
+OPTIONS = ("smoothing", "class weights", "sample weights", "ignored rows", "softcap", "z_loss", PROBABILITIES)
 
 KINDS: dict[str, Kind] = {
     "CrossEntropy": "rows",
+    "NLL": "rows",
+    "MultiMargin": "rows",
+    "KLDivergence": "rows",
+    "LinearCrossEntropy": "linear",
     "softmax": "row map",
     "log_softmax": "row map",
     **dict.fromkeys(OPTIMIZER_OPTIONS, "optimizer"),
     **dict.fromkeys(POINTWISE, "pointwise"),
+    **dict.fromkeys(ACTIVATIONS, "activation"),
 }
 
 ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+
+# Families that a case may be measured against, by name in `providers`.
+UNCOMPILED = ("numpy", "torch", "jax", "scikit-learn", "numba")
+ALL_PEERS = ("numpy", "torch", "torch.compile", "jax", "scikit-learn", "numba")
+NO_PEERS: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +87,7 @@ class Streams:
 
     `reads` arrays are read; those numbered in `over` are written back in place; `fresh` others are written.
     Small side arrays (labels, per-row sums) are left out: the twin has none, so the limit is a little optimistic.
+    Where arrays have several types (state of 16-bit parameters), the twin's share the bytes equally.
     """
 
     reads: int
@@ -94,15 +115,27 @@ class Twin:
         return f"twin {self.streams.reads}r{writes}w{place}{' streaming' if self.stream else ''}"
 
 
+# Labels of the two yardsticks that are no memory streams; `providers.lossk_` builds them.
+ARITHMETIC = "arithmetic"  # the same kernel on data that stays in L1
+PRODUCT = "matrix product"  # the case's floating-point operations at the speed of a large BLAS product
+
+
 @dataclass(frozen=True)
 class Case:
-    """One kernel at one shape: (rows, classes), (elements,), or (tensors, elements of each) for an optimizer."""
+    """One kernel at one shape.
+
+    (rows, classes), (elements,), (tensors, elements of each) for an optimizer, (rows, features, classes) for a linear
+    layer. option: one of `OPTIONS`; the plain kernel is then measured as well. threads: a fixed count, whatever the
+    run's is. peers: the families it is measured against; with an option or a fixed thread count there are none.
+    """
 
     kernel: str
     goal: Goal
     shape: tuple[int, ...]
     dtype: str = "float32"
-    compiled: bool = field(default=True, compare=False)  # also with torch.compile, which takes long to compile
+    option: str = ""
+    threads: int | None = None
+    peers: tuple[str, ...] = field(default=ALL_PEERS, compare=False)
 
     @property
     def kind(self) -> Kind:
@@ -110,19 +143,37 @@ class Case:
         return KINDS[self.kernel]
 
     @property
+    def families(self) -> tuple[str, ...]:
+        """The families that measure it, lossk first."""
+        return ("lossk",) if self.option or self.threads else ("lossk", *self.peers)
+
+    @property
     def modes(self) -> tuple[str, ...]:
         """The modes measured, the plain one first."""
         return MODES[self.kind, self.goal]
 
     @property
+    def plain(self) -> Case:
+        """The same case without its option."""
+        return replace(self, option="")
+
+    @property
     def size(self) -> int:
-        """Elements of one array of the case (of all tensors together for an optimizer)."""
+        """Elements of one array of the case (of all tensors together for an optimizer; `x` and `w` of a layer)."""
+        if self.kind == "linear":
+            rows, features, classes = self.shape
+            return (rows + classes) * features
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
         """Bytes of one array of the case."""
         return self.size * ITEMSIZE[self.dtype]
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a linear layer's products: logits, and the gradients of both factors."""
+        return 6 * math.prod(self.shape) if self.kind == "linear" else 0
 
     @property
     def shape_text(self) -> str:
@@ -136,85 +187,55 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The identity of the case: kernel, goal, shape, dtype."""
-        return f"{self.kernel} {self.goal} {self.shape_text} {self.dtype}"
+        """The identity of the case: kernel, option, goal, shape, dtype, and threads where they are fixed."""
+        words = [self.kernel, self.option and f"with {self.option}", self.goal, self.shape_text, self.dtype]
+        fixed = f"{self.threads} thread" if self.threads == 1 else f"{self.threads} threads" if self.threads else ""
+        return " ".join(word for word in (*words, fixed) if word)
 
     def streams(self, mode: str) -> Streams:
         """Return the least memory traffic of one call in this mode."""
         if self.kind == "optimizer":
             # Parameter, gradient, and one or two arrays of state.
-            return Streams(reads=4, over=(0, 2, 3)) if self.kernel.startswith("Adam") else Streams(reads=3, over=(0, 2))
-        reads = 1
-        if self.kind == "pointwise":
-            reads = 3 if self.kernel in OF_THREE else 2
+            return Streams(reads=4, over=(0, 2, 3)) if self.kernel in TWO_SLOTS else Streams(reads=3, over=(0, 2))
+        reads = self._reads()
         if mode == "value":
             return Streams(reads)
-        return Streams(reads, over=(0,)) if mode == IN_PLACE else Streams(reads, fresh=1)
+        return Streams(reads, over=(0,)) if mode == IN_PLACE and reads else Streams(reads, fresh=1)
+
+    def _reads(self) -> int:
+        if self.kernel == "NLL":
+            return 0  # one number a row; the gradient is 0 but at the label
+        if self.kind == "pointwise":
+            return 3 if self.kernel in OF_THREE else 2
+        both = self.goal == "vjp" or self.kernel == "KLDivergence" or self.option == PROBABILITIES
+        return 2 if both else 1
 
     def twins(self, mode: str) -> tuple[Twin, ...]:
         """Return the twins of a mode; the fastest is its limit. Streaming stores only make sense for new arrays."""
         streams = self.streams(mode)
+        if self.kind == "linear" or not streams.count:
+            return ()
         return (Twin(streams, False), Twin(streams, True)) if streams.fresh else (Twin(streams, False),)
 
     def nbytes_moved(self, mode: str) -> int:
-        """Bytes one call has to move at least in this mode."""
-        return self.nbytes * self.streams(mode).count
+        """Bytes one call has to move at least in this mode; 0 for a linear layer, which memory does not limit."""
+        if self.kind == "linear":
+            return 0
+        streams = self.streams(mode)
+        if self.kind == "optimizer":
+            slots = len(streams.over) - 1
+            return self.size * (3 * ITEMSIZE[self.dtype] + 2 * slots * max(4, ITEMSIZE[self.dtype]))
+        return self.nbytes * streams.count
 
-
-FULL: tuple[Case, ...] = (
-    Case("CrossEntropy", "value+grad", (512, 128256)),
-    Case("CrossEntropy", "value+grad", (1024, 32000)),
-    Case("CrossEntropy", "value+grad", (8192, 1000)),
-    Case("CrossEntropy", "value+grad", (65536, 10)),
-    Case("CrossEntropy", "value+grad", (1024, 32000), "float64", compiled=False),
-    Case("CrossEntropy", "value", (512, 128256), compiled=False),
-    Case("CrossEntropy", "value", (1024, 32000)),
-    Case("CrossEntropy", "value", (8192, 1000), compiled=False),
-    Case("CrossEntropy", "value", (65536, 10), compiled=False),
-    Case("softmax", "output", (1024, 32000)),
-    Case("log_softmax", "output", (1024, 32000), compiled=False),
-    *(Case(kernel, "value+grad", (1 << 25,), compiled=kernel in ("Huber", "Hinge")) for kernel in POINTWISE),
-    Case("Huber", "value+grad", (1 << 24,), "float64", compiled=False),
-    *(Case(kernel, "value+grad", (1 << 10,), compiled=kernel == "Huber") for kernel in POINTWISE),
-    Case("Huber", "value+grad", (16,), compiled=False),  # nothing but the fixed cost of a call
-    *(Case(kernel, "step", (1, 1 << 25), compiled=kernel == "SGD") for kernel in OPTIMIZER_OPTIONS),
-    *(Case(kernel, "step", (100, 10_000), compiled=kernel == "SGD") for kernel in OPTIMIZER_OPTIONS),
-)
-
-QUICK: tuple[Case, ...] = (
-    Case("CrossEntropy", "value+grad", (512, 32000)),
-    Case("CrossEntropy", "value+grad", (4096, 1000)),
-    Case("CrossEntropy", "value+grad", (16384, 10)),
-    Case("CrossEntropy", "value+grad", (256, 8000), "float64"),
-    Case("CrossEntropy", "value", (512, 32000)),
-    Case("softmax", "output", (256, 32000)),
-    Case("log_softmax", "output", (256, 32000)),
-    *(Case(kernel, "value+grad", (1 << 22,)) for kernel in QUICK_POINTWISE),
-    Case("Huber", "value+grad", (1 << 10,)),
-    Case("Huber", "value+grad", (16,)),
-    Case("SGD", "step", (1, 1 << 22)),
-    Case("SGD", "step", (100, 10_000)),
-    Case("AdamW", "step", (100, 10_000)),
-)
-
-
-def _matching(cases: Sequence[Case], pattern: str) -> set[Case]:
-    wanted = pattern.lower()
-    globbed = {
-        case
-        for case in cases
-        if fnmatch.fnmatchcase(case.kernel.lower(), wanted) or fnmatch.fnmatchcase(case.name.lower(), wanted)
-    }
-    try:
-        return globbed or {case for case in cases if re.search(wanted, case.name.lower())}
-    except re.error:  # a glob such as "*hinge" is no regular expression
-        return globbed
-
-
-def select(cases: Sequence[Case], patterns: Iterable[str]) -> tuple[Case, ...]:
-    """Return the cases that match one of the patterns (all, if there are none), in their order.
-
-    A pattern is a glob on the kernel or the whole case name; if that finds nothing, a regular expression in the name.
-    """
-    chosen = [_matching(cases, pattern) for pattern in patterns]
-    return tuple(case for case in cases if not chosen or any(case in found for found in chosen))
+    def in_l1(self, elements: int) -> tuple[Case, Case] | None:
+        """Return the same kernel with about so many elements and with a quarter of them; None if it is no smaller."""
+        if self.kind == "linear" or self.size <= 2 * elements:
+            return None
+        if len(self.shape) == 1:
+            return replace(self, shape=(elements,)), replace(self, shape=(elements // 4,))
+        rows, length = 1, elements
+        if self.kind != "optimizer" and 2 * self.shape[1] <= elements:
+            rows, length = elements // self.shape[1], self.shape[1]
+            rows -= rows % 64 if rows >= 128 else 0
+        small = (max(1, rows // 4), length) if rows > 1 else (1, length // 4)
+        return replace(self, shape=(rows, length)), replace(self, shape=small)

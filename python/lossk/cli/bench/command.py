@@ -1,59 +1,75 @@
-"""``lossk bench``: measure, print, write ``results.json`` and ``results.png``."""
+"""``lossk bench``: measure, print, write ``results.json`` and the pictures."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
-from collections.abc import Sequence
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import lossk
 from lossk import _runtime
-from lossk.cli.bench.cases import FULL, QUICK, Case, select
+from lossk.cli.bench.cases import Case
+from lossk.cli.bench.growth import MOST
+from lossk.cli.bench.machine import cache_bytes
 from lossk.cli.bench.markdown import render_markdown
-from lossk.cli.bench.measure import Settings, run_case, steps_per_case
-from lossk.cli.bench.pool import HALVES_GEMM, Pool
+from lossk.cli.bench.measure import Settings
 from lossk.cli.bench.providers import PEERS, SLOW_TO_COMPILE, installed
 from lossk.cli.bench.report import print_results
 from lossk.cli.bench.results import Results, read_json, write_json
+from lossk.cli.bench.run import Plan, run, version_of
+from lossk.cli.bench.suites import QUICK, TABLE, select
+from lossk.cli.bench.targets import cases_of, targets
 
 WIDTH = 120  # columns of the tables when the output is not a terminal
-DISTRIBUTIONS = {"torch.compile": "torch"}
+SUITES = ("table", "quick", "targets", "company", "growth")
+QUICK_ROUNDS, ROUNDS = 5, 15
+QUICK_SECONDS, SECONDS = 0.003, 0.010
 
 
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Smaller cases, 5 rounds: under a minute.")] = False,
-    output: Annotated[Path, typer.Option(help="Folder for results.json and results.png.")] = Path("lossk-bench"),
+    suite: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(SUITES)}.")] = "table",
+    output: Annotated[Path, typer.Option(help="Folder for results.json and the pictures.")] = Path("lossk-bench"),
     peers: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(PEERS)}; or none.")] = "",
     kernels: Annotated[str, typer.Option(help="Comma-separated globs or regular expressions on case names.")] = "",
     threads: Annotated[str, typer.Option(help="Comma-separated thread counts; all is lossk's default.")] = "all",
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds per case; 15, with --quick 5.")] = None,
+    budget: Annotated[float, typer.Option(min=0, help="Seconds for the rounds of a case, of which 3 are kept.")] = 0,
+    most: Annotated[int, typer.Option(min=100_000, help="Elements that the suite growth goes up to.")] = MOST,
     seed: Annotated[int, typer.Option(help="Seed of the inputs and of the order within a round.")] = 0,
     source: Annotated[
         Path | None, typer.Option("--from", help="Show an earlier results.json; measure nothing.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table instead of tables.")] = False,
 ) -> None:
-    """Compare lossk with its bandwidth limit and with every installed peer, interleaved in one run."""
+    """Compare lossk with its limits and with every installed peer, interleaved in one run."""
     progress_console = Console(stderr=True)
     if source is not None:
         results = _read(source)
     else:
-        cases = _cases(quick, kernels)
+        suites = _suites("quick" if quick else suite)
         families, states = _families(peers, quick)
-        settings = Settings(rounds or (5 if quick else 15), 0.003 if quick else 0.010, seed)
-        results = _measure(cases, families, states, _thread_counts(threads), settings, progress_console)
+        cases = _cases(suites, kernels)
+        plan = Plan(
+            cases,
+            families if cases else ["lossk"],
+            states,
+            _thread_counts(threads),
+            growth=most if "growth" in suites else 0,
+            company="company" in suites,
+        )
+        settings = Settings(
+            rounds or (QUICK_ROUNDS if quick else ROUNDS),
+            QUICK_SECONDS if quick else SECONDS,
+            seed,
+            budget or math.inf,
+        )
         output.mkdir(parents=True, exist_ok=True)
-        write_json(results, output / "results.json")
+        results = run(plan, settings, progress_console, lambda so_far: write_json(so_far, output / "results.json"))
     if markdown:
         print(render_markdown(results), end="")
     else:
@@ -76,10 +92,22 @@ def _read(source: Path) -> Results:
         raise typer.BadParameter(str(error), param_hint="--from") from error
 
 
-def _cases(quick: bool, kernels: str) -> tuple[Case, ...]:
-    cases = select(QUICK if quick else FULL, [word for word in kernels.split(",") if word])
-    if not cases:
-        names = "\n".join(case.name for case in (QUICK if quick else FULL))
+def _suites(suite: str) -> list[str]:
+    names = [word for word in suite.split(",") if word]
+    unknown = [name for name in names if name not in SUITES]
+    if unknown or not names:
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; known are {', '.join(SUITES)}", param_hint="--suite")
+    return names
+
+
+def _cases(suites: list[str], kernels: str) -> tuple[Case, ...]:
+    lists = {"table": TABLE, "quick": QUICK}
+    if "targets" in suites:
+        lists["targets"] = cases_of(targets(cache_bytes(_runtime.versions(), 2)))
+    offered = tuple(dict.fromkeys(case for name in suites for case in lists.get(name, ())))
+    cases = select(offered, [word for word in kernels.split(",") if word])
+    if offered and not cases:
+        names = "\n".join(case.name for case in offered)
         raise typer.BadParameter(f"no case matches {kernels!r}; the cases are\n{names}", param_hint="--kernels")
     return cases
 
@@ -99,14 +127,7 @@ def _families(peers: str, quick: bool) -> tuple[list[str], dict[str, str]]:
         elif quick and not peers and name in SLOW_TO_COMPILE:
             states[name] = "left out by --quick (slow to compile; name it with --peers)"
     families = ["lossk"] + [name for name in PEERS if name not in states]
-    return families, {name: states.get(name) or _version(name) for name in PEERS}
-
-
-def _version(family: str) -> str:
-    try:
-        return version(DISTRIBUTIONS.get(family, family))
-    except PackageNotFoundError:
-        return "version unknown"
+    return families, {name: states.get(name) or version_of(name) for name in PEERS}
 
 
 def _thread_counts(threads: str) -> list[int]:
@@ -118,40 +139,21 @@ def _thread_counts(threads: str) -> list[int]:
     return list(dict.fromkeys(counts))
 
 
-def _measure(
-    cases: Sequence[Case],
-    families: Sequence[str],
-    states: dict[str, str],
-    thread_counts: Sequence[int],
-    settings: Settings,
-    console: Console,
-) -> Results:
-    results = Results(
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        command=shlex.join(["lossk", *sys.argv[1:]]),
-        facts=_runtime.versions(),
-        settings={"rounds": settings.rounds, "seconds": settings.seconds, "seed": settings.seed, "unset": HALVES_GEMM},
-        peers=states,
-        load_average=list(os.getloadavg()) if hasattr(os, "getloadavg") else [],
-    )
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("starting the peers", total=len(cases) * len(thread_counts) * steps_per_case(settings))
-        for threads in thread_counts:
-            progress.update(task, description=f"starting {', '.join(families)}")
-            with Pool(families, threads) as pool:
-                for case in cases:
-                    progress.update(task, description=f"{case.name} x {threads}")
-                    results.cases.append(run_case(case, pool, settings, lambda _: progress.advance(task)))
-                results.threadpools.update({f"{name}, {threads}": found for name, found in pool.describe().items()})
-    return results
-
-
 def _draw(results: Results, output: Path, console: Console) -> None:
     if find_spec("matplotlib") is None:
-        console.print(f"wrote {output / 'results.json'}; no picture: matplotlib is not installed")
+        console.print(f"wrote {output / 'results.json'}; no pictures: matplotlib is not installed")
         return
     from lossk.cli.bench.figure import draw
+    from lossk.cli.bench.growth_figure import draw_growth
+    from lossk.cli.bench.limits_figure import draw_limits
 
-    draw(results, output / "results.png")
-    console.print(f"wrote {output / 'results.json'} and {output / 'results.png'}")
+    written = [output / "results.json"]
+    for wanted, drawing, name in (
+        (results.cases, draw, "results.png"),
+        (results.cases, draw_limits, "limits.png"),
+        (results.growth, draw_growth, "growth.png"),
+    ):
+        if wanted:
+            drawing(results, output / name)
+            written.append(output / name)
+    console.print(f"wrote {', '.join(str(path) for path in written)}")

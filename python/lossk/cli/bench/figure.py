@@ -26,6 +26,7 @@ STYLES: dict[str, tuple[str, str]] = {
     "numpy": ("#56B4E9", "o"),
     "torch eager": ("#0072B2", "s"),
     "torch fused": ("#0072B2", "P"),
+    "torch chunked": ("#0072B2", "d"),
     "torch.compile": ("#009E73", "^"),
     "jax": ("#CC79A7", "v"),
     "scikit-learn": ("#E69F00", "h"),
@@ -89,13 +90,14 @@ def _group(case: CaseResult) -> tuple[str, str]:
     return kind, case.shape if kind == "pointwise" else case.goal
 
 
+def _label(case: CaseResult) -> str:
+    goal = "" if case.goal in ("output", "step") else case.goal
+    return f"{case.full_kernel} {goal}  {case.shape}  {case.dtype.replace('float', 'f')}"
+
+
 def _label_axes(axes: Any, cases: list[CaseResult]) -> None:
     several = len({case.threads for case in cases}) > 1
-    labels = [
-        f"{c.kernel} {c.goal if c.goal in ('value', 'value+grad') else ''}  {c.shape}  {c.dtype.replace('float', 'f')}"
-        + (f"  {threads_text(c.threads)}" if several else "")
-        for c in cases
-    ]
+    labels = [_label(case) + (f"  {threads_text(case.threads)}" if several else "") for case in cases]
     axes.set_yticks(range(len(cases)), labels)
     axes.set_ylim(len(cases) - 0.4, -0.6)
     for row in range(1, len(cases)):

@@ -10,7 +10,8 @@ NOTE = (
     "Cells: median time; for peers how many times faster lossk is in the same mode (bold: lossk loses), the median of "
     "the rounds' ratios and so not the ratio of the medians; error against "
     "float64, the larger of the loss's relative error and the gradient's largest error relative to its largest entry. "
-    "*Of limit* compares lossk with its bandwidth twin: the same memory streams, no arithmetic."
+    "*Of limit* compares lossk with its bandwidth twin: the same memory streams, no arithmetic; *of "
+    "arithmetic*, where that takes longer, with the same kernel on data that stays in L1."
 )
 
 
@@ -38,14 +39,15 @@ def _row(case: CaseResult, mode: str, providers: list[str]) -> str:
     found = {entry.provider: entry for entry in case.entries if entry.mode == mode}
     ours = found["lossk"]
     if ours.time is None:
-        head = ["failed", "", ""]
+        head = ["failed", "", "", ""]
     else:
         head = [
             f"{text.duration(ours.time.p50)}, {_worst(ours)}",
             text.gigabytes(ours.nbytes, ours.time),
             text.percent(ours.fraction),
+            text.percent(ours.arithmetic),
         ]
-    what = [case.kernel, case.shape, case.dtype, str(case.threads), mode]
+    what = [case.full_kernel, case.shape, case.dtype, str(case.threads), mode]
     return "| " + " | ".join(what + head + [_cell(found.get(name)) for name in providers]) + " |"
 
 
@@ -60,7 +62,7 @@ def _lost(results: Results) -> list[str]:
     lines = ["Rows that lossk loses:", ""]
     for case, entry in lost:
         assert entry.ratio is not None
-        where = f"{case.kernel} {case.shape} {case.dtype}, {entry.mode}, {threads_text(case.threads)}"
+        where = f"{case.full_kernel} {case.shape} {case.dtype}, {entry.mode}, {threads_text(case.threads)}"
         lines.append(f"- {where}: {entry.provider} is {1 / entry.ratio:.2f} times faster")
     return lines
 
@@ -68,7 +70,7 @@ def _lost(results: Results) -> list[str]:
 def render_markdown(results: Results) -> str:
     """Return the table, what it was measured on, and the rows that lossk loses."""
     providers = _providers(results)
-    headings = ["kernel", "shape", "dtype", "threads", "mode", "lossk", "GB/s", "of limit", *providers]
+    headings = ["kernel", "shape", "dtype", "threads", "mode", "lossk", "GB/s", "of limit", "of arithmetic", *providers]
     lines = ["| " + " | ".join(headings) + " |", "| " + " | ".join(["---"] * len(headings)) + " |"]
     lines += [_row(case, mode, providers) for case in results.cases for mode in _modes(case)]
     lines += ["", NOTE, "", *_lost(results), "", "Measured on: " + ". ".join(text.provenance(results)) + "."]

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from lossk.cli.bench.cases import Case
 from lossk.cli.bench.protocol import Built, Key
+from lossk.cli.bench.providers import Outcome
 
 HALVES_GEMM = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # exported by some environments, to NumPy's disadvantage
 THREAD_VARIABLES = (
@@ -103,7 +104,7 @@ class Pool:
         self.threads = threads
         self.lost: dict[str, str] = {}
         self.workers = {family: WorkerProcess(family, threads) for family in families}
-        self._gather()  # "ready"
+        self._gather(list(self.workers))  # "ready"
 
     def __enter__(self) -> Pool:
         return self
@@ -114,18 +115,26 @@ class Pool:
         for worker in self.workers.values():
             worker.stop()
 
-    def _gather(self) -> dict[str, Any]:
-        answers = {family: self._attempt(family, WorkerProcess.receive) for family in list(self.workers)}
+    def _gather(self, families: Iterable[str]) -> dict[str, Any]:
+        answers = {
+            family: self._attempt(family, WorkerProcess.receive) for family in families if family in self.workers
+        }
         return {family: answer for family, answer in answers.items() if family in self.workers}
 
-    def _send_all(self, *command: object) -> None:
-        for family in list(self.workers):
+    def _send_all(self, families: Iterable[str], *command: object) -> list[str]:
+        asked = [family for family in families if family in self.workers]
+        for family in asked:
             self._attempt(family, WorkerProcess.send, *command)
+        return asked
 
-    def build(self, case: Case, seed: int) -> dict[str, list[Built]]:
-        """Let all families build the case at the same time (compilers are slow); family -> what it built."""
-        self._send_all("build", case, seed)
-        return self._gather()
+    def build(self, case: Case, seed: int, meanwhile: Callable[[], Outcome]) -> tuple[dict[str, list[Built]], Outcome]:
+        """Let the case's families build it at the same time (compilers are slow), and do something meanwhile.
+
+        Returns what each family built, and what came of the other thing.
+        """
+        asked = self._send_all(case.families, "build", case, seed)
+        outcome = meanwhile()
+        return self._gather(asked), outcome
 
     def calibrate(self, seconds: float) -> dict[str, dict[Key, int]]:
         """One family after the other, as in the measurement; family -> calls per measurement."""
@@ -138,13 +147,11 @@ class Pool:
 
     def close_case(self) -> None:
         """Let all families free the case."""
-        self._send_all("close")
-        self._gather()
+        self._gather(self._send_all(list(self.workers), "close"))
 
     def describe(self) -> dict[str, list[dict[str, Any]]]:
         """Family -> thread pools of its process."""
-        self._send_all("describe")
-        return self._gather()
+        return self._gather(self._send_all(list(self.workers), "describe"))
 
     def _ask(self, family: str, *command: object) -> Any:
         return self._attempt(family, WorkerProcess.ask, *command) if family in self.workers else None

@@ -18,6 +18,7 @@ class Built:
     mode: str
     value: float | None = None
     array: Array | None = None
+    extra_memory: int | None = None
     failure: str | None = None
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -9,16 +11,25 @@ from rich.text import Text
 
 from lossk.cli.bench import text
 from lossk.cli.bench.results import OK, CaseResult, Entry, Results, TwinResult
+from lossk.cli.bench.series_tables import (
+    COMPANY_HEADINGS,
+    COMPANY_NOTE,
+    cliff_text,
+    company_rows,
+    growth_table,
+    last_level,
+)
 
 LEGEND = (
-    "of limit: time of the bandwidth twin (same streams, no arithmetic) / time. lossk is: how many times faster lossk "
-    "is in the same mode; best mode: in its best one. Errors against float64: loss value (relative), gradient or "
-    "output (largest, relative to its largest entry)."
+    "of limit: time of the bandwidth twin (same streams, no arithmetic) / time; of a linear layer: of a matrix product "
+    "of as many operations. of arith: where that takes longer, time of the same kernel on data in L1 / time. lossk is: "
+    "how many times faster lossk is in the same mode; best mode: in its best one. Errors against float64: loss value "
+    "(relative), gradient or output (largest, relative to its largest entry)."
 )
 
 
 BUSY = 0.5  # load average above which other programs disturb the measurement
-WIDE = 115  # terminal columns that the full table needs; below that it leaves out spread, best mode and one error
+WIDE = 120  # terminal columns that the full table needs; below that it leaves out spread, best mode and one error
 COLUMNS = (  # heading, least width, right-aligned, also in narrow tables
     ("mode", 15, False, True),
     ("provider", 19, False, True),
@@ -26,6 +37,7 @@ COLUMNS = (  # heading, least width, right-aligned, also in narrow tables
     ("p20-p80", 13, True, False),
     ("GB/s", 5, True, True),
     ("of limit", 8, True, True),
+    ("of arith", 8, True, False),
     ("lossk is", 8, True, True),
     ("best mode", 9, True, False),
     ("value err", 9, True, False),
@@ -50,7 +62,7 @@ def case_table(case: CaseResult, wide: bool) -> Table:
 
 def _twin(twin: TwinResult) -> list[str]:
     time = [text.duration(twin.time.p50), text.spread(twin.time)]
-    return ["limit", twin.label, *time, text.gigabytes(twin.nbytes, twin.time), "", "", "", "", ""]
+    return ["limit", twin.label, *time, text.gigabytes(twin.nbytes, twin.time), *[""] * 6]
 
 
 def _style(entry: Entry) -> str:
@@ -61,7 +73,7 @@ def _style(entry: Entry) -> str:
 
 def _cells(entry: Entry) -> list[str]:
     if entry.time is None:
-        return [entry.mode, entry.provider, entry.status.split(":")[0], *[""] * 7]
+        return [entry.mode, entry.provider, entry.status.split(":")[0], *[""] * 8]
     best = max(entry.ratios.values(), default=None)
     return [
         entry.mode,
@@ -70,6 +82,7 @@ def _cells(entry: Entry) -> list[str]:
         text.spread(entry.time),
         text.gigabytes(entry.nbytes, entry.time),
         text.percent(entry.fraction),
+        text.percent(entry.arithmetic),
         text.times(entry.ratio),
         text.times(best),
         text.error(entry.value_error),
@@ -91,10 +104,35 @@ def print_results(results: Results, console: Console) -> None:
             else Text(f"{case.title}: {case.note}", style="yellow")
         )
     for case in results.cases:
+        for entry in case.entries:
+            if entry.extra_memory is not None:
+                console.print(Text(f"{case.title}: {entry.provider} takes {entry.extra_memory / 1e6:.0f} MB more"))
         for entry in (entry for entry in case.entries if entry.status != OK):
             console.print(Text(f"{case.title}: {entry.provider} ({entry.mode}) {entry.status}", style="yellow"))
-    console.print(Text(LEGEND, style="dim"))
-    _print_lost(results, console)
+    _print_series(results, console)
+    if results.cases:
+        console.print(Text(LEGEND, style="dim"))
+        _print_lost(results, console)
+
+
+def _plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _print_series(results: Results, console: Console) -> None:
+    for problem in results.problems:
+        console.print(Text(problem, style="bold red"))
+    if results.company:
+        console.print(_plain_table("company", COMPANY_HEADINGS, company_rows(results.company)))
+        console.print(Text(COMPANY_NOTE.replace("*", ""), style="dim"))
+    for growth in results.growth:
+        console.print(_plain_table("growth: time per element, fraction of the limit", *growth_table(growth)))
+        console.print(Text(cliff_text(growth, last_level(results))))
 
 
 def _print_lost(results: Results, console: Console) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from lossk.cli.bench.providers import YARDSTICKS
+from lossk.cli.bench.series import Company, Growth, GrowthPoint
 
-FORMAT = 1  # of results.json; counts up when a reader would have to change
+FORMAT = 2  # of results.json; counts up when a reader would have to change
 OK = "ok"
 
 
@@ -32,7 +33,7 @@ class Quantiles:
 
 @dataclass
 class TwinResult:
-    """One bandwidth twin: `label`, bytes per call, one measurement per round."""
+    """One yardstick: `label`, bytes per call (0 where it is not memory's), one measurement per round."""
 
     label: str
     nbytes: int
@@ -45,7 +46,9 @@ class Entry:
     """One row: a provider in a mode.
 
     status: "ok" or why there is no number; calls: calls per measurement; nbytes: the least traffic of the mode;
-    fraction: median over rounds of twin time / time; limit: p50 of that twin;
+    fraction: median over rounds of twin time / time; limit: p50 of that twin (a linear layer's: the product's);
+    arithmetic: the same for the kernel's own arithmetic on data in L1, where that takes longer; of lossk's rows only;
+    extra_memory: bytes that a linear layer's call took beyond its results;
     ratios: lossk's mode -> median over rounds of time / lossk's time (above 1: lossk is faster);
     value_error, array_error: see `reference.Errors`.
     """
@@ -59,6 +62,8 @@ class Entry:
     time: Quantiles | None = None
     fraction: float | None = None
     limit: float | None = None
+    arithmetic: float | None = None
+    extra_memory: int | None = None
     ratios: dict[str, float] = field(default_factory=dict)
     value_error: float | None = None
     array_error: float | None = None
@@ -87,11 +92,19 @@ class CaseResult:
     entries: list[Entry] = field(default_factory=list)
     twins: list[TwinResult] = field(default_factory=list)
     note: str = ""
+    option: str = ""
+    name: str = ""  # of the `Case`
 
     @property
     def title(self) -> str:
         """The case in one line."""
-        return f"{self.kernel}  {self.goal}  {self.shape}  {self.dtype}  {threads_text(self.threads)}"
+        words = (self.full_kernel, self.goal, self.shape, self.dtype, threads_text(self.threads))
+        return "  ".join(words)
+
+    @property
+    def full_kernel(self) -> str:
+        """The kernel and its option."""
+        return f"{self.kernel} with {self.option}" if self.option else self.kernel
 
     def lossk(self, mode: str) -> Entry | None:
         """Find lossk's row in this mode, if it was measured."""
@@ -100,7 +113,10 @@ class CaseResult:
 
 @dataclass
 class Results:
-    """A whole run. facts: what `lossk info` shows; peers: family -> version, or why it is left out."""
+    """A whole run.
+
+    facts: what `lossk info` shows; peers: family -> version, or why it is left out; problems: parts that failed.
+    """
 
     created: str
     command: str
@@ -110,6 +126,9 @@ class Results:
     load_average: list[float]
     threadpools: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     cases: list[CaseResult] = field(default_factory=list)
+    growth: list[Growth] = field(default_factory=list)
+    company: list[Company] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     format: int = FORMAT
 
     @property
@@ -142,9 +161,24 @@ def _case(stored: dict[str, Any]) -> CaseResult:
     return CaseResult(**{**stored, "entries": entries, "twins": twins})
 
 
+def growth_from(stored: list[dict[str, Any]]) -> list[Growth]:
+    """Read what the process of `growth` answers, which is what is stored as well."""
+    return [Growth(**{**one, "points": [GrowthPoint(**point) for point in one["points"]]}) for one in stored]
+
+
+def company_from(stored: list[dict[str, Any]]) -> list[Company]:
+    """Read what the process of `company` answers, which is what is stored as well."""
+    return [Company(**one) for one in stored]
+
+
 def read_json(path: Path) -> Results:
     """Read what `write_json` wrote. Raises ValueError for another file."""
     stored = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         raise ValueError(f"{path} is not a results.json of this version of lossk bench (format {FORMAT})")
-    return Results(**{**stored, "cases": [_case(case) for case in stored["cases"]]})
+    parts = {
+        "cases": [_case(case) for case in stored["cases"]],
+        "growth": growth_from(stored["growth"]),
+        "company": company_from(stored["company"]),
+    }
+    return Results(**{**stored, **parts})

@@ -29,8 +29,8 @@ def spread(time: Quantiles) -> str:
 
 
 def gigabytes(nbytes: int, time: Quantiles) -> str:
-    """GB/s of this traffic at the median time."""
-    return _three_digits(nbytes / time.p50 / 1e9)
+    """GB/s of this traffic at the median time; nothing where there is none to speak of."""
+    return "" if not nbytes else _three_digits(nbytes / time.p50 / 1e9)
 
 
 def percent(fraction: float | None) -> str:

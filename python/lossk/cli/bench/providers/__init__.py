@@ -13,17 +13,20 @@ from importlib.util import find_spec
 from typing import Any
 
 from lossk.cli.bench.cases import Case
-from lossk.cli.bench.inputs import Array, Inputs
+from lossk.cli.bench.inputs import Inputs
 
 CHECKED_STEPS = 3  # an optimizer is compared with the reference after so many steps
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A result to compare: the loss value (if there is one) and the gradient, output or first parameter."""
+    """A result to compare: the loss value (if there is one) and the gradient, output or first parameter.
+
+    For a linear layer `array` is the pair (dx, dw).
+    """
 
     value: float | None
-    array: Array | None
+    array: Any
 
 
 @dataclass
@@ -31,12 +34,15 @@ class Runner:
     """One thing to time.
 
     call: what is timed. outcome: turns what `call` returned into NumPy. prepare: run before each call, not timed
-    (restores what an in-place call has overwritten).
+    (restores what an in-place call has overwritten). less: a call whose time is taken off. scale: a factor of the
+    measured time. The last two are for yardsticks, which have no outcome.
     """
 
     call: Callable[[], Any]
-    outcome: Callable[[Any], Outcome]
+    outcome: Callable[[Any], Outcome] = lambda _: Outcome(None, None)
     prepare: Callable[[], object] | None = None
+    less: Callable[[], Any] | None = None
+    scale: float = 1.0
 
 
 Build = Callable[[Case, str, Inputs, int], "Runner | None"]
@@ -61,7 +67,9 @@ FAMILIES: dict[str, Family] = {
     "numba": Family("numba_", "numba"),
 }
 PEERS = tuple(name for name in FAMILIES if name != "lossk")
-YARDSTICKS = ("numpy: one ufunc",)  # rows for scale that compute something else: never won or lost against
+ONE_UFUNC = "numpy: one ufunc"
+PLAIN = "lossk plain"  # the case without its option
+YARDSTICKS = (ONE_UFUNC, PLAIN)  # rows for scale that compute something else: never won or lost against
 SLOW_TO_COMPILE = ("torch.compile", "numba")  # left out of --quick unless named
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from lossk.cli.bench.cases import FRESH, MAP_FRESH, Case
 from lossk.cli.bench.inputs import HINGE_MARGIN, HUBER_DELTA, LEARNING_RATE, MOMENTUM, Inputs
+from lossk.cli.bench.memory import refuse_beyond_memory
 from lossk.cli.bench.providers import Build, Outcome, Runner
 
 jax.config.update("jax_enable_x64", True)
@@ -21,6 +22,11 @@ def cross_entropy(z: Any, y: Any) -> Any:
     """Mean cross-entropy with labels, as optax writes it."""
     picked = jnp.take_along_axis(z, y[:, None], axis=1)[:, 0]
     return (jax.nn.logsumexp(z, axis=1) - picked).mean()
+
+
+def linear_cross_entropy(x: Any, w: Any, y: Any) -> Any:
+    """Mean cross-entropy of a linear layer, all logits at once."""
+    return cross_entropy(x @ w.T, y)
 
 
 def huber(z: Any, y: Any) -> Any:
@@ -38,7 +44,17 @@ LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "Hinge": lambda z, y: jnp.maximum(HINGE_MARGIN - y * z, 0).mean(),
     "SquaredHinge": lambda z, y: jnp.square(jnp.maximum(HINGE_MARGIN - y * z, 0)).mean(),
 }
-MAPS: dict[str, Callable[..., Any]] = {"softmax": jax.nn.softmax, "log_softmax": jax.nn.log_softmax}
+MAPS: dict[str, Callable[..., Any]] = {
+    "softmax": jax.nn.softmax,
+    "log_softmax": jax.nn.log_softmax,
+    "Sigmoid": jax.nn.sigmoid,
+    "Tanh": jnp.tanh,
+    "ReLU": jax.nn.relu,
+    "LeakyReLU": jax.nn.leaky_relu,
+    "SELU": jax.nn.selu,
+    "Softplus": jax.nn.softplus,
+}
+LOGITS_HELD = 2  # arrays of logits' size that XLA holds in forward and backward of a linear layer's loss
 
 
 def _waited(function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
@@ -63,14 +79,25 @@ def _sgd(inputs: Inputs) -> Runner:
     return Runner(step, lambda _: Outcome(None, np.asarray(state[0][0])))
 
 
+def _linear(case: Case, inputs: Inputs) -> Runner:
+    rows, _, classes = case.shape
+    refuse_beyond_memory(LOGITS_HELD * rows * classes * inputs.z.itemsize, "the logits")
+    arguments = jnp.array(inputs.z), jnp.array(inputs.more[0]), jnp.array(inputs.y)
+    compiled = jax.jit(jax.value_and_grad(linear_cross_entropy, argnums=(0, 1))).lower(*arguments).compile()
+    run = _waited(compiled, *arguments)
+    return Runner(run, lambda r: Outcome(float(r[0]), tuple(np.asarray(grad) for grad in r[1])))
+
+
 def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
     """Build JAX's call for a case and mode."""
     if case.kind == "optimizer":
         return _sgd(inputs) if case.kernel == "SGD" else None
     if mode not in ("value", FRESH, MAP_FRESH):
         return None
+    if case.kind == "linear":
+        return _linear(case, inputs)
     z = jnp.array(inputs.z)
-    if case.kind == "row map":
+    if mode == MAP_FRESH:
         return Runner(_waited(jax.jit(MAPS[case.kernel]), z), lambda x: Outcome(None, np.asarray(x)))
     if case.kernel not in LOSSES:
         return None

@@ -1,4 +1,7 @@
-"""numba: the loops a user would write, parallel, without fastmath (the results shall be the same kind of result)."""
+"""numba: the loops a user would write, without fastmath (the results shall be the same kind of result).
+
+Loops over few elements are compiled serially: waking numba's threads would take longer.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from lossk.cli.bench.cases import FRESH, IN_PLACE, MAP_FRESH, MAP_OUT, Case
+from lossk.cli.bench.cases import FRESH, IN_PLACE, MAP_FRESH, Case
 from lossk.cli.bench.inputs import HINGE_MARGIN, HUBER_DELTA, LEARNING_RATE, MOMENTUM, Array, Inputs
 from lossk.cli.bench.providers import Build, Outcome, Runner
 
@@ -52,15 +55,18 @@ POINTWISE: dict[str, tuple[Formula, float]] = {
 }
 
 
+SERIAL_BELOW = 1 << 14  # elements
+
+
 @cache
-def _parallel(function: Callable[..., Any]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], parallel: bool) -> Callable[..., Any]:
     """Compile a loop, once for all modes and shapes."""
-    compiled: Callable[..., Any] = numba.njit(parallel=True)(function)
+    compiled: Callable[..., Any] = numba.njit(parallel=parallel)(function)
     return compiled
 
 
 @cache
-def _pointwise_loop(formula: Formula) -> Callable[..., Any]:
+def _pointwise_loop(formula: Formula, parallel: bool) -> Callable[..., Any]:
     inner = numba.njit(inline="always")(formula)
 
     def loop(z: Array, y: Array, out: Array, one: Any, parameter: Any) -> Any:
@@ -71,7 +77,7 @@ def _pointwise_loop(formula: Formula) -> Callable[..., Any]:
             out[i] = grad * scale
         return total / z.size
 
-    return _parallel(loop)
+    return _compiled(loop, parallel)
 
 
 def _cross_entropy_value(z: Array, y: Array) -> Any:
@@ -133,12 +139,16 @@ def _sgd(p: Array, g: Array, m: Array, lr: Any, mu: Any) -> None:
         p[i] -= lr * m[i]
 
 
+def _is_worth_threads(case: Case) -> bool:
+    return case.size >= SERIAL_BELOW
+
+
 def _rows(case: Case, mode: str, inputs: Inputs) -> Runner:
     z, y = inputs.z, inputs.y
     if mode == "value":
-        value = _parallel(_cross_entropy_value)
+        value = _compiled(_cross_entropy_value, _is_worth_threads(case))
         return Runner(partial(value, z, y), lambda v: Outcome(float(v), None))
-    loop = _parallel(_cross_entropy)
+    loop = _compiled(_cross_entropy, _is_worth_threads(case))
     return _writing(lambda source, out: loop(source, y, out), mode, z)
 
 
@@ -161,13 +171,14 @@ def _writing(loop: Callable[[Array, Array], Any], mode: str, z: Array) -> Runner
 
 def _pointwise(case: Case, mode: str, inputs: Inputs) -> Runner:
     formula, parameter = POINTWISE[case.kernel]
-    loop, dtype = _pointwise_loop(formula), inputs.z.dtype.type
+    loop, dtype = _pointwise_loop(formula, _is_worth_threads(case)), inputs.z.dtype.type
     y, one, last = inputs.y, dtype(1), dtype(parameter)
     return _writing(lambda z, out: loop(z, y, out, one, last), mode, inputs.z)
 
 
 def _optimizer(inputs: Inputs) -> Runner:
-    loop, dtype = _parallel(_sgd), inputs.params[0].dtype.type
+    parallel = inputs.params[0].size >= SERIAL_BELOW
+    loop, dtype = _compiled(_sgd, parallel), inputs.params[0].dtype.type
     moments = [np.zeros_like(p) for p in inputs.params]
     lr, mu = dtype(LEARNING_RATE), dtype(MOMENTUM)
 
@@ -180,15 +191,17 @@ def _optimizer(inputs: Inputs) -> Runner:
 
 def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
     """Build numba's call for a case and mode."""
+    if case.dtype not in ("float32", "float64"):
+        return None
     numba.set_num_threads(threads)
     if case.kind == "optimizer":
         return _optimizer(inputs) if case.kernel == "SGD" else None
     if case.kind == "pointwise":
         return _pointwise(case, mode, inputs) if case.kernel in POINTWISE else None
     if case.kind == "row map":
-        loop = _parallel({"softmax": _softmax, "log_softmax": _log_softmax}[case.kernel])
-        return _writing(loop, mode, inputs.z) if mode in (MAP_FRESH, MAP_OUT) else None
-    return _rows(case, mode, inputs)
+        function = {"softmax": _softmax, "log_softmax": _log_softmax}[case.kernel]
+        return _writing(_compiled(function, _is_worth_threads(case)), mode, inputs.z)
+    return _rows(case, mode, inputs) if case.kernel == "CrossEntropy" else None
 
 
 PROVIDERS: dict[str, Build] = {"numba": build}

@@ -45,7 +45,7 @@ FACTOR = {"SquaredError": 2.0}  # scikit-learn's is half of the squared error
 
 def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
     """Build scikit-learn's call for a case and mode."""
-    if case.kernel not in LOSSES or mode not in ("value", FRESH, OUT):
+    if case.kernel not in LOSSES or case.dtype not in ("float32", "float64") or mode not in ("value", FRESH, OUT):
         return None
     loss, z, y = LOSSES[case.kernel](case), inputs.z, inputs.y.astype(inputs.z.dtype)
     factor = FACTOR.get(case.kernel, 1.0) / len(y)

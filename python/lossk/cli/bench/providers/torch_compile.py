@@ -29,7 +29,7 @@ def _compiled(function: Callable[..., Any], threads: int) -> Callable[..., Any]:
 
 def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
     """Build torch.compile's call for a case and mode."""
-    if not case.compiled or mode not in ("value", FRESH, MAP_FRESH):
+    if case.kind not in ("rows", "row map", "pointwise") or mode not in ("value", FRESH, MAP_FRESH):
         return None
     if case.kind == "row map":
         return map_runner(_compiled(MAPS[case.kernel], threads), mode, inputs)

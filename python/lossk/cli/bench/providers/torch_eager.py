@@ -1,4 +1,4 @@
-"""PyTorch in eager mode: `torch.nn.functional` and autograd; `torch.optim` plain and fused."""
+"""PyTorch in eager mode: `torch.nn.functional` and autograd; `torch.optim` plain and fused; its chunked linear loss."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lossk.cli.bench.cases import FRESH, MAP_FRESH, OPTIMIZER_OPTIONS, Case
-from lossk.cli.bench.inputs import HINGE_MARGIN, HUBER_DELTA, Inputs
+from lossk.cli.bench.cases import FRESH, MAP_FRESH, MAP_OUT, OPTIMIZER_OPTIONS, VJP_FRESH, Case
+from lossk.cli.bench.inputs import HINGE_MARGIN, HUBER_DELTA, Array, Inputs
+from lossk.cli.bench.memory import refuse_beyond_memory
 from lossk.cli.bench.providers import Build, Outcome, Runner
 
-Loss = Callable[[Any, Any], Any]
+Loss = Callable[..., Any]
 
 # Optimizers with a fused form on the CPU in torch 2.13.
 FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
+LOGITS_HELD = 3  # arrays of logits' size that torch holds in forward and backward of a linear layer's loss
 
 
 def hinge(z: Any, y: Any) -> Any:
@@ -30,41 +32,76 @@ def squared_hinge(z: Any, y: Any) -> Any:
     return torch.clamp(HINGE_MARGIN - y * z, min=0).square().mean()
 
 
+def gaussian(z: Any, y: Any, var: Any) -> Any:
+    """Gaussian likelihood; `eps` is lossk's."""
+    return functional.gaussian_nll_loss(z, y, var, eps=1e-6)
+
+
 LOSSES: dict[str, Loss] = {
     "CrossEntropy": functional.cross_entropy,
+    "NLL": functional.nll_loss,
+    "MultiMargin": functional.multi_margin_loss,
+    "KLDivergence": partial(functional.kl_div, reduction="batchmean"),
     "SquaredError": functional.mse_loss,
     "AbsoluteError": functional.l1_loss,
     "Huber": partial(functional.huber_loss, delta=HUBER_DELTA),
     "Hinge": hinge,
     "SquaredHinge": squared_hinge,
+    "BinaryCrossEntropyWithLogits": functional.binary_cross_entropy_with_logits,
+    "BinaryCrossEntropy": functional.binary_cross_entropy,
+    "Logistic": functional.soft_margin_loss,
 }
-MAPS: dict[str, Callable[..., Any]] = {"softmax": torch.softmax, "log_softmax": torch.log_softmax}
+MAPS: dict[str, Callable[..., Any]] = {
+    "softmax": partial(torch.softmax, dim=-1),
+    "log_softmax": partial(torch.log_softmax, dim=-1),
+    "Sigmoid": torch.sigmoid,
+    "Tanh": torch.tanh,
+    "ReLU": torch.relu,
+    "LeakyReLU": functional.leaky_relu,
+    "SELU": functional.selu,
+    "Softplus": functional.softplus,
+}
+WITH_OUT = ("softmax", "log_softmax", "Sigmoid", "Tanh")
+
+
+def tensor(array: Array) -> Any:
+    """Share an array's memory; bfloat16 by way of its bits, which NumPy hands on."""
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def to_numpy(result: Any) -> Array:
+    """Return the tensor's numbers; bfloat16 as float32."""
+    array: Array = (result.float() if result.dtype == torch.bfloat16 else result).detach().numpy()
+    return array
 
 
 def to_outcome(result: Any) -> Outcome:
     """(value, gradient tensor) as NumPy."""
     value, grad = result
-    return Outcome(value, grad.numpy())
+    return Outcome(value, to_numpy(grad))
 
 
 def value_runner(loss: Loss, inputs: Inputs) -> Runner:
     """Compute the loss alone, without building a graph."""
-    z, y = torch.from_numpy(inputs.z), torch.from_numpy(inputs.y)
+    arrays = [tensor(array) for array in (inputs.z, inputs.y, *inputs.more)]
 
     def call() -> Any:
         with torch.no_grad():
-            return loss(z, y).item()
+            return loss(*arrays).item()
 
     return Runner(call, lambda value: Outcome(value, None))
 
 
 def gradient_runner(loss: Loss, inputs: Inputs) -> Runner:
     """Compute loss and gradient by autograd; the gradient is a fresh tensor in each call, as after `zero_grad()`."""
-    z, y = torch.from_numpy(inputs.z).requires_grad_(), torch.from_numpy(inputs.y)
+    z, *others = (tensor(array) for array in (inputs.z, inputs.y, *inputs.more))
+    z.requires_grad_()
 
     def call() -> Any:
         z.grad = None
-        value = loss(z, y)
+        value = loss(z, *others)
         value.backward()
         return value.item(), z.grad
 
@@ -72,15 +109,48 @@ def gradient_runner(loss: Loss, inputs: Inputs) -> Runner:
 
 
 def map_runner(function: Callable[..., Any], mode: str, inputs: Inputs) -> Runner:
-    """Apply a row function, its result fresh or written to `out=`."""
-    x = torch.from_numpy(inputs.z)
-    target = {} if mode == MAP_FRESH else {"out": torch.from_numpy(np.empty_like(inputs.z))}
+    """Apply a function, its result fresh or written to `out=`."""
+    x = tensor(inputs.z)
+    target = {} if mode == MAP_FRESH else {"out": tensor(np.empty_like(inputs.z))}
 
     def call() -> Any:
         with torch.no_grad():
-            return function(x, -1, **target)
+            return function(x, **target)
 
-    return Runner(call, lambda result: Outcome(None, result.numpy()))
+    return Runner(call, lambda result: Outcome(None, to_numpy(result)))
+
+
+def vjp_runner(function: Callable[..., Any], inputs: Inputs) -> Runner:
+    """Pass a cotangent back through a function, whose forward pass autograd needs in each call."""
+    x, cotangent = tensor(inputs.z).requires_grad_(), tensor(inputs.y)
+
+    def call() -> Any:
+        return torch.autograd.grad(function(x), x, cotangent)[0]
+
+    return Runner(call, lambda result: Outcome(None, to_numpy(result)))
+
+
+def linear_runner(loss: Loss, inputs: Inputs) -> Runner:
+    """Compute ``loss(x, w, labels)`` of a linear layer and the gradients of both factors by autograd."""
+    x, w, y = tensor(inputs.z).requires_grad_(), tensor(inputs.more[0]).requires_grad_(), tensor(inputs.y)
+
+    def call() -> Any:
+        x.grad = w.grad = None
+        value = loss(x, w, y)
+        value.backward()
+        return value.item(), x.grad, w.grad
+
+    return Runner(call, lambda r: Outcome(r[0], (to_numpy(r[1]), to_numpy(r[2]))))
+
+
+def plain_linear(x: Any, w: Any, y: Any) -> Any:
+    """Cross-entropy of a linear layer, all logits at once."""
+    return functional.cross_entropy(functional.linear(x, w), y)
+
+
+def chunked_linear(x: Any, w: Any, y: Any) -> Any:
+    """Cross-entropy of a linear layer, in chunks of rows as torch chooses them."""
+    return functional.linear_cross_entropy(x, w, y, options=torch.nn.LinearCrossEntropyOptions())
 
 
 def optimizer_runner(case: Case, inputs: Inputs, fused: bool) -> Runner | None:
@@ -88,9 +158,9 @@ def optimizer_runner(case: Case, inputs: Inputs, fused: bool) -> Runner | None:
     kind = getattr(torch.optim, case.kernel, None)
     if kind is None or (fused and case.kernel not in FUSED):
         return None
-    params = [torch.from_numpy(p).requires_grad_() for p in inputs.params]
+    params = [tensor(p).requires_grad_() for p in inputs.params]
     for p, g in zip(params, inputs.grads, strict=True):
-        p.grad = torch.from_numpy(g)
+        p.grad = tensor(g)
     options = OPTIMIZER_OPTIONS[case.kernel] | ({"fused": True} if fused else {})
     optimizer = kind(params, **options)
     return Runner(optimizer.step, lambda _: Outcome(None, inputs.params[0]))
@@ -101,8 +171,14 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
     torch.set_num_threads(threads)
     if case.kind == "optimizer":
         return optimizer_runner(case, inputs, fused=False)
-    if case.kind == "row map":
+    if case.kind == "linear":
+        rows, _, classes = case.shape
+        refuse_beyond_memory(LOGITS_HELD * rows * classes * inputs.z.itemsize, "the logits")
+        return linear_runner(plain_linear, inputs)
+    if mode == MAP_FRESH or (mode == MAP_OUT and case.kernel in WITH_OUT):
         return map_runner(MAPS[case.kernel], mode, inputs)
+    if mode == VJP_FRESH:
+        return vjp_runner(MAPS[case.kernel], inputs)
     if case.kernel not in LOSSES:
         return None
     if mode == "value":
@@ -116,4 +192,12 @@ def build_fused(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner |
     return optimizer_runner(case, inputs, fused=True) if case.kind == "optimizer" else None
 
 
-PROVIDERS: dict[str, Build] = {"torch eager": build, "torch fused": build_fused}
+def build_chunked(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
+    """Build torch's linear cross-entropy in chunks, where this torch has it."""
+    torch.set_num_threads(threads)
+    if case.kind != "linear" or not hasattr(torch.nn, "LinearCrossEntropyOptions"):
+        return None
+    return linear_runner(chunked_linear, inputs)
+
+
+PROVIDERS: dict[str, Build] = {"torch eager": build, "torch fused": build_fused, "torch chunked": build_chunked}
