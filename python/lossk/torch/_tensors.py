@@ -28,7 +28,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _transforms_are_active = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
 _function_mode_is_active = torch._C._is_torch_function_mode_enabled
-_tracing_state = torch._C._get_tracing_state
+_is_tracing = torch._C._is_tracing
 
 
 def is_plain(tensor: Any) -> bool:
@@ -36,17 +36,17 @@ def is_plain(tensor: Any) -> bool:
     return type(tensor) in PLAIN and tensor.is_cpu and tensor.layout is torch.strided
 
 
-def torch_decides() -> bool:
+def torch_decides() -> Any:
     """Tell whether something is on that gives torch's operations another meaning.
 
     Transforms of torch.func, modes, tracing or forward-mode derivatives: they see operations of torch, not of NumPy.
     """
-    return bool(
+    return (
         _transforms_are_active()
         or _modes()
         or _function_mode_is_active()
         or forward_ad._current_level >= 0
-        or _tracing_state() is not None
+        or _is_tracing()
     )
 
 
@@ -54,21 +54,21 @@ def array_of(tensor: Any) -> Any:
     """Return the memory of a plain tensor as an ndarray; None stays None."""
     if tensor is None:
         return None
-    if tensor.requires_grad:
-        tensor = tensor.detach()
     if tensor.dtype is torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(BFLOAT16)
-    return tensor.numpy()
+        return tensor.detach().view(torch.int16).numpy().view(BFLOAT16)
+    return tensor.numpy(force=True)  # half the time of detaching first
 
 
 def arrays_of(z: Any, y: Any, x: Any, w: Any) -> tuple[Array, Array, Array | None, Array | None]:
     """Return the memory of prediction, target, third input and weight."""
+    if x is None and w is None and z.dtype is not torch.bfloat16:
+        return z.numpy(force=True), y.numpy(force=True), None, None
     return array_of(z), array_of(y), array_of(x), array_of(w)
 
 
 def tensor_of(array: Array) -> Any:
     """Return the memory of an ndarray as a tensor."""
-    if BFLOAT16 is not None and array.dtype == BFLOAT16:
+    if array.dtype.kind == "V":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
 
