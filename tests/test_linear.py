@@ -6,12 +6,16 @@ import pickle
 import tracemalloc
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from support import Array, bits, each_dtype
 
 import lossk
+from lossk.linear._sums import wide_sums
 
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+NARROW = (BFLOAT16, np.dtype(np.float16))
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"label_smoothing": 0.2, "z_loss": 1e-2},
@@ -92,8 +96,9 @@ def test_leading_dimensions_stats_and_vjp(dtype: Any, rng: np.random.Generator) 
     close(dw, want_w, dtype, "dw")
 
 
-def test_threads_do_not_change_the_bits(rng: np.random.Generator) -> None:
-    x, w, target, bias = problem(rng, 300, 20, 5000, np.float32)
+@pytest.mark.parametrize("dtype", [np.float32, BFLOAT16], ids=str)
+def test_threads_do_not_change_the_bits(dtype: Any, rng: np.random.Generator) -> None:
+    x, w, target, bias = problem(rng, 300, 20, 5000, dtype)
     loss = lossk.LinearCrossEntropy(chunk_bytes=2 * MB)
     first = loss.value_and_grad(x, w, target, bias, num_threads=1)
     for threads in (2, 7):
@@ -102,19 +107,91 @@ def test_threads_do_not_change_the_bits(rng: np.random.Generator) -> None:
         assert all(bits(a) == bits(b) for a, b in zip(again[1], first[1], strict=True))
 
 
-def test_memory_stays_below_chunk_bytes(rng: np.random.Generator) -> None:
-    """2,000 x 20,000 logits are 160 MB; 16 MB are allowed, and a few numbers a row and a class."""
-    x, w, target, bias = problem(rng, 2000, 64, 20_000, np.float32)
-    loss = lossk.LinearCrossEntropy(chunk_bytes=16 * MB)
+@pytest.mark.parametrize("dtype", NARROW, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 5, 11), (60, 33, 1000), (300, 64, 3001)], ids=str)
+def test_16_bits_are_rounded_once(options: dict[str, Any], shape: Any, dtype: Any, rng: np.random.Generator) -> None:
+    """With 1 MB the last shape takes 12 chunks of rows, and two passes for the float32 sums of dw."""
+    x, w, target, bias = problem(rng, *shape, dtype)
+    if options.get("ignore_index") == 3:
+        target = np.minimum(np.abs(target), max(3, shape[2] - 1)) if shape[2] > 3 else np.full_like(target, 3)
+    loss = loss_of(options, shape[2], rng, chunk_bytes=MB)
+    ulp = float(np.finfo(np.float32).eps) * (2**16 if dtype == BFLOAT16 else 2**13)
+    weight = rng.uniform(0.5, 2, shape[0])
+    for b in (None, bias):
+        value, *want = loss.reference(x, w, target, b, sample_weight=weight, derivatives=True)
+        got, gradients = loss.value_and_grad(x, w, target, b, sample_weight=weight)
+        close(got, value, np.float32, "value")
+        wide = None if b is None else np.empty(b.shape, np.float32)
+        sums = (np.empty_like(x), np.empty(w.shape, np.float32), wide)
+        loss.value_and_grad(x, w, target, b, sample_weight=weight, out=sums)
+        for total, wanted in zip(sums[1:], want[1:], strict=True):
+            if total is not None:
+                close(total, wanted, np.float32, "in float32")
+        for gradient, wanted in zip(gradients, want, strict=True):
+            assert (gradient is None) == (wanted is None)
+            if gradient is not None:
+                assert gradient.dtype == dtype
+                error = np.abs(gradient.astype(np.float64) - wanted)
+                size = np.abs(wanted)
+                smallest = 2.0**-24 if dtype == np.float16 else 0.0
+                assert (error <= ulp * size + 3e-6 * size.max(initial=0) + smallest).all() or np.isnan(wanted).all()
+
+
+def test_a_16_bit_dw_need_not_be_aligned_for_float32(rng: np.random.Generator) -> None:
+    x, w, target, _ = problem(rng, 100, 64, 3001, BFLOAT16)
+    loss = lossk.LinearCrossEntropy(chunk_bytes=MB)
+    _, (dx, dw, _) = loss.value_and_grad(x, w, target)
+    odd = np.empty(w.size + 1, BFLOAT16)[1:].reshape(w.shape)
+    loss.value_and_grad(x, w, target, out=(dx, odd, None))
+    assert bits(odd) == bits(dw)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 64, 65])
+@pytest.mark.parametrize("room_rows", [1, 2, 5, 64])
+def test_sums_in_the_memory_of_16_bits_are_rounded_before_they_are_lost(rows: int, room_rows: int) -> None:
+    dw = np.zeros((rows, 6), np.float16)
+    tile = np.empty((2, 6), np.float32)
+    wanted = np.arange(rows * 6, dtype=np.float32).reshape(rows, 6)
+    done = np.zeros(rows, bool)
+    for segments in wide_sums(dw, np.empty((room_rows, 6), np.float32), tile, 1):
+        for segment in segments:
+            classes = slice(segment.first, segment.first + len(segment.sums))
+            assert not done[classes].any()
+            segment.sums[...] = wanted[classes]
+            done[classes] = True
+    assert done.all()
+    np.testing.assert_array_equal(dw, wanted.astype(np.float16))
+
+
+SHAPES_OF_MEMORY = [
+    (2000, 64, 20_000, 16 * MB),  # logits of 160 MB
+    (300_000, 4, 8, 2 * MB),  # many rows
+    (40, 8, 100_000, 8 * MB),  # few features
+    (500, 512, 3000, 8 * MB),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, *NARROW], ids=str)
+@pytest.mark.parametrize(("rows", "features", "classes", "chunk_bytes"), SHAPES_OF_MEMORY, ids=str)
+def test_memory_stays_below_chunk_bytes(
+    rows: int, features: int, classes: int, chunk_bytes: int, dtype: Any, rng: np.random.Generator
+) -> None:
+    """Everything that is allocated beside inputs and results: rows that do not count, weights, bias, statistics."""
+    x, w, target, bias = problem(rng, rows, features, classes, dtype)
+    loss = lossk.LinearCrossEntropy(chunk_bytes=chunk_bytes, label_smoothing=0.1)
     out = (np.empty_like(x), np.empty_like(w), np.empty_like(bias))
+    weight = rng.uniform(size=rows)
     loss.value_and_grad(x[:8], w, target[:8], bias)  # whatever is allocated once
-    tracemalloc.start()
-    try:
-        loss.value_and_grad(x, w, target, bias, out=out)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 16 * MB + 64 * (x.shape[0] + w.shape[0])
+    results = rows * (np.dtype(dtype).itemsize if dtype == np.float64 else 4) + rows
+    for given in ({"out": out}, {"out": out, "sample_weight": weight, "stats": True}):
+        tracemalloc.start()
+        try:
+            loss.value_and_grad(x, w, target, bias, **given)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < chunk_bytes + (results if "stats" in given else 0)
 
 
 def test_no_row_counts(rng: np.random.Generator) -> None:
@@ -161,7 +238,7 @@ def test_wrong_arguments_say_what_was_got_and_wanted(rng: np.random.Generator) -
         (TypeError, "target: got dtype float64, wanted integer labels", (x, w, target * 1.0), {}),
         (ValueError, r"w: got shape \(4, 6\), wanted \(C, 4\)", (x, w.T, target), {}),
         (TypeError, "w: got dtype float64, wanted float32", (x, w.astype(np.float64), target), {}),
-        (TypeError, "x: got dtype float16", (x.astype(np.float16), w, target), {}),
+        (TypeError, "w: got dtype float32, wanted float16", (x.astype(np.float16), w, target), {}),
         (ValueError, r"bias: got shape \(4,\)", (x, w, target, bias[:4]), {}),
         (ValueError, r"sample_weight: got shape \(2,\)", (x, w, target), {"sample_weight": [1, 2]}),
         (ValueError, "reduction: got 'avg'", (x, w, target), {"reduction": "avg"}),

@@ -9,5 +9,6 @@ PYBIND11_MODULE(_core, m) {
     lossk::bind_activations(m);
     lossk::bind_optimizers(m);
     lossk::bind_gradients(m);
+    lossk::bind_copies(m);
     lossk::bind_dlpack(m);
 }

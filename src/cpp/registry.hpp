@@ -10,6 +10,7 @@
 #include "activations/softplus.hpp"
 #include "activations/tanh.hpp"
 #include "drivers/activation.hpp"
+#include "drivers/copy.hpp"
 #include "drivers/labels.hpp"
 #include "drivers/norm.hpp"
 #include "drivers/pointwise.hpp"

@@ -219,9 +219,8 @@ class Optimizer:
         ]
         self._rooms = [(p, work[i], i) for i, p in enumerate(self._params) if not plain[i]]
         masters = [own[len(slots)] if self._options["master_weights"] else None for own in self._state]
-        index, _ = _core.optimizer_kernels()[kernel]
         rest = (masters, self._options["stochastic_rounding"], self._keys)
-        return _core.UpdatePlan(index, self._params, work, self._state, *rest)
+        return make_plan(kernel, self._params, work, self._state, *rest)
 
     def _fresh_state(self, p: Array, slots: Sequence[str]) -> list[Array]:
         state: list[Array] = [np.full(p.shape, self._start(slot), arithmetic(p.dtype)) for slot in slots]
@@ -287,6 +286,20 @@ class Optimizer:
         other._options, other._params, other._steps = dict(self._options), list(self._params), list(self._steps)
         other._state = [[array.copy() for array in own] for own in self._state]
         return other
+
+
+def make_plan(
+    kernel: str,
+    params: list[Array],
+    work: list[Array],
+    slots: list[list[Array]],
+    masters: list[Array | None] | None = None,
+    seed: int | None = None,
+    keys: tuple[str, ...] | None = None,
+) -> _core.UpdatePlan:
+    """Return the plan of steps of a kernel, by its name, over these arrays."""
+    index, _ = _core.optimizer_kernels()[kernel]
+    return _core.UpdatePlan(index, params, work, slots, masters or [None] * len(params), seed, keys)
 
 
 # ---- checks of options --------------------------------------------------------------------------------------------

@@ -8,12 +8,13 @@ Nothing else in lossk imports torch. Functions and modules are here and in `func
 `install` puts the functions under torch.nn.functional, so that a script gains as it is.
 """
 
-from . import functional, modules
+from . import functional, modules, optim
 from ._install import install, installed, uninstall
 from ._transformers import causal_lm_loss
+from .clip import clip_grad_norm_
 from .functional import *
 from .modules import *
 
-__all__ = ["causal_lm_loss", "functional", "install", "installed", "modules", "uninstall"]
+__all__ = ["causal_lm_loss", "clip_grad_norm_", "functional", "install", "installed", "modules", "optim", "uninstall"]
 __all__ += functional.__all__
 __all__ += modules.__all__

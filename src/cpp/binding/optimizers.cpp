@@ -129,17 +129,29 @@ class update_plan {
 
     // Takes over a gradient after all checks. False: it must be prepared first.
     bool accept(std::size_t i, py::handle g) {
-        parameter& p = parameters_[i];
-        gradients_[i] = {nullptr, p.type};
+        gradients_[i] = {nullptr, parameters_[i].type};
         if (g.is_none()) return true;
-        if (!plainly_like(g, p.work)) {
+        if (!plainly_like(g, parameters_[i].work)) {
             if (!py::isinstance<py::array>(g)) return false;
             const array_view unprepared(py::reinterpret_borrow<py::array>(g));
-            check_same_type(unprepared, name("grads", i).c_str(), p.work, "its parameter");
-            check_same_shape(unprepared, name("grads", i).c_str(), p.work, "its parameter");
+            check_same_type(unprepared, name("grads", i).c_str(), parameters_[i].work, "its parameter");
+            check_same_shape(unprepared, name("grads", i).c_str(), parameters_[i].work, "its parameter");
             if (!view(g)) return false;
         }
-        const char* data = fields_of(g).data;
+        take(i, fields_of(g).data);
+        return true;
+    }
+
+    // Takes over the address of a gradient that the caller has checked.
+    bool accept_address(std::size_t i, py::handle address) {
+        gradients_[i] = {nullptr, parameters_[i].type};
+        if (!address.is_none()) take(i, static_cast<const char*>(PyLong_AsVoidPtr(address.ptr())));
+        if (PyErr_Occurred()) throw py::error_already_set();
+        return true;
+    }
+
+    void take(std::size_t i, const char* data) {
+        parameter& p = parameters_[i];
         if (data != p.checked_gradient) {
             if (const auto other = written_.owner(data, data + p.work.bytes()))
                 throw py::value_error(name("grads", i) + ": got memory that overlaps " + name("params", *other) +
@@ -148,7 +160,6 @@ class update_plan {
         }
         gradients_[i].data = data;
         elements_ += p.work.size();
-        return true;
     }
 
     // Parameters of the formula belong to a number of steps, which most tensors share.
@@ -171,6 +182,23 @@ class update_plan {
             last = own;
             last_count = count;
         }
+    }
+
+    py::object run_on(bool (update_plan::*accepts)(std::size_t, py::handle), const py::list& grads,
+                      const py::list& steps, const py::dict& formulas, double scale, bool guarded,
+                      const std::optional<double>& max_norm, const py::object& num_threads) {
+        if (running_) throw std::runtime_error("step: got a call while another thread is in a step of this optimizer");
+        const int threads = threads_of(num_threads);
+        bool ready = grads.size() == parameters_.size() && steps.size() == parameters_.size();
+        if (!ready) throw py::value_error("grads: got another number than there are parameters");
+        elements_ = 0;
+        for (std::size_t i = 0; i < parameters_.size(); ++i)
+            ready &= (this->*accepts)(i, PyList_GET_ITEM(grads.ptr(), static_cast<py::ssize_t>(i)));
+        if (!ready) return py::none();
+        set_formula(steps, formulas);
+        const while_running flag(running_);
+        const outcome result = without_gil(elements_, [&] { return run(scale, guarded, max_norm, threads); });
+        return py::make_tuple(result.applied, result.norm);
     }
 
     outcome run(double scale, bool guarded, std::optional<double> max_norm, int threads) {
@@ -216,18 +244,13 @@ public:
     // Did the step happen, and the norm where one was asked for; None: a gradient must be prepared first.
     py::object step(const py::list& grads, const py::list& steps, const py::dict& formulas, double scale, bool guarded,
                     const std::optional<double>& max_norm, const py::object& num_threads) {
-        if (running_) throw std::runtime_error("step: got a call while another thread is in a step of this optimizer");
-        const int threads = threads_of(num_threads);
-        bool ready = grads.size() == parameters_.size() && steps.size() == parameters_.size();
-        if (!ready) throw py::value_error("grads: got another number than there are parameters");
-        elements_ = 0;
-        for (std::size_t i = 0; i < parameters_.size(); ++i)
-            ready &= accept(i, PyList_GET_ITEM(grads.ptr(), static_cast<py::ssize_t>(i)));
-        if (!ready) return py::none();
-        set_formula(steps, formulas);
-        const while_running flag(running_);
-        const outcome result = without_gil(elements_, [&] { return run(scale, guarded, max_norm, threads); });
-        return py::make_tuple(result.applied, result.norm);
+        return run_on(&update_plan::accept, grads, steps, formulas, scale, guarded, max_norm, num_threads);
+    }
+
+    // The same along gradients given by their addresses: contiguous, of the shapes and types of the parameters.
+    py::object step_at(const py::list& addresses, const py::list& steps, const py::dict& formulas, double scale,
+                       bool guarded, const std::optional<double>& max_norm, const py::object& num_threads) {
+        return run_on(&update_plan::accept_address, addresses, steps, formulas, scale, guarded, max_norm, num_threads);
     }
 };
 
@@ -245,7 +268,8 @@ void bind_optimizers(py::module_& m) {
     py::class_<update_plan>(m, "UpdatePlan")
         .def(py::init<int, py::list, py::list, py::list, py::list, std::optional<std::uint64_t>, py::object>())
         .def("holds", &update_plan::holds)
-        .def("step", &update_plan::step);
+        .def("step", &update_plan::step)
+        .def("step_at", &update_plan::step_at);
 }
 
 }  // namespace lossk

@@ -1,0 +1,270 @@
+"""LinearCrossEntropy: parameters, verbs, and the reference."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._arrays import is_integer
+from .._families import Frozen, Value, dataclass_transform
+from ..cross_entropy import CrossEntropy
+from ._problem import (
+    Problem,
+    class_bias,
+    float_rows,
+    integer_labels,
+    make_outputs,
+    pieces,
+    product_of,
+    row_factor,
+)
+from ._run import Run
+
+SMALLEST_CHUNK = 1 << 20
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+def _frozen(cls: type[LinearCrossEntropy]) -> type[LinearCrossEntropy]:
+    return dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+
+
+@_frozen
+class LinearCrossEntropy(Frozen):
+    r"""Cross-entropy of ``z = x @ w.T + bias``, the last layer of a language model or a recommender.
+
+    The logits of all rows are never held at once: rows are taken in chunks, each of which is multiplied, turned into
+    its gradient in place by the kernel of `CrossEntropy`, and multiplied again. Rows whose label is `ignore_index` are
+    left out before the product. With ``dz`` the gradient of `CrossEntropy`::
+
+        dx = dz @ w    dw = dz.T @ x    dbias = sum of the rows of dz
+
+    The matrix products are NumPy's BLAS. Besides inputs and results at most `chunk_bytes` are allocated, whatever the
+    number of rows and classes (inputs that are not C-contiguous arrays are copied first; what BLAS keeps for itself is
+    its own). The bits do not depend on lossk's thread count.
+
+    Inputs of 16 bits are widened tile by tile and multiplied in float32; gradients are rounded once. The float32 sums
+    of a 16-bit `dw` lie in its own memory as far as they go: where they and the room left in `chunk_bytes` do not hold
+    all classes, rows are gone through again for the others, at one more product each time. An `out` of float32 for
+    `dw`, or ``chunk_bytes`` of 6 bytes an element of `w`, saves that.
+
+    Parameters
+    ----------
+    weight, ignore_index, label_smoothing, z_loss, softcap
+        As in `CrossEntropy`.
+    chunk_bytes : int
+        Extra memory in bytes, at least 2**20, and room for a row of logits. More memory makes chunks of more rows, for
+        each of which `w` is read and `dw` updated: from 256 rows on that is little beside the products.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is not as above.
+
+    References
+    ----------
+    Wijmans et al. 2025, "Cut Your Losses in Large-Vocabulary Language Models"; Hsu et al. 2024, "Liger Kernel";
+    ``torch.nn.functional.linear`` followed by ``cross_entropy``, whose results these are.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> rng = np.random.default_rng(0)
+    >>> x, w = rng.normal(size=(6, 4)), rng.normal(size=(10, 4))
+    >>> target = np.array([1, 2, 3, -100, 5, 6])
+    >>> loss, (dx, dw, dbias) = lossk.LinearCrossEntropy().value_and_grad(x, w, target)
+    >>> bool(np.isclose(loss, lossk.CrossEntropy()(x @ w.T, target)))
+    True
+    >>> dx.shape, dw.shape, dbias
+    ((6, 4), (10, 4), None)
+    """
+
+    weight: Any = None
+    ignore_index: int = -100
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    softcap: float | None = None
+    chunk_bytes: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        if not is_integer(self.chunk_bytes):
+            raise TypeError(f"chunk_bytes: got {self.chunk_bytes!r}, wanted an integer, at least {SMALLEST_CHUNK}")
+        if self.chunk_bytes < SMALLEST_CHUNK:
+            raise ValueError(f"chunk_bytes: got {self.chunk_bytes}, wanted at least {SMALLEST_CHUNK}")
+        options = (self.weight, self.ignore_index, self.label_smoothing, self.z_loss, self.softcap)
+        loss = CrossEntropy(*options)
+        for field in dataclasses.fields(loss):
+            self._set(field.name, getattr(loss, field.name))
+        self._set("_loss", loss)
+
+    _loss: ClassVar[CrossEntropy]
+
+    # ---- verbs --------------------------------------------------------------------------------------------------
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        w: ArrayLike,
+        target: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        stats: bool = False,
+    ) -> Value:
+        """Return the loss.
+
+        Parameters
+        ----------
+        x : array_like of float32, float64, float16 or bfloat16, shape (..., D)
+            Inputs of the layer, one row a sample.
+        w : array_like (C, D), of the dtype of `x`
+            The layer's weights.
+        target : array_like of integers, the shape of `x` without its last axis
+            Labels.
+        bias : array_like (C,), optional
+            Added to the products; converted to their type.
+        sample_weight, reduction, normalizer, num_threads
+            As for `CrossEntropy`.
+        stats : bool
+            Also return `RowStats`; ignored rows have an lse of NaN.
+
+        Returns
+        -------
+        float or ndarray
+            With ``reduction="none"`` one loss a sample. With `stats` a pair.
+
+        Raises
+        ------
+        TypeError, ValueError, IndexError
+            Where an argument is not as above, before anything is written; a label out of range is an IndexError.
+        """
+        problem = self._problem(x, w, target, bias, {"sample_weight": sample_weight}, reduction, normalizer)
+        value, row_stats = Run(problem, self._loss, self.chunk_bytes, num_threads, None).all(stats)
+        return (value, row_stats) if stats else value
+
+    def value_and_grad(
+        self,
+        x: ArrayLike,
+        w: ArrayLike,
+        target: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        stats: bool = False,
+        wrt: str = "all",
+        out: Any = None,
+    ) -> Any:
+        """Return the loss and its gradients ``(dx, dw, dbias)``, from one pass over chunks of rows.
+
+        `dbias` is None without `bias`. With ``wrt="x"`` the gradients are `dx` alone, at two thirds of the work. With
+        ``reduction="none"`` gradients are those of the sum; `vjp` weighs samples. `out` holds arrays to write to, in
+        the same form, C-contiguous and apart from the inputs; of 16-bit inputs `dw` and `dbias` may be float32. Other
+        parameters are those of calling the loss; with `stats` the `RowStats` come last.
+        """
+        problem = self._problem(x, w, target, bias, {"sample_weight": sample_weight}, reduction, normalizer)
+        into = make_outputs(problem, (*problem.shape, problem.x.shape[1]), wrt, out)
+        value, row_stats = Run(problem, self._loss, self.chunk_bytes, num_threads, into).all(stats)
+        gradients = into.dx if wrt == "x" else tuple(into)
+        return (value, gradients, row_stats) if stats else (value, gradients)
+
+    def grad(self, x: ArrayLike, w: ArrayLike, target: ArrayLike, bias: ArrayLike | None = None, **options: Any) -> Any:
+        """Return the gradients of `value_and_grad`, whose keywords these are."""
+        return self.value_and_grad(x, w, target, bias, **options)[1]
+
+    def vjp(
+        self,
+        x: ArrayLike,
+        w: ArrayLike,
+        target: ArrayLike,
+        cotangent: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        num_threads: int | None = None,
+        wrt: str = "all",
+        out: Any = None,
+    ) -> Any:
+        """Return the gradients of the sum of the samples' losses times `cotangent`, which has one entry a sample."""
+        factors = {"cotangent": cotangent, "sample_weight": sample_weight}
+        problem = self._problem(x, w, target, bias, factors, "sum", None)
+        into = make_outputs(problem, (*problem.shape, problem.x.shape[1]), wrt, out)
+        Run(problem, self._loss, self.chunk_bytes, num_threads, into).all(False)
+        return into.dx if wrt == "x" else tuple(into)
+
+    def reference(
+        self,
+        x: ArrayLike,
+        w: ArrayLike,
+        target: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: str = "mean",
+        normalizer: float | None = None,
+        derivatives: bool = False,
+    ) -> Value:
+        """Return what calling the loss returns, in plain float64 NumPy; with ``derivatives=True`` gradients as well."""
+        x64, w64 = np.asarray(x, np.float64), np.asarray(w, np.float64)
+        z = x64 @ w64.T + (0.0 if bias is None else np.asarray(bias, np.float64))
+        options: dict[str, Any] = {"sample_weight": sample_weight, "reduction": reduction, "normalizer": normalizer}
+        value, dz, _ = self._loss.reference(z, target, derivatives=True, **options)
+        if not derivatives:
+            return value
+        flat = dz.reshape(-1, dz.shape[-1])
+        # An ignored row does not count whatever it holds.
+        rows = np.where(np.asarray(target).reshape(-1, 1) != self.ignore_index, x64.reshape(-1, x64.shape[-1]), 0.0)
+        return value, dz @ w64, flat.T @ rows, None if bias is None else flat.sum(axis=0)
+
+    # ---- the way there ------------------------------------------------------------------------------------------
+
+    def _problem(
+        self,
+        x: Any,
+        w: Any,
+        target: Any,
+        bias: Any,
+        factors: dict[str, Any],
+        reduction: str,
+        normalizer: float | None,
+    ) -> Problem:
+        """Check all inputs."""
+        x, w = float_rows("x", x), float_rows("w", w)
+        if w.dtype != x.dtype:
+            raise TypeError(f"w: got dtype {w.dtype}, wanted {x.dtype}, the dtype of x")
+        if w.ndim != 2 or w.shape[1] != x.shape[-1] or w.shape[0] == 0:
+            raise ValueError(f"w: got shape {w.shape}, wanted (C, {x.shape[-1]}), as x has shape {x.shape}")
+        bias = None if bias is None else class_bias(bias, x, len(w))
+        if self.weight is not None and self.weight.shape != w.shape[:1]:
+            raise ValueError(f"weight: got shape {self.weight.shape}, wanted {w.shape[:1]}, one weight a class")
+        shape = x.shape[:-1]
+        labels = integer_labels(target, shape, len(w), self.ignore_index)
+        weights = tuple(row_factor(name, factor, shape) for name, factor in factors.items() if factor is not None)
+        # The kernel checks reduction and normalizer, on no rows at all.
+        self._loss(np.empty((0, len(w)), x.dtype), np.empty(0, np.int64), reduction=reduction, normalizer=normalizer)
+        counted = sum(int(np.count_nonzero(labels[piece] != self.ignore_index)) for piece in pieces(labels.size))
+        flat = x.reshape(labels.size, x.shape[-1])
+        problem = Problem(flat, w, bias, labels, weights, self.ignore_index, shape, reduction, None, counted)
+        if reduction != "mean":
+            return problem
+        return problem._replace(divisor=self._divisor(problem) if normalizer is None else float(normalizer))
+
+    def _divisor(self, problem: Problem) -> float:
+        """Return the weight of the rows that count."""
+        if self.weight is None and not problem.factors:
+            return float(problem.counted)
+        total = 0.0
+        for piece in pieces(problem.labels.size):
+            labels = problem.labels[piece]
+            counts = labels != self.ignore_index
+            weights = np.ones(int(np.count_nonzero(counts))) if self.weight is None else self.weight[labels[counts]]
+            factor = product_of(problem.factors, piece, problem.wide)
+            total += float((weights if factor is None else weights * factor[counts]).sum(dtype=np.float64))
+        return total

@@ -1,0 +1,160 @@
+"""The classes: torch's, and which of lossk's optimizers has their formula."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ... import optimizers
+from ._step import KernelStep
+
+
+class SGD(KernelStep, torch.optim.SGD):
+    """``torch.optim.SGD``, stepping with the kernels of `lossk.SGD`.
+
+    Parameters
+    ----------
+    params, lr, momentum, dampening, weight_decay, nesterov, maximize, foreach, differentiable, fused
+        As torch's class has them; the last three, where they are true, ask for torch's own step.
+
+    References
+    ----------
+    ``torch.optim.SGD``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.SGD([p], lr=0.5).step()
+    >>> p.data
+    tensor([0.5000, 1.5000])
+    """
+
+    torch_class = torch.optim.SGD
+    options = ("momentum", "dampening", "nesterov", "weight_decay")
+
+    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
+        """Return lossk's optimizer of these options, without parameters."""
+        return optimizers.SGD([], group["lr"], *(group[option] for option in self.options))
+
+
+class Adam(KernelStep, torch.optim.Adam):
+    """``torch.optim.Adam``, stepping with the kernels of `lossk.Adam`.
+
+    Parameters
+    ----------
+    params, lr, betas, eps, weight_decay, amsgrad, foreach, maximize, capturable, differentiable, fused, \
+decoupled_weight_decay
+        As torch's class has them; `foreach`, `capturable`, `differentiable` and `fused`, where they are true, ask for
+        torch's own step.
+
+    References
+    ----------
+    ``torch.optim.Adam``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.Adam([p], lr=0.5).step()
+    >>> p.data
+    tensor([0.5000, 1.5000])
+    """
+
+    torch_class = torch.optim.Adam
+    options = ("betas", "eps", "weight_decay", "amsgrad", "decoupled_weight_decay")
+
+    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
+        """Return lossk's optimizer of these options, without parameters."""
+        kind = optimizers.AdamW if group["decoupled_weight_decay"] else optimizers.Adam
+        return kind([], group["lr"], *(group[option] for option in self.options[:4]))
+
+
+class AdamW(Adam, torch.optim.AdamW):
+    """``torch.optim.AdamW``, stepping with the kernels of `lossk.AdamW`.
+
+    Parameters
+    ----------
+    params, lr, betas, eps, weight_decay, amsgrad, maximize, foreach, capturable, differentiable, fused
+        As torch's class has them; the last four, where they are true, ask for torch's own step.
+
+    References
+    ----------
+    ``torch.optim.AdamW``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.AdamW([p], lr=0.5, weight_decay=1.0).step()
+    >>> p.data
+    tensor([0., 1.])
+    """
+
+    torch_class = torch.optim.AdamW
+
+
+class RMSprop(KernelStep, torch.optim.RMSprop):
+    """``torch.optim.RMSprop``, stepping with the kernels of `lossk.RMSprop`.
+
+    Parameters
+    ----------
+    params, lr, alpha, eps, weight_decay, momentum, centered, capturable, foreach, maximize, differentiable
+        As torch's class has them; `capturable`, `foreach` and `differentiable`, where they are true, ask for torch's
+        own step.
+
+    References
+    ----------
+    ``torch.optim.RMSprop``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.RMSprop([p], lr=0.05).step()
+    >>> p.data
+    tensor([0.5000, 1.5000])
+    """
+
+    torch_class = torch.optim.RMSprop
+    options = ("alpha", "eps", "weight_decay", "momentum", "centered")
+
+    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
+        """Return lossk's optimizer of these options, without parameters."""
+        return optimizers.RMSprop([], group["lr"], *(group[option] for option in self.options))
+
+
+class Adagrad(KernelStep, torch.optim.Adagrad):
+    """``torch.optim.Adagrad``, stepping with the kernels of `lossk.Adagrad`.
+
+    Parameters
+    ----------
+    params, lr, lr_decay, weight_decay, initial_accumulator_value, eps, foreach, maximize, differentiable, fused
+        As torch's class has them; `foreach`, `differentiable` and `fused`, where they are true, ask for torch's own
+        step.
+
+    References
+    ----------
+    ``torch.optim.Adagrad``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.Adagrad([p], lr=0.5).step()
+    >>> p.data
+    tensor([0.5000, 1.5000])
+    """
+
+    torch_class = torch.optim.Adagrad
+    options = ("lr_decay", "weight_decay", "initial_accumulator_value", "eps")
+
+    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
+        """Return lossk's optimizer of these options, without parameters."""
+        return optimizers.Adagrad([], group["lr"], *(group[option] for option in self.options))

@@ -1,0 +1,470 @@
+"""lossk.torch.optim and clip_grad_norm_ against torch's own: results, state dicts both ways, and what torch must do."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: lossk.torch.optim is not tested")
+pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed: lossk.torch has no bfloat16 to test")
+
+import lossk.torch as lt  # noqa: E402
+
+CASES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("Adam", {"lr": 0.01}),
+    ("Adam", {"lr": 0.01, "amsgrad": True, "weight_decay": 0.1, "betas": (0.8, 0.9), "eps": 1e-3}),
+    ("Adam", {"lr": 0.01, "decoupled_weight_decay": True, "weight_decay": 0.1, "maximize": True}),
+    ("AdamW", {"lr": 0.01, "weight_decay": 0.1}),
+    ("AdamW", {"lr": 0.01, "amsgrad": True}),
+    ("RMSprop", {"lr": 0.01}),
+    ("RMSprop", {"lr": 0.01, "momentum": 0.9, "centered": True, "weight_decay": 0.1, "alpha": 0.9, "eps": 1e-3}),
+    ("RMSprop", {"lr": 0.01, "centered": True, "maximize": True, "eps": 1e-3}),
+    ("Adagrad", {"lr": 0.1}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5, "maximize": True}),
+)
+each_case = pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+ONE_OF_EACH = [CASES[2], CASES[5], CASES[8], CASES[10], CASES[13]]
+one_of_each = pytest.mark.parametrize(("name", "options"), ONE_OF_EACH, ids=str)
+SHAPES = ((), (0,), (3,), (4, 5), (2, 3, 7), (1, 600))
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6}
+
+
+@pytest.fixture(autouse=True)
+def own_seed() -> None:
+    torch.manual_seed(0)
+
+
+def parameters(dtype: Any = torch.float32, shapes: Any = SHAPES) -> list[Any]:
+    return [torch.nn.Parameter(torch.randn(shape, dtype=torch.float64).to(dtype)) for shape in shapes]
+
+
+def copies(params: list[Any]) -> list[Any]:
+    return [torch.nn.Parameter(p.detach().clone()) for p in params]
+
+
+def give_gradients(*lists: list[Any], seed: int, skip: int | None = None) -> None:
+    """Give all lists of parameters the same gradients; none to the one at `skip`."""
+    for i, group in enumerate(zip(*lists, strict=True)):
+        g = torch.randn(group[0].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(100 * seed + i))
+        for p in group:
+            p.grad = None if i == skip else g.to(p.dtype)
+
+
+def plain(name: str, params: Any, options: dict[str, Any]) -> Any:
+    """Return torch's optimizer with its plain loop: fused steps of 16 bits are wrong in torch 2.13."""
+    return getattr(torch.optim, name)(params, foreach=False, **options)
+
+
+def kernels(name: str, params: Any, options: dict[str, Any]) -> Any:
+    return getattr(lt.optim, name)(params, **options)
+
+
+def assert_close(got: list[Any], want: list[Any], tolerance: float | None = None) -> None:
+    for g, w in zip(got, want, strict=True):
+        rtol = TOLERANCE[g.dtype] if tolerance is None else tolerance
+        torch.testing.assert_close(g.detach().double(), w.detach().double(), rtol=rtol, atol=rtol)
+
+
+def runs_on_kernels(optimizer: Any) -> bool:
+    return all(plan.mine and not plan.theirs for plan in optimizer._plans.values()) and bool(optimizer._plans)
+
+
+@each_case
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_steps_are_torchs(name: str, options: dict[str, Any], dtype: Any) -> None:
+    ours = parameters(dtype)
+    theirs = copies(ours)
+    a, b = kernels(name, ours, options), plain(name, theirs, options)
+    for step in range(4):
+        give_gradients(ours, theirs, seed=step, skip=3 if step == 2 else None)
+        a.step()
+        b.step()
+        assert runs_on_kernels(a)
+    assert_close(ours, theirs)
+    saved, wanted = a.state_dict(), b.state_dict()
+    assert saved["state"].keys() == wanted["state"].keys()
+    for i, own in wanted["state"].items():
+        assert own.keys() == saved["state"][i].keys()
+        for slot, tensor in own.items():
+            assert saved["state"][i][slot].dtype == tensor.dtype
+            assert_close([saved["state"][i][slot]], [tensor])
+    assert [g.keys() for g in saved["param_groups"]] == [g.keys() for g in wanted["param_groups"]]
+
+
+@each_case
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_16_bits_are_updated_in_float32(name: str, options: dict[str, Any], dtype: Any) -> None:
+    """What float32 steps, rounded once a step, give; the same gradients."""
+    ours = parameters(dtype)
+    wide = [torch.nn.Parameter(p.detach().float()) for p in ours]
+    a, b = kernels(name, ours, options), plain(name, wide, options)
+    for step in range(3):
+        give_gradients(ours, seed=step)
+        for p, w in zip(ours, wide, strict=True):
+            w.grad = p.grad.float()
+        a.step()
+        b.step()
+        for p, w in zip(ours, wide, strict=True):
+            w.data.copy_(w.data.to(dtype))
+            assert_close([p], [w], torch.finfo(dtype).eps)
+            w.data.copy_(p.data)
+        assert runs_on_kernels(a)
+    assert all(t.dtype is torch.float32 for own in a.state.values() for t in own.values())
+
+
+@one_of_each
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("way", ["torch to lossk", "lossk to torch", "lossk to lossk"])
+def test_state_dicts_are_interchangeable(name: str, options: dict[str, Any], dtype: Any, way: str) -> None:
+    """Three steps by one, three by the other: as six by the second alone, within the rounding of 16-bit state."""
+    make_first, make_second = {
+        "torch to lossk": (plain, kernels),
+        "lossk to torch": (kernels, plain),
+        "lossk to lossk": (kernels, kernels),
+    }[way]
+    first, alone = parameters(dtype), None
+    alone = copies(first)
+    a, b = make_first(name, first, options), make_first(name, alone, options)
+    for step in range(3):
+        give_gradients(first, alone, seed=step)
+        a.step()
+        b.step()
+    c = make_second(name, first, {**options, "lr": 1.0})
+    c.load_state_dict(pickle.loads(pickle.dumps(a.state_dict())))
+    assert c.param_groups[0]["lr"] == options["lr"]
+    for step in range(3, 6):
+        give_gradients(first, alone, seed=step)
+        c.step()
+        b.step()
+    if way == "lossk to lossk":
+        assert_close(first, alone, 0.0)
+    else:
+        assert_close(first, alone, 2e-6 if dtype is torch.float32 else 4 * torch.finfo(dtype).eps)
+    if make_second is plain:
+        assert all(t.dtype is dtype for own in c.state.values() for slot, t in own.items() if slot != "step")
+
+
+def test_groups_have_options_of_their_own_and_may_be_added() -> None:
+    ours = parameters()
+    theirs = copies(ours)
+    pair = [
+        make("AdamW", [{"params": p[:2]}, {"params": p[2:4], "weight_decay": 0.5, "lr": 0.1}], {"lr": 0.01})
+        for make, p in ((kernels, ours), (plain, theirs))
+    ]
+    for step in range(6):
+        give_gradients(ours, theirs, seed=step)
+        if step == 3:
+            for optimizer, p in zip(pair, (ours, theirs), strict=True):
+                optimizer.add_param_group({"params": p[4:], "betas": (0.5, 0.5), "maximize": True})
+                optimizer.param_groups[0]["amsgrad"] = False
+        for optimizer in pair:
+            optimizer.step()
+    assert_close(ours, theirs)
+    assert len(pair[0]._plans) == 3
+
+
+def test_schedulers_closures_and_hooks() -> None:
+    ours = parameters()
+    theirs = copies(ours)
+    seen: list[str] = []
+    losses = []
+    for make, params in ((kernels, ours), (plain, theirs)):
+        optimizer = make("SGD", params, {"lr": 0.1, "momentum": 0.9})
+        optimizer.register_step_pre_hook(lambda *_: seen.append("before"))
+        optimizer.register_step_post_hook(lambda *_: seen.append("after"))
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.1)
+
+        def closure(params: Any = params, optimizer: Any = optimizer) -> Any:
+            optimizer.zero_grad()
+            loss = sum((p**2).sum() for p in params)
+            loss.backward()
+            return loss
+
+        for _ in range(5):
+            loss = optimizer.step(closure)
+            schedule.step()
+        losses.append(float(loss.detach()))
+    assert_close(ours, theirs)
+    assert losses[0] == pytest.approx(losses[1])
+    assert seen == ["before", "after"] * 10
+
+
+def test_copies_go_on_alike() -> None:
+    """Optimizers copied, or saved and read again, together with their parameters."""
+    ours = parameters()
+    optimizer = kernels("Adam", ours, {"lr": 0.1, "amsgrad": True})
+    for step in range(2):
+        give_gradients(ours, seed=step)
+        optimizer.step()
+    pairs = [copy.deepcopy((ours, optimizer)), pickle.loads(pickle.dumps((ours, optimizer))), (ours, optimizer)]
+    for params, own in pairs:
+        for step in range(2, 4):
+            give_gradients(params, seed=step)
+            own.step()
+        assert runs_on_kernels(own)
+        assert_close(params, pairs[0][0], 0.0)
+
+
+def test_memory_that_moves_is_noticed() -> None:
+    """Parameters and state that point elsewhere, are replaced or transposed, and gradients in other layouts."""
+    ours = parameters(shapes=((4, 4), (3, 5), (6,)))
+    theirs = copies(ours)
+    pair = [make("Adam", p, {"lr": 0.1}) for make, p in ((kernels, ours), (plain, theirs))]
+    for step in range(8):
+        give_gradients(ours, theirs, seed=step)
+        for optimizer, params in zip(pair, (ours, theirs), strict=True):
+            p, q, r = params
+            if step == 1:
+                p.data = p.data.clone()
+            if step == 2:
+                optimizer.state[q]["exp_avg"] = optimizer.state[q]["exp_avg"] * 2
+            if step == 3:
+                r.data, r.grad = r.data[:4].clone(), r.grad[:4].clone()
+                optimizer.state.pop(r)
+            if step >= 4:
+                r.grad = r.grad[:4] if r.grad is not None else None
+                p.grad = p.grad.t()
+                q.grad = q.grad.t().contiguous().t()
+            if step == 5:
+                optimizer.state[p]["exp_avg_sq"].data = optimizer.state[p]["exp_avg_sq"].data.clone()
+                optimizer.state[p]["step"] = torch.tensor(7.0)
+            if step == 6:
+                optimizer.state.clear()
+        for optimizer in pair:
+            optimizer.step()
+        assert_close(ours, theirs)
+    assert runs_on_kernels(pair[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_layouts(dtype: Any) -> None:
+    """Parameters whose axes are permuted are updated as they lie; those with gaps are torch's."""
+
+    def make() -> list[Any]:
+        torch.manual_seed(1)
+        images = torch.randn(2, 3, 4, 5).to(dtype).contiguous(memory_format=torch.channels_last)
+        return [torch.nn.Parameter(t) for t in (torch.randn(5, 4).to(dtype).t(), images)] + [
+            torch.nn.Parameter(torch.randn(6, 6).to(dtype)[:, ::2]),
+        ]
+
+    ours, wide = make(), [torch.nn.Parameter(p.detach().clone(memory_format=torch.preserve_format)) for p in make()]
+    a, b = kernels("AdamW", ours, {"lr": 0.1}), plain("AdamW", wide, {"lr": 0.1})
+    for step in range(3):
+        give_gradients(ours, wide, seed=step)
+        a.step()
+        b.step()
+    assert_close(ours, wide, 2e-6 if dtype is torch.float32 else 8 * torch.finfo(dtype).eps)
+    plan = a._plans[0]
+    assert [len(plan.mine), len(plan.theirs)] == [2, 1]
+    assert ours[1].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_sparse_gradients_are_torchs() -> None:
+    def make(optim: Any) -> tuple[Any, Any]:
+        torch.manual_seed(2)
+        model = torch.nn.Sequential(torch.nn.Embedding(7, 3, sparse=True), torch.nn.Linear(3, 2))
+        return model, optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    (model, a), (same, b) = make(lt.optim), make(torch.optim)
+    for _ in range(3):
+        for m, optimizer in ((model, a), (same, b)):
+            optimizer.zero_grad()
+            m(torch.tensor([1, 2, 2])).square().sum().backward()
+            optimizer.step()
+    assert_close(list(model.parameters()), list(same.parameters()))
+    p = torch.nn.Parameter(torch.zeros(3))
+    q = torch.nn.Parameter(torch.zeros(3))
+    p.grad, q.grad = torch.ones(3), torch.ones(3).to_sparse()
+    with pytest.raises(RuntimeError, match="Adam does not support sparse gradients"):
+        lt.optim.Adam([p, q]).step()
+    assert not p.any()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"foreach": True}, {"fused": True}, {"differentiable": True}, {"lr": torch.tensor(0.1)}, {"betas": (0.5, 0.0)}],
+    ids=str,
+)
+def test_options_that_are_torchs(options: dict[str, Any]) -> None:
+    options = {"lr": 0.1, **options}
+    ours = parameters()
+    theirs = copies(ours)
+    a, b = lt.optim.Adam(ours, **options), torch.optim.Adam(theirs, **options)
+    for step in range(3):
+        give_gradients(ours, theirs, seed=step)
+        if options.get("differentiable"):
+            with torch.no_grad():
+                for optimizer in (a, b):
+                    optimizer.defaults["differentiable"] = False
+        a.step()
+        b.step()
+    assert_close(ours, theirs)
+
+
+def test_16_bit_state_is_narrowed_for_torch_and_widened_again() -> None:
+    (p,) = parameters(torch.bfloat16, ((64,),))
+    (q,) = copies([p])
+    a, b = kernels("Adam", [p], {"lr": 0.1}), plain("Adam", [q], {"lr": 0.1})
+    for step in range(6):
+        give_gradients([p], [q], seed=step)
+        a.param_groups[0]["foreach"] = step in (2, 3) or None
+        a.step()
+        b.step()
+        wanted = torch.bfloat16 if step in (2, 3) else torch.float32
+        assert a.state[p]["exp_avg"].dtype is wanted
+    assert_close([p], [q], 8 * torch.finfo(torch.bfloat16).eps)
+
+
+def test_parameters_without_gradient_have_no_state() -> None:
+    ours = parameters(shapes=((3,), (4,), (5,)))
+    theirs = copies(ours)
+    pair = [make("Adam", p, {"lr": 0.1}) for make, p in ((kernels, ours), (plain, theirs))]
+    for step, skip in enumerate((1, 1, None, 0, 1)):
+        give_gradients(ours, theirs, seed=step, skip=skip)
+        for optimizer in pair:
+            optimizer.step()
+        assert len(pair[0].state) == len(pair[1].state)
+        assert_close(ours, theirs)
+        counts = [[float(own["step"]) for own in optimizer.state.values()] for optimizer in pair]
+        assert counts[0] == counts[1]
+    for optimizer in pair:
+        optimizer.zero_grad()
+        optimizer.step()
+    assert_close(ours, theirs)
+
+
+def test_shared_memory_is_torchs() -> None:
+    """A parameter given twice, views of one tensor, and a gradient that is its parameter."""
+    base = torch.arange(6.0)
+    results = []
+    for make in (kernels, plain):
+        own = base.clone()
+        p, q = torch.nn.Parameter(own[:4]), torch.nn.Parameter(own[2:])
+        p.grad, q.grad = torch.ones(4), torch.ones(4)
+        make("SGD", [p, q], {"lr": 0.5, "momentum": 0.9, "dampening": 0.5}).step()
+        r = torch.nn.Parameter(base.clone())
+        r.grad = r.data
+        optimizer = make("SGD", [r], {"lr": 0.5, "momentum": 0.9, "dampening": 0.5})
+        for _ in range(2):
+            optimizer.step()
+        results.append([own, r])
+    assert_close(*results)
+
+
+def test_a_saved_graph_notices_the_step() -> None:
+    p = torch.nn.Parameter(torch.ones(3))
+    y = (p**2).sum()
+    p.grad = torch.ones(3)
+    lt.optim.SGD([p], lr=0.1).step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_grad_scaler() -> None:
+    """A gradient that is not finite skips the step, momentum included; scales are divided out."""
+    results = []
+    for make in (kernels, plain):
+        (p,) = parameters(shapes=((5,),))
+        with torch.no_grad():
+            p.copy_(torch.arange(5.0))
+        optimizer = make("SGD", [p], {"lr": 0.1, "momentum": 0.9})
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        for factor in (1.0, float("inf"), 2.0):
+            optimizer.zero_grad()
+            scaler.scale((p * factor).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        results.append([p, optimizer.state[p]["momentum_buffer"]])
+    assert_close(*results)
+    p = torch.nn.Parameter(torch.zeros(2))
+    p.grad = torch.full((2,), 8.0)
+    optimizer = lt.optim.SGD([p], lr=1.0)
+    optimizer.grad_scale, optimizer.found_inf = torch.tensor(4.0), torch.tensor(1.0)
+    optimizer.step()
+    assert not p.any()
+    optimizer.found_inf = torch.tensor(0.0)
+    optimizer.step()
+    assert p.tolist() == [-2.0, -2.0]
+
+
+def test_memory_is_released() -> None:
+    """A plan holds tensors of its own optimizer only."""
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    optimizer = lt.optim.Adam([p])
+    optimizer.step()
+    buffer = optimizer.state[p]["exp_avg"].numpy()
+    assert np.isfinite(buffer).all()
+    del optimizer
+    gc.collect()
+    assert np.isfinite(buffer).all()
+
+
+def test_errors_are_torchs() -> None:
+    p = torch.nn.Parameter(torch.ones(3))
+    with pytest.raises(ValueError, match="Invalid learning rate"):
+        lt.optim.SGD([p], lr=-1.0)
+    with pytest.raises(ValueError, match="empty parameter list"):
+        lt.optim.Adam([])
+    p.grad = torch.ones(3)
+    optimizer = lt.optim.RMSprop([p])
+    optimizer.step()
+    optimizer.param_groups[0]["momentum"] = 0.9
+    with pytest.raises(KeyError, match="momentum_buffer"):
+        optimizer.step()
+
+
+# ---- clip_grad_norm_ ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [*TOLERANCE, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("max_norm", [0.0, 0.5, 1e9])
+def test_clip_grad_norm(dtype: Any, max_norm: float) -> None:
+    ours = parameters(dtype)
+    theirs = [torch.nn.Parameter(p.detach().double()) for p in ours]
+    give_gradients(ours, seed=1, skip=2)
+    for p, q in zip(ours, theirs, strict=True):
+        q.grad = None if p.grad is None else p.grad.double().clone()
+    got = lt.clip_grad_norm_(iter(ours), max_norm)
+    want = torch.nn.utils.clip_grad_norm_(theirs, max_norm)
+    tolerance = TOLERANCE.get(dtype, torch.finfo(dtype).eps)
+    assert got.shape == ()
+    assert got.dtype is (dtype if dtype is torch.float64 else torch.float32)
+    assert_close([got], [want], 1e-6)
+    there = [i for i, p in enumerate(ours) if p.grad is not None]
+    assert_close([ours[i].grad for i in there], [theirs[i].grad for i in there], tolerance)
+
+
+def test_clip_grad_norm_of_what_is_torchs() -> None:
+    for norm_type in (1.0, float("inf")):
+        p, q = (torch.nn.Parameter(torch.ones(4)) for _ in range(2))
+        p.grad, q.grad = torch.arange(4.0), torch.arange(4.0)
+        assert lt.clip_grad_norm_(p, 1.0, norm_type) == torch.nn.utils.clip_grad_norm_(q, 1.0, norm_type)
+        assert_close([p.grad], [q.grad])
+    p, q = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    p.grad, q.grad = torch.tensor([float("inf"), 1.0]), torch.tensor([float("inf"), 1.0])
+    with pytest.raises(RuntimeError, match="non-finite"):
+        lt.clip_grad_norm_([p], 1.0, error_if_nonfinite=True)
+    assert p.grad.tolist() == [float("inf"), 1.0]
+    assert lt.clip_grad_norm_([p], 1.0) == torch.nn.utils.clip_grad_norm_([q], 1.0)
+    torch.testing.assert_close(p.grad, q.grad, equal_nan=True)
+    assert lt.clip_grad_norm_([], 1.0) == 0
+    with pytest.warns(UserWarning, match="empty generator"):
+        assert lt.clip_grad_norm_((x for x in ()), 1.0) == 0
+    p.grad = torch.ones(2).to_sparse()
+    q.grad = torch.ones(2)
+    with pytest.raises(NotImplementedError):
+        lt.clip_grad_norm_([p], 1.0)
+    p.grad = q.grad  # one tensor twice: scaled twice, as torch does
+    norm = lt.clip_grad_norm_([p, q], 1.0)
+    assert float(norm) == pytest.approx(2)
+    torch.testing.assert_close(p.grad, torch.full((2,), 0.25))
