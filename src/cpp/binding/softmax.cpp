@@ -91,8 +91,7 @@ void call::allocate() {
     a.kind = storage_of(in.type);
     const bool narrow = a.kind != storage::same;
     const index row_bytes = a.classes * dtype.itemsize();
-    a.streaming = out.g && a.classes > few_classes && !narrow && row_bytes <= streaming_row_limit &&
-                  should_stream(*out.g, z, streaming_caches);
+    a.streaming = out.g && !narrow && row_bytes <= streaming_row_limit && should_stream(*out.g, z, streaming_caches);
     a.scratch_stride = softmax_scratch_bytes(a.classes, dtype.itemsize(), a.streaming || (a.g && narrow));
 }
 

@@ -55,8 +55,7 @@ template <class V, int K, class F>
 inline void each_in_groups(index n, F&& work) {
     constexpr int L = lanes<V>;
     const index grouped = n - n % (K * L);
-    for (index j = 0; j < grouped; j += K * L)
-        unrolled<K>([&](auto k) { work(j + k * L, k, whole_register<V>{}); });
+    for (index j = 0; j < grouped; j += K * L) unrolled<K>([&](auto k) { work(j + k * L, k, whole_register<V>{}); });
     each_register<V>(n - grouped, [&](index j, auto reach) { work(grouped + j, constant<0>{}, reach); });
 }
 

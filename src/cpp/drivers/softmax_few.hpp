@@ -1,36 +1,25 @@
 // Softmax rows of few classes: a lane holds a row, so that short rows fill the registers and one logarithm serves many.
 //
-// A batch of rows is transposed into L1, worked on class by class, and transposed back. Each step is made for several
-// registers of rows, whose chains of operations run beside each other.
+// A batch of rows is brought to a table in L1, worked on class by class, and brought back (softmax_tables.hpp). Each
+// step is made for several registers of rows, whose chains of operations run beside each other.
 #pragma once
 
-#include "../simd/transpose.hpp"
-#include "softmax_common.hpp"
+#include "softmax_tables.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct softmax_few {
-    using V = vec<T>;
+struct softmax_few : class_tables<T> {
+    using tables = class_tables<T>;
+    using tables::a, tables::B, tables::classes, tables::in, tables::K, tables::L;
+    using typename tables::batch, typename tables::stream, typename tables::table, typename tables::V;
     using I = bits<V>;
-    static constexpr int L = lanes<V>;
-    static constexpr int K = 4;       // registers of rows in a batch
-    static constexpr int B = K * L;   // rows in a batch
-    static constexpr index room = few_classes * B;
-    using table = T[few_classes + 1][B];  // classes x rows; the last is for rows without a label
     using lane_int = typename bits_type<T>::type;
-
-    // Logits, later e_k and the gradient; the linear weights q_k; second derivatives.
-    struct batch {
-        alignas(line_bytes) table z, q, h;
-        alignas(line_bytes) T rows_in[room + L], rows_out[room + L];  // row by row, on their way in or out
-    };
-    using stream = line_stream<T, room + L>;
 
     // What is known of the rows of a batch.
     struct row_facts {
-        alignas(line_bytes) lane_int t[B];  // the label; few_classes where there is none
+        alignas(line_bytes) lane_int t[B];               // the label; few_classes where there is none
         alignas(line_bytes) T logit[B], own[B], q_t[B];  // the label's (capped) logit and weights
         I counts[K];
         V weight[K];
@@ -38,64 +27,10 @@ struct softmax_few {
         row_result<V> result[K];
     };
 
-    const softmax_args& a;
-    const softmax_problem<T> in{a};
-    const int classes = static_cast<int>(a.classes);
     const bool linear = a.label_smoothing > 0 || a.target;
     const bool plain = !(linear || in.capped || a.h);
 
-    explicit softmax_few(const softmax_args& args) : a(args) {}
-
-    // Calls work(k) for groups of columns<V> classes, k the first; the last group overlaps its neighbour.
-    template <class F>
-    void each_columns(F&& work) const {
-        constexpr int n = columns<V>;
-        for (int k = 0; k < classes; k += n) work(classes >= n ? (k + n <= classes ? k : classes - n) : 0);
-    }
-
-    // Rows in memory to a table of classes; zeros in the lanes past the last row.
-    void gather(const void* array, index row, int rows, batch& b, table& to) const {
-        const index n = rows * a.classes;
-        const T* from = in.read(array, row * a.classes, n, b.rows_in);
-        if (rows < B || classes < columns<V>) {  // loads would reach past the array
-            if (from != b.rows_in) __builtin_memcpy(b.rows_in, from, static_cast<std::size_t>(n) * sizeof(T));
-            for (index i = n; i < B * a.classes; ++i) b.rows_in[i] = T(0);
-            from = b.rows_in;
-        }
-        each_columns([&](int k) {
-            for (int j = 0; j < B; j += L) {
-                V r[columns<V>];
-                load_columns<V>(from + j * classes + k, classes, r);
-                for (int i = 0; i < smaller(columns<V>, classes); ++i) store(to[k + i] + j, r[i]);
-            }
-        });
-    }
-
-    void scatter(const table& from, T* to) const {
-        each_columns([&](int k) {
-            for (int j = 0; j < B; j += L) {
-                V r[columns<V>];
-                for (int i = 0; i < columns<V>; ++i) r[i] = load<V>(from[k + i] + j);
-                store_columns<V>(to + j * classes + k, classes, r);
-            }
-        });
-    }
-    // A table of classes back to rows in memory.
-    void scatter_to(void* array, const table& from, index row, int rows, batch& b, stream& past) const {
-        const index first = row * a.classes, n = rows * a.classes;
-        T* const to = static_cast<T*>(array) + first;
-        if (a.streaming) {
-            scatter(from, past.here());
-            return past.push(n);
-        }
-        const bool whole = rows == B && classes >= columns<V>;  // else stores would reach past the last row
-        if (whole && !in.narrow) return scatter(from, to);
-        scatter(from, b.rows_out);
-        if (in.narrow)
-            in.write_narrow(b.rows_out, n, array, first);
-        else
-            __builtin_memcpy(to, b.rows_out, static_cast<std::size_t>(n) * sizeof(T));
-    }
+    explicit softmax_few(const softmax_args& args) : tables(args) {}
 
     // How many rows the lanes of register k hold.
     static int lanes_of(int k, int rows) { return static_cast<int>(smaller(L, rows > k * L ? rows - k * L : 0)); }
@@ -113,7 +48,7 @@ struct softmax_few {
             __builtin_memcpy(&t, f.t + k * L, sizeof t);
             f.counts[k] = a.label ? t >= 0 : first_lanes<V>(n);
             f.weight[k] = in.row_weight ? load_first<V>(in.row_weight + row + k * L, n, T(0)) : splat<V>(1);
-            const I at = t < 0 ? I{} + few_classes : t;
+            const I at = t < 0 ? I{} + few_classes : t;  // the last row of tables
             __builtin_memcpy(f.t + k * L, &at, sizeof at);
         }
         const T one = T(a.label != nullptr);
@@ -260,7 +195,7 @@ struct softmax_few {
     // Derivatives of a batch, whose exponentials the table z holds.
     void write(index row, int rows, batch& b, const row_facts& f, stream& g_past, stream& h_past) const {
         if (a.output == row_output::log_softmax) {
-            gather(a.z, row, rows, b, b.z);
+            this->gather(a.z, row, rows, b, b.z);
             for (int k = 0; k < K; ++k) write_log_softmax(b, k, f);
         } else {
             alignas(line_bytes) T grad[B], hess[B];  // at the labels
@@ -274,8 +209,8 @@ struct softmax_few {
             for (int j = 0; j < B; ++j) b.z[f.t[j]][j] = grad[j];
             for (int j = 0; a.h && j < B; ++j) b.h[f.t[j]][j] = hess[j];
         }
-        scatter_to(a.g, b.z, row, rows, b, g_past);
-        if (a.h) scatter_to(a.h, b.h, row, rows, b, h_past);
+        this->scatter_to(a.g, b.z, row, rows, b, g_past);
+        if (a.h) this->scatter_to(a.h, b.h, row, rows, b, h_past);
     }
 
     // What single rows are asked for.
@@ -294,8 +229,8 @@ struct softmax_few {
     void run_batch(index row, int rows, batch& b, lane_sum<T, K>& total, stream& g_past, stream& h_past) const {
         row_facts f;
         describe(row, rows, f);
-        gather(a.z, row, rows, b, b.z);
-        if (a.target) gather(a.target, row, rows, b, b.q);
+        this->gather(a.z, row, rows, b, b.z);
+        if (a.target) this->gather(a.target, row, rows, b, b.q);
         if (a.correct) write_correct(row, rows, b, f);
         if (linear) find_linear_weights(b);
         reduce(b, f);

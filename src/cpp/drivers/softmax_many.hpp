@@ -49,7 +49,8 @@ struct softmax_many {
             if (s.chunk[c].top > top) top = s.chunk[c].top, largest = s.chunk[c].largest;
         }
         const double logit_t = t >= 0 ? s.chunk[t / row_chunk].logit_t : 0;
-        // References are near the largest logit. Where that may be the label's, its own is taken: p - 1 keeps its digits.
+        // References are near the largest logit. Where that may be the label's, its own is taken: p - 1 keeps its
+        // digits.
         if (t >= 0 && logit_t > maximum - 1) maximum = logit_t;
         row_sums<W> sums{splat<W>(maximum), W{}, splat<W>(-__builtin_inf()), W{}, W{}};
         for (index c = 0; c < chunks; ++c) {

@@ -131,7 +131,8 @@ class gradient_writer {
         const row_state& r = *s.state;
         const E* z = in.z_row(row) + first;
         const T maximum = static_cast<T>(r.maximum);  // and what it lost by rounding goes to the logarithm
-        const T log_total = static_cast<T>(r.maximum - static_cast<double>(maximum) - log(splat<vec<double>>(r.inverse))[0]);
+        const T log_total =
+            static_cast<T>(r.maximum - static_cast<double>(maximum) - log(splat<vec<double>>(r.inverse))[0]);
         each_register<V>(n,
                          [&](index i, auto reach) { reach.store(to + i, (reach.load(z + i) - maximum) - log_total); });
     }
