@@ -14,7 +14,7 @@ from rich.table import Table
 def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
-    """Print versions, CPU, caches, instruction sets, threads and OpenMP runtime."""
+    """Print versions, CPU, caches, instruction sets and threads."""
     from lossk import _runtime
 
     facts = _runtime.versions()

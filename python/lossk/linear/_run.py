@@ -17,9 +17,6 @@ from ._sums import Segment, plain_sums, wide_sums
 CACHED_CHUNK = 8 << 20
 # Beside arrays of the sizes below: masks of a piece, and what the kernel keeps of a row.
 RESERVE, ROW_RESERVE = 128 << 10, 64
-# Threads of what happens to a tile between two products: OpenMP's threads spin for about a millisecond after a region,
-# on the cores that BLAS's want, which costs more than they bring. The softmax kernel's region is long enough.
-ALONE = 1
 
 
 class Memory:
@@ -136,7 +133,7 @@ class Run:
         return self._widen(x, np.empty(x.shape, self.problem.wide)) if self.problem.narrow else x
 
     def _widen(self, narrow: Array, wide: Array) -> Array:
-        _core.convert(wide, np.ascontiguousarray(narrow), ALONE)
+        _core.convert(wide, np.ascontiguousarray(narrow), self.threads)
         return wide
 
     def _tiles(self) -> Iterator[tuple[slice, Array]]:
@@ -172,9 +169,9 @@ class Run:
         for classes, part in self._tiles():
             np.matmul(dz[:, classes], part, out=total if classes.start == 0 else product)
             if classes.start > 0:
-                _core.add_to(total, product, ALONE)
+                _core.add_to(total, product, self.threads)
         rounded = product.reshape(-1).view(self.dx.dtype)[: total.size].reshape(total.shape)
-        _core.convert(rounded, total, ALONE)
+        _core.convert(rounded, total, self.threads)
         self.dx[rows] = rounded
 
     def _add_bias(self, dz: Array) -> None:
@@ -192,4 +189,4 @@ class Run:
             at = segment.first + start
             product = np.matmul(dz[:, at : at + len(sums)].T, x, out=self.tile[: len(sums)])
             # A dw of 16 bits is only written to directly where there is one chunk.
-            (_core.add_to if same else _core.convert)(sums, product, ALONE)
+            (_core.add_to if same else _core.convert)(sums, product, self.threads)

@@ -1,4 +1,4 @@
-// OpenMP, and what keeps it harmless: pieces of fixed size, a serial child after fork, scratch memory kept per thread.
+// Work in pieces, by threads of our own or by OpenMP's; a serial child after fork; scratch memory kept per thread.
 #include "parallel.hpp"
 
 #include <pthread.h>
@@ -12,33 +12,50 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
-#if defined(_OPENMP)
+#if defined(LOSSK_OPENMP)
 #include <omp.h>
+#else
+#include "team.hpp"
+#endif
+#if defined(__linux__)
+#include <sched.h>
 #endif
 
 namespace lossk {
 namespace {
 
-// The pool of libgomp does not survive fork (GCC PR 60035): a child that forks from a used parent runs serially.
+// Threads do not survive fork, nor does libgomp's pool (GCC PR 60035): a child runs serially.
 std::atomic<bool> forked{false};
+
+// The number that a text begins with, if it is a possible one; else 0.
+int count_in(const std::string& text, bool whole) {
+    int n = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+    const bool ends = end == text.data() + text.size() || (!whole && *end == ',');
+    return error == std::errc{} && ends && n >= 1 && n <= max_threads ? n : 0;
+}
+
+// The cores that this process may use.
+int usable_cores() {
+#if defined(__linux__)
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return CPU_COUNT(&allowed);
+#endif
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
 
 int threads_from_environment() {
     pthread_atfork(nullptr, nullptr, [] { forked = true; });
     if (const char* asked = std::getenv("LOSSK_NUM_THREADS"); asked && *asked) {
-        const std::string text = asked;
-        int n = 0;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-        if (error != std::errc{} || end != text.data() + text.size() || n < 1 || n > max_threads)
-            throw std::invalid_argument("LOSSK_NUM_THREADS: got '" + text + "', wanted an integer from 1 to " +
-                                        std::to_string(max_threads));
-        return n;
+        if (const int n = count_in(asked, true)) return n;
+        throw std::invalid_argument("LOSSK_NUM_THREADS: got '" + std::string(asked) +
+                                    "', wanted an integer from 1 to " + std::to_string(max_threads));
     }
-#if defined(_OPENMP)
-    return omp_get_max_threads();
-#else
-    return 1;
-#endif
+    const char* of_openmp = std::getenv("OMP_NUM_THREADS");  // may be a list, one number a level
+    const int n = of_openmp ? count_in(of_openmp, false) : 0;
+    return n > 0 ? n : usable_cores();
 }
 
 std::atomic<int>& process_threads() {
@@ -48,7 +65,42 @@ std::atomic<int>& process_threads() {
 
 thread_local int own_threads = 0;
 
-constexpr int turns_per_thread = 16;
+// Work that is shared out: whoever is free takes the next few items.
+class shared_work {
+    static constexpr int shares = 8;
+    const index items_;
+    const int threads_;
+    void (*const work_)(void*, index, index);
+    void* const context_;
+    std::atomic<index> next_{0};
+    std::atomic<bool> failed_{false};
+    std::exception_ptr failure_;  // of the thread that failed first: none may leave the others
+
+    // Cores are not equally fast, least of all when others use them too: large shares first, small ones in the end.
+    bool take(index& begin, index& end) {
+        begin = next_.load(std::memory_order_relaxed);
+        do {
+            if (failed_ || begin >= items_) return false;
+            end = begin + std::max(index{1}, (items_ - begin) / (shares * threads_));
+        } while (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+        return true;
+    }
+
+public:
+    shared_work(index items, int threads, void (*work)(void*, index, index), void* context)
+        : items_(items), threads_(threads), work_(work), context_(context) {}
+
+    void take_part() {
+        try {
+            for (index begin, end; take(begin, end);) work_(context_, begin, end);
+        } catch (...) {
+            if (!failed_.exchange(true)) failure_ = std::current_exception();
+        }
+    }
+    void rethrow() const {
+        if (failure_) std::rethrow_exception(failure_);
+    }
+};
 
 }  // namespace
 
@@ -63,11 +115,11 @@ int set_own_threads(int n) {
 }
 
 const char* parallel_runtime() {
-#if defined(_OPENMP)
+#if defined(LOSSK_OPENMP)
     static const std::string name = "OpenMP " + std::to_string(_OPENMP);
     return name.c_str();
 #else
-    return "none (serial build)";
+    return "own threads";
 #endif
 }
 
@@ -78,21 +130,14 @@ void share_out(index items, int threads, void (*work)(void*, index, index), void
         if (items > 0) work(context, 0, items);
         return;
     }
-#if defined(_OPENMP)
-    // Whoever is free takes the next few pieces: cores are not equally fast, least of all when others use them too.
-    const index turns = index{turns_per_thread} * threads, few = (items + turns - 1) / turns;
-    std::atomic<index> next{0};
-    std::exception_ptr failure;  // of the thread that failed first: none may leave the region
-    std::atomic<bool> failed{false};
+    shared_work all(items, threads, work, context);
+#if defined(LOSSK_OPENMP)
 #pragma omp parallel num_threads(threads)
-    try {
-        for (index begin; !failed && (begin = next.fetch_add(few, std::memory_order_relaxed)) < items;)
-            work(context, begin, std::min(begin + few, items));
-    } catch (...) {
-        if (!failed.exchange(true)) failure = std::current_exception();
-    }
-    if (failure) std::rethrow_exception(failure);
+    all.take_part();
+#else
+    run_with_helpers(threads - 1, [](void* w) { static_cast<shared_work*>(w)->take_part(); }, &all);
 #endif
+    all.rethrow();
 }
 
 void* thread_scratch(std::size_t bytes) {

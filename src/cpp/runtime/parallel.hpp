@@ -16,7 +16,7 @@ void set_num_threads(int n);
 // The calling thread's own setting; 0: none. Returns the one before.
 int set_own_threads(int n);
 
-const char* parallel_runtime();  // e.g. "OpenMP 201511"
+const char* parallel_runtime();  // e.g. "own threads"
 
 // No more threads than have something worth waking for: below this share of elements a thread costs more than it does.
 constexpr index elements_per_thread = 24576;

@@ -1,0 +1,150 @@
+// Why not OpenMP's threads: between regions they spin, for milliseconds, on cores that the caller's next step (a matrix
+// product, by threads of its own library) needs; and a region waits for all of its threads, though one of them may be
+// kept from its core by such a library's threads, which spin as well.
+#include "team.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace lossk {
+namespace {
+
+// How long to look for what is about to happen before sleeping until it does.
+constexpr auto patience = std::chrono::microseconds(50);
+
+void relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+void wait_while(const std::atomic<int>& state, int value) {
+    const auto start = std::chrono::steady_clock::now();
+    while (state.load(std::memory_order_acquire) == value) {
+        relax();
+        if (std::chrono::steady_clock::now() - start > patience) state.wait(value, std::memory_order_acquire);
+    }
+}
+
+int current_core() {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+// A helper that finds itself on its caller's core takes turns with it. It asks for any other, and then, as before, for
+// any at all.
+void leave_core(int core) {
+#if defined(__linux__)
+    cpu_set_t allowed, others;
+    if (core < 0 || sched_getcpu() != core || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    others = allowed;
+    CPU_CLR(static_cast<std::size_t>(core), &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+    sched_setaffinity(0, sizeof allowed, &allowed);
+#else
+    static_cast<void>(core);
+#endif
+}
+
+class helper {
+    enum : int { idle, called, working };
+    std::atomic<int> state_{idle};
+    void (*work_)(void*) = nullptr;
+    void* context_ = nullptr;
+    int caller_core_ = -1;
+
+public:
+    [[noreturn]] void live() {
+        for (;;) {
+            wait_while(state_, idle);
+            int expected = called;
+            if (!state_.compare_exchange_strong(expected, working)) continue;  // called off
+            leave_core(caller_core_);
+            work_(context_);
+            state_.store(idle, std::memory_order_release);
+            state_.notify_one();
+        }
+    }
+
+    void call(void (*work)(void*), void* context, int core) {
+        work_ = work;
+        context_ = context;
+        caller_core_ = core;
+        state_.store(called, std::memory_order_release);
+        state_.notify_one();
+    }
+
+    void call_off_or_wait() {
+        int expected = called;
+        if (!state_.compare_exchange_strong(expected, idle)) wait_while(state_, working);
+    }
+};
+
+// The helpers of one call at a time. They are never joined: they sleep until the process ends.
+class team {
+    std::vector<std::unique_ptr<helper>> helpers_;
+
+    void grow(std::size_t n) {
+        try {
+            while (helpers_.size() < n) {
+                auto next = std::make_unique<helper>();
+                std::thread([h = next.get()] { h->live(); }).detach();
+                helpers_.push_back(std::move(next));
+            }
+        } catch (const std::system_error&) {  // no more threads to be had: fewer do as well
+        }
+    }
+
+public:
+    void run(std::size_t helpers, void (*work)(void*), void* context) {
+        helpers_.reserve(helpers);
+        grow(helpers);
+        const std::size_t n = helpers < helpers_.size() ? helpers : helpers_.size();
+        const int core = current_core();
+        for (std::size_t i = 0; i < n; ++i) helpers_[i]->call(work, context, core);
+        work(context);
+        for (std::size_t i = 0; i < n; ++i) helpers_[i]->call_off_or_wait();
+    }
+};
+
+// Teams without a call. Never destroyed, as helpers may outlive everything.
+struct idle_teams {
+    std::mutex mutex;
+    std::vector<std::unique_ptr<team>> teams;
+};
+idle_teams& all_idle() {
+    static auto& teams = *new idle_teams;
+    return teams;
+}
+
+}  // namespace
+
+void run_with_helpers(int helpers, void (*work)(void*), void* context) {
+    idle_teams& idle = all_idle();
+    std::unique_ptr<team> own;
+    {
+        const std::lock_guard lock(idle.mutex);
+        if (!idle.teams.empty()) {
+            own = std::move(idle.teams.back());
+            idle.teams.pop_back();
+        }
+    }
+    if (!own) own = std::make_unique<team>();
+    own->run(static_cast<std::size_t>(helpers), work, context);
+    const std::lock_guard lock(idle.mutex);
+    idle.teams.push_back(std::move(own));
+}
+
+}  // namespace lossk
