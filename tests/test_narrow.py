@@ -131,6 +131,18 @@ def test_softmax_functions_in_16_bits(isa: str, dtype: Any, classes: int, rng: n
     assert lossk.logsumexp(x).dtype == np.float32
 
 
+@each_narrow
+def test_results_larger_than_the_caches(dtype: Any, rng: np.random.Generator) -> None:
+    """Wide results of this size go past the caches; those of 16 bits do not, and end where they should."""
+    n = (1 << 24) + 13
+    z, y = rng.normal(size=1 << 12).astype(dtype), np.zeros(n, dtype)
+    z = np.resize(z, n)
+    room = np.zeros(n + 512, dtype)
+    lossk.Huber().grad(z, y, reduction="sum", out=room[:n])
+    assert bits(room[n - 999 : n]) == bits(lossk.Huber().grad(z[-999:], y[-999:], reduction="sum"))
+    assert not room[n:].any()
+
+
 def test_confident_rows_keep_their_digits_in_bf16(isa: str) -> None:
     """A row whose label leads by 15: the loss is 3e-7, where bf16 arithmetic has only 0."""
     z = np.zeros((1, 2), ml_dtypes.bfloat16)

@@ -52,7 +52,7 @@ struct pointwise_args {
     void* h;
     storage kind;    // of z, y, g and h
     double scale;    // factor of every gradient and second derivative
-    bool streaming;  // store g and h past the caches
+    bool streaming;  // store g and h past the caches; not where kind is narrow
     double parameters[max_parameters];
 };
 // Elements [begin, end), within one chunk; returns the sum of their values.

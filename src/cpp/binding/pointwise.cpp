@@ -110,7 +110,8 @@ py::object call::run(const py::tuple& parameters) {
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
-    a.streaming = out.g && should_stream(*out.g, *z) && (!out.h || should_stream(*out.h, *z));
+    const bool whole = a.kind == storage::same;  // 16 bits go by way of a tile, which is not streamed
+    a.streaming = whole && out.g && should_stream(*out.g, *z) && (!out.h || should_stream(*out.h, *z));
 
     const pointwise_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(what)];
     double value = 0, divisor = 1;
