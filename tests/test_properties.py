@@ -57,14 +57,18 @@ def test_gradient_sums_to_0_over_classes(batch: tuple[Array, Array], smoothing: 
 
 @given(logits_and_labels(), st.integers(-1000, 1000), st.sampled_from([0.0, 0.1]))
 def test_a_shift_of_all_logits_changes_nothing(batch: tuple[Array, Array], shift: int, smoothing: float) -> None:
-    """To the bit: only differences of logits enter, and here they are exact."""
+    """Nothing but last places: only differences of logits enter, and here they are exact.
+
+    Cross-entropy with labels takes its reference to the nearest multiple of ln 2, so that the differences are from
+    another number after a shift: its results may move by the error of exp. The row functions' do not.
+    """
     z, t = batch
     loss = lossk.CrossEntropy(label_smoothing=smoothing)
     value, grad, stats = loss.value_and_grad(z, t, stats=True)
     moved = z + z.dtype.type(shift)
     moved_value, moved_grad, moved_stats = loss.value_and_grad(moved, t, stats=True)
-    assert moved_value == value
-    assert bits(moved_grad) == bits(grad)
+    np.testing.assert_allclose(moved_value, value, rtol=8 * eps(z))
+    np.testing.assert_allclose(moved_grad, grad, rtol=16 * eps(z), atol=eps(z))
     np.testing.assert_array_equal(moved_stats.correct, stats.correct)
     np.testing.assert_allclose(moved_stats.lse - shift, stats.lse, atol=4 * eps(z) * (1020 + abs(shift)))
     assert bits(lossk.softmax(moved)) == bits(lossk.softmax(z))
