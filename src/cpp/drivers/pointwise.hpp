@@ -8,7 +8,8 @@
 namespace lossk {
 namespace {
 
-// What a formula may declare beside its call: a third input, the lanes whose inputs are outside its domain, and:
+// What a formula may declare beside its call: a third input, the lanes whose inputs are outside its domain, and that
+// it takes a few instructions only, so that its loop is unrolled.
 template <class Formula>
 constexpr int inputs_of() {
     if constexpr (requires { Formula::inputs; })
@@ -18,7 +19,6 @@ constexpr int inputs_of() {
 }
 template <class Formula>
 constexpr bool has_domain = requires { Formula::domain; };
-// A formula of a few instructions may say so: its loop is unrolled.
 template <class Formula>
 constexpr bool is_short = requires { Formula::is_short; };
 
