@@ -158,7 +158,7 @@ softmax_args softmax_arguments(const softmax_case& c, element type, index rows, 
     a.output = c.output;
     a.streaming = c.streaming;
     a.scratch = memory[scratch_at];
-    a.scratch_stride = softmax_scratch_bytes(classes, type == f64 ? 8 : 4, true);
+    a.scratch_stride = softmax_scratch_bytes(classes, type == f64 ? 8 : 4, 2);
     return a;
 }
 

@@ -36,6 +36,7 @@ static constexpr bool wants_hess(verb v) { return v == verb::grad_and_hess; }
 constexpr index pointwise_chunk = 16384;  // elements of arrays that are worked on one by one
 constexpr index row_block = 1024;         // elements of a row that share one reference maximum
 constexpr index row_chunk = 16384;        // elements of a row that one thread takes when rows are few
+constexpr index rows_at_once = 8;         // rows of one block each that are finished together
 constexpr index few_classes = 64;         // up to here a vector lane holds a row, not an element of a row
 constexpr int max_parameters = 8;
 
@@ -86,13 +87,17 @@ struct softmax_args {
     index scratch_stride;  // bytes of a slot
 };
 
-// Bytes of scratch that one row needs; what they hold is softmax_rows.hpp's business.
-static constexpr index softmax_scratch_bytes(index classes, index element_bytes, bool keeps) {
+// Bytes of scratch that one row needs, which keeps so many of its elements' numbers there; what they are is
+// softmax_rows.hpp's business.
+static constexpr index softmax_kept_stride(index classes) { return (classes + 63) / 32 * 32; }
+static constexpr index softmax_scratch_bytes(index classes, index element_bytes, int kept) {
     const index state = 128, chunk = 64 * ((classes + row_chunk - 1) / row_chunk);
     const index references = 8 * ((classes + row_block - 1) / row_block);
-    const index kept = keeps ? element_bytes * (classes + 64) : 0;
-    return (state + chunk + references + kept + 128) / 64 * 64;
+    return (state + chunk + references + kept * element_bytes * softmax_kept_stride(classes) + 128) / 64 * 64;
 }
+
+// Slots that a pass over whole rows needs: rows are written while those after them are reduced.
+static constexpr index softmax_slots(index classes) { return 2 * (classes <= row_block ? rows_at_once : 1); }
 
 // Rows [begin, end); returns the sum of their losses.
 using softmax_kernel = double (*)(const softmax_args&, index begin, index end);

@@ -92,7 +92,8 @@ void call::allocate() {
     const bool narrow = a.kind != storage::same;
     const index row_bytes = a.classes * dtype.itemsize();
     a.streaming = out.g && !narrow && row_bytes <= streaming_row_limit && should_stream(*out.g, z, streaming_caches);
-    a.scratch_stride = softmax_scratch_bytes(a.classes, dtype.itemsize(), a.streaming || (a.g && narrow));
+    const int kept = int{a.streaming || (a.g && narrow)} + int{a.g && a.softcap > 0};  // e_k, and capped logits
+    a.scratch_stride = softmax_scratch_bytes(a.classes, dtype.itemsize(), kept);
 }
 
 // Rows to a piece: a chunk's worth, and where rows are long several all the same, as a row is written while the next
@@ -105,7 +106,7 @@ index rows_per_piece(index rows, index classes) {
 double call::run_rows() {
     const index per_piece = rows_per_piece(a.rows, a.classes);
     const softmax_kernel rows = a.classes <= few_classes ? family().few : family().whole;
-    const auto bytes = static_cast<std::size_t>(2 * a.scratch_stride);  // of a row and of the one before it
+    const auto bytes = static_cast<std::size_t>(softmax_slots(a.classes) * a.scratch_stride);
     return sum_of_pieces(a.rows, per_piece, worthwhile_threads(threads, 2 * in.z->size()), [&](index begin, index end) {
         softmax_args own = a;
         own.scratch = thread_scratch(bytes);

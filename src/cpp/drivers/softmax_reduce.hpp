@@ -1,26 +1,11 @@
-// Softmax rows of many classes, first pass: block by block, e_k = exp(z_k - r) with r near the largest logit so far,
-// kept where the gradient will be, and their sum. The next blocks are prefetched meanwhile.
+// Softmax rows of many classes, first pass: a chunk's sums, block by block, with a reference near the largest logit
+// so far, which is raised where a block brings a much larger one.
 #pragma once
 
-#include "softmax_rows.hpp"
+#include "softmax_exponentials.hpp"
 
 namespace lossk {
 namespace {
-
-// The largest element of each lane; `lowest` where there is none. NaN may be lost: the sum will tell.
-template <class E, class T = arithmetic<E>, class V = vec<T>>
-inline V lane_maxima(const E* z, index n) {
-    constexpr int L = lanes<V>, K = many_classes<T>::K;
-    constexpr index group = K * L;
-    V m[K];
-    for (int k = 0; k < K; ++k) m[k] = splat<V>(lowest<T>);
-    index i = 0;
-    for (; i + group <= n; i += group)
-        for (int k = 0; k < K; ++k) m[k] = max(m[k], load<V>(z + i + k * L));
-    each_register<V>(n - i, [&](index j, auto reach) { m[0] = max(m[0], reach.load(z + i + j, lowest<T>)); });
-    for (int k = 1; k < K; ++k) m[0] = max(m[0], m[k]);
-    return m[0];
-}
 
 template <class E, class T = arithmetic<E>>
 inline index first_equal(const E* z, index n, T value) {
@@ -37,113 +22,55 @@ inline index first_equal(const E* z, index n, T value) {
     return at;
 }
 
-// Adds up e_k = exp_k(z_k) without element `t` of the block (negative or past the end: none is left out),
-// which is staged away as -infinity, as are the lanes past the end. Calls meanwhile(i) for every whole group, and
-// returns the lanes' maxima of as many elements from `coming` on: the block to come.
 // A function of its own, so that its constants have the registers to themselves.
-template <bool storing, class T, class X, class E, class F>
-[[gnu::noinline]] vec<T> exponentiate(const exp_from<T> exp_k, const X* z, index n, index t, T* e,
-                                      lane_sum<T, many_classes<T>::K>& total, const E* coming, F meanwhile) {
-    using V = vec<T>;
-    constexpr int L = lanes<V>, K = many_classes<T>::K;
-    constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(X));
-    V sum[K]{}, largest[K];
-    for (int k = 0; k < K; ++k) largest[k] = splat<V>(lowest<T>);
-    const auto exponentiate_group = [&](const auto* from, T* to) {
-        V x[K];
-        for (int k = 0; k < K; ++k) x[k] = exp_k(load<V>(from + k * L));
-        for (int k = 0; k < K; ++k) sum[k] += x[k];
-        if constexpr (storing)
-            for (int k = 0; k < K; ++k) store(to + k * L, x[k]);
-    };
-    for (index i = 0; i < n; i += group) {
-        const index stop = t >= i && t < n ? t / group * group : n / group * group;
-        for (; i < stop; i += group) {
-            prefetch(z + i, ahead);
-            for (int k = 0; k < K; ++k) largest[k] = max(largest[k], load<V>(coming + i + k * L));
-            exponentiate_group(z + i, storing ? e + i : e);
-            meanwhile(i);
-        }
-        if (i == n) break;
-        alignas(line_bytes) T staged[group];
-        const T nothing = -T(__builtin_inf());
-        for (int k = 0; k < K; ++k) store(staged + k * L, splat<V>(nothing));
-        const index here = smaller(group, n - i);
-        each_register<V>(here, [&](index j, auto reach) {
-            store(staged + j, reach.load(z + i + j, nothing));
-            largest[0] = max(largest[0], reach.load(coming + i + j, lowest<T>));
-        });
-        if (t >= i && t < n && t - i < group) staged[t - i] = nothing;
-        exponentiate_group(staged, staged);
-        if (storing) each_register<V>(here, [&](index j, auto reach) { reach.store(e + i + j, load<V>(staged + j)); });
-        if (here == group) meanwhile(i);
-    }
-    for (int k = 0; k < K; ++k) total.add(k, sum[k]);
-    total.flush();
-    for (int k = 1; k < K; ++k) largest[0] = max(largest[0], largest[k]);
-    return largest[0];
+template <class T, class E>
+[[gnu::noinline]] void cap_logits(const soft_cap<vec<T>> cap, const E* z, index n, T* y) {
+    each_register<vec<T>>(n, [&](index i, auto reach) { reach.store(y + i, cap(reach.load(z + i))); });
 }
 
-// Sums of q_k (z_k - reference) and of q_k over the blocks so far.
-template <class T>
-struct linear_sums {
-    lane_sum<T, 1> term{}, weight{};
-    double moved = 0;
-
-    void move_reference(double shift) {
-        if (const double mass = weight.result(); mass != 0) moved += mass * shift;
-    }
-
-    template <class E, class X>
-    void add(const many_classes<E>& in, const X* z, index row, index first, index n, T reference) {
-        alignas(line_bytes) T buffer[row_block];
-        const T* y = in.target_block(row, first, n, buffer);
-        each_register<vec<T>>(n, [&](index i, auto reach) {
-            const auto q = reach.mask(in.linear_weights(y, first, i, reach));
-            term.add(0, linear_term(q, reach.load(z + i, reference) - reference));
-            weight.add(0, q);
-        });
-        term.flush();
-        weight.flush();
-    }
-};
-
-// The reduction of one chunk, block by block.
-template <class E>
+// The reduction of one chunk of a row.
+template <class E, row_kind kind>
 class chunk_reduction {
     using T = arithmetic<E>;
     using V = vec<T>;
-    static constexpr int K = many_classes<T>::K;
+    static constexpr bool labels = kind == row_kind::labels, other = kind == row_kind::other;
+    static constexpr bool caps = kind == row_kind::capped;
+    static constexpr linear_terms linear = kind == row_kind::smoothed  ? linear_terms::equal
+                                           : kind == row_kind::targets ? linear_terms::weighted
+                                                                       : linear_terms::none;
     const many_classes<E>& in;
     const index row, begin, end, t;
     const row_scratch<T>& s;
     const E* const z = in.z_row(row);
+    const E* const y = in.y_row(row);
     T* const kept = in.keeps ? in.kept_row(s, row) : nullptr;
-    const bool linear = in.a.label_smoothing > 0 || in.a.target;
+    const bool mixed =
+        (other || caps) && (in.a.label_smoothing > 0 || in.a.target);  // linear terms in a loop of their own
     chunk_sums out{0, 0, 0, 0, 0, 0, begin};
-    lane_sum<T, K> sum{};
-    linear_sums<T> linear_sum{};
+    row_totals<T> total{};
+    double moved = 0;   // of the linear terms, by changes of the reference
+    index counted = 0;  // elements so far
     T largest = lowest<T>, tolerated = lowest<T>;
-    exp_from<T> exp_k = exp_from<T>::zero();
-    // The reference is that of exp_k or, where it is too large for that or there is none yet, what is subtracted first.
-    T subtracted = in.capped ? in.cap(splat<V>(lowest<T>))[0] : lowest<T>;
-    T anchor = subtracted;  // of the linear sums
-    double reference = static_cast<double>(subtracted);
-    V coming = lane_maxima(z + begin, smaller(row_block, end - begin));  // of the block to come
+    row_reference<T> r{exp_from<T>::zero(), in.capped ? in.cap(splat<V>(lowest<T>))[0] : lowest<T>, in.keep_share,
+                       in.even_share};
+    double reference = static_cast<double>(r.subtracted);
+    V coming;  // the lanes' largest of the block to come
+
+    double mass() { return linear == linear_terms::equal ? static_cast<double>(counted) : total.weight.result(); }
 
     // A reference that is too small by 8 does no harm and is not worth a rescaling: e^8 is a small number.
     void raise_reference(bool at_once) {
         const T top = largest_lane(coming), highest = in.capped ? in.cap(splat<V>(top))[0] : top;
         // Without labels the largest probability itself has to be exact, and so has its reference.
-        const bool moderate = in.a.label && highest >= -exp_from<T>::limit && highest <= exp_from<T>::limit;
-        exp_k = moderate ? exp_from<T>::near(highest) : exp_from<T>::zero();
-        subtracted = moderate ? T(0) : highest;
+        const bool moderate = labels && highest >= -exp_from<T>::limit && highest <= exp_from<T>::limit;
+        r.exp_k = moderate ? exp_from<T>::near(highest) : exp_from<T>::zero();
+        r.subtracted = moderate ? T(0) : highest;
         const double before = reference;
-        reference = static_cast<double>(subtracted) + exp_k.reference();
-        if (!at_once) sum.scale(exp_of(before - reference));
-        if (linear) linear_sum.move_reference(static_cast<double>(anchor) - static_cast<double>(highest));
-        anchor = highest;
+        reference = static_cast<double>(r.subtracted) + r.exp_k.reference();
         tolerated = top + T(8);
+        if (at_once) return;
+        total.e.scale(exp_of(before - reference));
+        if (linear != linear_terms::none || mixed) moved += mass() * (before - reference);
     }
 
     void note_largest(index first, index n) {
@@ -151,35 +78,60 @@ class chunk_reduction {
         out.largest = first + first_equal(z + first, n, largest);
     }
 
+    template <bool subtracting, class X, class F>
+    V take(const row_piece<T, E, X>& block, F meanwhile) {
+        if (kept && (caps || !in.capped)) return exponentiate<subtracting, linear, true>(r, block, total, meanwhile);
+        return exponentiate<subtracting, linear, false>(r, block, total, meanwhile);
+    }
+
     // The exponentials of a block whose (capped) logits are x.
     template <class X, class F>
     void exponentiate_block(const X* x, index first, index n, F meanwhile) {
-        if (linear) linear_sum.add(in, x, row, first, n, anchor);
-        if (subtracted == T(0)) return exponentiate_from(x, first, n, meanwhile);
-        alignas(line_bytes) T difference[row_block];
-        each_register<V>(n, [&](index i, auto reach) { reach.store(difference + i, reach.load(x + i) - subtracted); });
-        exponentiate_from(difference, first, n, meanwhile);
-    }
-    template <class X, class F>
-    void exponentiate_from(const X* x, index first, index n, F meanwhile) {
         // The maxima of a block of another length, the last one's, are found apart.
         const index next = first + row_block, left = end - next;
         const E* const alike = z + (left >= n ? next : first);
-        if (kept && !in.capped)
-            coming = exponentiate<true>(exp_k, x, n, t - first, kept + first, sum, alike, meanwhile);
-        else
-            coming = exponentiate<false>(exp_k, x, n, t - first, static_cast<T*>(nullptr), sum, alike, meanwhile);
+        const row_piece<T, E, X> block{x, y ? y + first : nullptr, n, t - first, kept ? kept + first : nullptr, alike};
+        if constexpr (!labels) {
+            coming = take<true>(block, meanwhile);
+        } else if (r.subtracted == T(0)) {
+            coming = take<false>(block, meanwhile);
+        } else {
+            for (index i = 0; i + many_classes<E>::group <= n; i += many_classes<E>::group) meanwhile(i);
+            coming = take<true>(block, idle{});
+        }
+        counted += n;
         if (left > 0 && left < n) coming = lane_maxima(z + next, left);
     }
 
+    // Linear terms of any weights.
+    template <class X>
+    void add_linear(const X* x, index first, index n) {
+        alignas(line_bytes) T buffer[row_block];
+        const T* target = in.target_block(row, first, n, buffer);
+        each_register<V>(n, [&](index i, auto reach) {
+            const V q = reach.mask(in.linear_weights(target, first, i, reach));
+            total.term.add(0, linear_term(q, reach.load(x + i, r.subtracted) - r.subtracted));
+            total.weight.add(0, q);
+        });
+        total.term.flush();
+        total.weight.flush();
+    }
+
+    template <class X, class F>
+    void mixed_block(const X* x, index first, index n, F meanwhile) {
+        if (mixed) add_linear(x, first, n);
+        exponentiate_block(x, first, n, meanwhile);
+    }
+
 public:
-    chunk_reduction(const many_classes<E>& problem, index r, index chunk, const row_scratch<T>& scratch)
+    chunk_reduction(const many_classes<E>& problem, index at_row, index chunk, const row_scratch<T>& scratch)
         : in(problem),
-          row(r),
+          row(at_row),
           begin(chunk * row_chunk),
           end(smaller(begin + row_chunk, problem.a.classes)),
-          t(problem.label(r)),
-          s(scratch) {
+          t(problem.label(at_row)),
+          s(scratch),
+          coming(lane_maxima(z + begin, smaller(row_block, end - begin))) {
         if (t < begin || t >= end) return;
         const V z_t = load_first<V>(z + t, 1, T(0));
         out.logit_t = static_cast<double>((in.capped ? in.cap(z_t) : z_t)[0]);
@@ -193,22 +145,27 @@ public:
         if (in.a.correct && any<V>(coming > largest)) [[unlikely]]
             note_largest(first, n);
         s.reference[first / row_block] = reference;
-        if (!in.capped) return exponentiate_block(z + first, first, n, meanwhile);
-        alignas(line_bytes) T room[row_block];
-        T* const y = kept ? kept + first : room;
-        each_register<V>(n, [&](index i, auto reach) { reach.store(y + i, in.cap(reach.load(z + first + i))); });
-        exponentiate_block(static_cast<const T*>(y), first, n, meanwhile);
+        if constexpr (!other && !caps) {
+            exponentiate_block(z + first, first, n, meanwhile);
+        } else if (!in.capped) {
+            mixed_block(z + first, first, n, meanwhile);
+        } else {
+            alignas(line_bytes) T room[row_block];
+            T* const row_start = caps ? s.capped : kept;
+            T* const y_k = kept ? row_start + first : room;
+            cap_logits(in.cap, z + first, n, y_k);
+            mixed_block(static_cast<const T*>(y_k), first, n, meanwhile);
+        }
     }
 
     chunk_sums result() {
         out.reference = reference;
         out.top = static_cast<double>(largest);
-        out.sum = sum.result();
-        if (linear) {
-            const double away = static_cast<double>(anchor) - reference;
-            out.mass = linear_sum.weight.result();
-            out.linear = linear_sum.term.result() + linear_sum.moved + (out.mass != 0 ? out.mass * away : 0);
-        }
+        out.sum = total.e.result();
+        const double share = linear == linear_terms::equal ? static_cast<double>(in.even_share) : 1.0;
+        if (linear == linear_terms::none && !mixed) return out;
+        out.mass = share * mass();
+        out.linear = share * (total.term.result() + moved);
         return out;
     }
 };

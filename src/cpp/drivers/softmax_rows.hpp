@@ -18,17 +18,21 @@ struct chunk_sums {
 
 // What finish leaves of a row for write, and where it keeps the label's element.
 struct row_state {
-    double maximum, inverse, slope, factor, logit_t, grad_t, hess_t;
+    double maximum, inverse, slope, factor, logit_t, grad_t, hess_t, log_total;
 };
 
-// Scratch of one row: its state, its chunks' sums, its blocks' references and, for gradients that are streamed or
-// narrow, its e_k.
+// What a pass over rows is compiled for. Only `labels` may do without subtracting a reference from every logit; `other`
+// (second derivatives, class weights beside smoothing or probabilities) is written block by block.
+enum class row_kind { labels, smoothed, targets, capped, softmax, log_softmax, other };
+
+// Scratch of one row: its state, its chunks' sums, its blocks' references; for gradients that are streamed or narrow,
+// its e_k; for those of capped logits, what they were capped to.
 template <class T>
 struct row_scratch {
     row_state* state;
     chunk_sums* chunk;
     double* reference;
-    T* e;
+    T *e, *capped;
 
     static index chunks(index classes) { return (classes + row_chunk - 1) / row_chunk; }
     static index blocks(index classes) { return (classes + row_block - 1) / row_block; }
@@ -40,6 +44,8 @@ struct row_scratch {
         reference = reinterpret_cast<double*>(chunk + chunks(a.classes));
         const auto past = reinterpret_cast<std::uintptr_t>(reference + blocks(a.classes));
         e = reinterpret_cast<T*>((past + line_bytes - 1) / line_bytes * line_bytes);
+        const bool keeps_e = a.streaming || (sizeof(T) == sizeof(float) && a.kind != storage::same);
+        capped = keeps_e ? e + softmax_kept_stride(a.classes) : e;
     }
 };
 
@@ -49,29 +55,37 @@ template <class E>
 struct many_classes : softmax_problem<arithmetic<E>> {
     using T = arithmetic<E>;
     using V = vec<T>;
+    using softmax_problem<T>::a, softmax_problem<T>::capped;
     static constexpr int L = lanes<V>;
     static constexpr int K = line_bytes / register_bytes;
     static constexpr index group = K * L;  // elements of a cache line
 
     // Where the gradient needs them, the e_k (with capping: the capped logits) are kept from reduce to write.
-    const bool keeps = this->a.g && this->a.output != row_output::log_softmax;
+    const bool keeps = a.g && a.output != row_output::log_softmax;
 
     explicit many_classes(const softmax_args& args) : softmax_problem<T>{args} {}
 
-    const E* z_row(index row) const { return static_cast<const E*>(this->a.z) + row * this->a.classes; }
-    E* g_row(index row) const { return static_cast<E*>(this->a.g) + row * this->a.classes; }
-    E* h_row(index row) const { return static_cast<E*>(this->a.h) + row * this->a.classes; }
+    const E* z_row(index row) const { return static_cast<const E*>(a.z) + row * a.classes; }
+    const E* y_row(index row) const { return a.target ? static_cast<const E*>(a.target) + row * a.classes : nullptr; }
+    E* g_row(index row) const { return static_cast<E*>(a.g) + row * a.classes; }
+    E* h_row(index row) const { return static_cast<E*>(a.h) + row * a.classes; }
 
     T* kept_row(const row_scratch<T>& s, index row) const {
         if constexpr (narrow_element<E>)
             return s.e;
         else
-            return this->a.streaming ? s.e : g_row(row);
+            return a.streaming ? s.e : g_row(row);
     }
 
-    // Is the gradient a multiple of the e_k, but for a constant?
-    bool plain() const {
-        return !(this->a.h || this->capped || this->varied() || this->a.output == row_output::log_softmax);
+    row_kind kind() const {
+        if (a.h || (capped && this->varied())) return row_kind::other;
+        if (capped) return row_kind::capped;
+        if (a.output == row_output::softmax) return row_kind::softmax;
+        if (a.output == row_output::log_softmax) return row_kind::log_softmax;
+        if (this->class_weight && (a.target || a.label_smoothing > 0)) return row_kind::other;
+        if (a.target) return row_kind::targets;
+        if (!a.label) return row_kind::softmax;  // log-sum-exp alone
+        return a.label_smoothing > 0 ? row_kind::smoothed : row_kind::labels;
     }
 
     // Rows that do not count are not even read, unless their statistics are wanted.
@@ -79,7 +93,7 @@ struct many_classes : softmax_problem<arithmetic<E>> {
 
     // The target's probabilities in a block of a row; null where there are none.
     const T* target_block(index row, index first, index n, T* buffer) const {
-        return this->a.target ? this->read(this->a.target, row * this->a.classes + first, n, buffer) : nullptr;
+        return a.target ? this->read(a.target, row * a.classes + first, n, buffer) : nullptr;
     }
 
     // Linear weights q_k of the register at i of a block that begins at class `first`; y is the block's target.

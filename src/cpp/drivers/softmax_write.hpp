@@ -1,30 +1,86 @@
-// Softmax rows of many classes, last pass: the gradient from the e_k that reduce kept, scaled by exp(r - maximum).
+// Softmax rows of many classes, last pass: the result of a chunk, block by block, while another row is being reduced.
 #pragma once
 
-#include "softmax_rows.hpp"
+#include "softmax_exponentials.hpp"
+#include "softmax_gradient.hpp"
 
 namespace lossk {
 namespace {
 
-// The gradient of one chunk of a row, written block by block.
-template <class E>
-class gradient_writer {
+// n results from element `first` of a row on. What is streamed goes out by whole lines: the first `lead` elements
+// belong to a line that begins before them.
+template <class G, class Formula>
+struct result_block {
+    using V = typename Formula::V;
+    static constexpr int L = lanes<V>, K = line_bytes / register_bytes;
+    static constexpr index group = K * L;
+
+    Formula formula;
+    G* g;  // the row's
+    index first, n, lead;
+
+    template <bool streaming>
+    [[gnu::always_inline]] void write_group(index i) const {
+        i += lead;
+        if (streaming && i + group > n) return;  // the block after writes it
+        i += first;
+        prefetch(formula.from + i, 2 * row_block);
+        for (int k = 0; k < K; ++k) {
+            const V v = formula.at(i + k * L, whole_register<V>{});
+            if constexpr (streaming)
+                store_streaming(g + i + k * L, v);
+            else
+                store(g + i + k * L, v);
+        }
+    }
+    // The line that begins in the block before, whose formula may have other constants.
+    void write_shared_line(const Formula& before) const {
+        const index i = first + lead - group;
+        for (int k = 0; k < K; ++k) {
+            const index theirs = first - i - k * L;
+            const bits<V> mask = first_lanes<V>(static_cast<int>(theirs < 0 ? 0 : theirs));
+            const index at = i + k * L;
+            const whole_register<V> reach{};
+            store_streaming(g + at, choose<V>(mask, before.at(at, reach), formula.at(at, reach)));
+        }
+    }
+    void write_plainly(index begin, index end) const {
+        each_register<V>(end - begin, [&](index j, auto reach) {
+            const index i = first + begin + j;
+            reach.store(g + i, formula.at(i, reach));
+        });
+    }
+};
+
+// Writes a block group by group. Inlined always: a call would empty the registers of the loop that makes it.
+template <bool streaming, class Block>
+struct group_writer {
+    Block block;
+    [[gnu::always_inline]] void operator()(index i) const { block.template write_group<streaming>(i); }
+};
+template <bool streaming, class Block>
+inline group_writer<streaming, Block> writing(const Block& block) {
+    return {block};
+}
+
+// The result of one chunk of a row, written block by block.
+template <class E, row_kind kind>
+class result_writer {
     using T = arithmetic<E>;
     using V = vec<T>;
     static constexpr bool narrow = narrow_element<E>;
-    static constexpr int L = lanes<V>;
-    static constexpr int K = many_classes<T>::K;
     static constexpr index group = many_classes<T>::group;
     using stream = line_stream<T, row_block>;
+    using formula = decltype(formula_at<kind>(many_classes<E>({}), 0, 0, row_scratch<T>({}, 0)));
 
     const many_classes<E>& in;
     const index row, begin, end;
     const row_scratch<T>& s;
     E* const g = in.g_row(row);
     E* const h = in.a.h ? in.h_row(row) : g;
-    // Plain gradients are streamed at once, by whole lines; others by way of a line_stream.
-    const bool plain = in.counts(row) && in.plain(), at_once = plain && in.a.streaming;
-    V factor_before{};  // of the block before
+    // Formulas are streamed at once, by whole lines; other results by way of a line_stream.
+    const bool by_formula = kind != row_kind::other && in.counts(row), at_once = by_formula && in.a.streaming;
+    formula before;  // of the block before
     stream g_stream{streamed(g)}, h_stream{streamed(h)};
 
     T* streamed(E* row_start) const {
@@ -34,107 +90,21 @@ class gradient_writer {
             return row_start + begin;
     }
 
-    // g = factor e - constant: every gradient whose linear weights are all alike, and softmax itself.
-    template <class G>
-    struct plain_block {
-        const T* e;
-        G* g;
-        index n, lead;  // elements, and how many of them come before the first whole line
-        V factor, constant;
-
-        V at(V x) const { return fma(x, factor, -constant); }
-        template <bool streaming>
-        void write_group(index i) const {
-            i += lead;
-            if (streaming && i + group > n) return;  // the block after writes it
-            prefetch(e + i, 2 * row_block);
-            for (int k = 0; k < K; ++k) {
-                const V v = at(load<V>(e + i + k * L));
-                if constexpr (streaming)
-                    store_streaming(g + i + k * L, v);
-                else
-                    store(g + i + k * L, v);
-            }
-        }
-        // The line that begins in the block before, whose factor may be another.
-        void write_shared_line(V before) const {
-            const index i = lead - group;
-            for (int k = 0; k < K; ++k) {
-                const int theirs = static_cast<int>(-i) - k * L;
-                const bits<V> mask = first_lanes<V>(theirs < 0 ? 0 : theirs);
-                const V own = choose<V>(mask, before, factor);
-                store_streaming(g + i + k * L, fma(load<V>(e + i + k * L), own, -constant));
-            }
-        }
-        void write_plainly(index i, index stop) const {
-            each_register<V>(stop - i, [&](index j, auto reach) { reach.store(g + i + j, at(reach.load(e + i + j))); });
-        }
-    };
-
-    template <class G>
-    plain_block<G> plain_at(index first, index n, G* to) const {
-        const row_state& r = *s.state;
-        const double rescale = exp_of(s.reference[first / row_block] - r.maximum);
-        const index lead = at_once ? (group - past_line(to)) % group : 0;
-        return {in.kept_row(s, row) + first,
-                to,
-                n,
-                lead,
-                splat<V>(static_cast<T>(r.inverse * r.slope * r.factor * rescale)),
-                splat<V>(static_cast<T>(static_cast<double>(in.even_share) * r.factor))};
-    }
-
     template <class F>
-    void write_plain(index first, index n, F&& work) {
-        const plain_block<E> block = plain_at(first, n, g + first);
-        const index lead = smaller(block.lead, n);
+    void write_formula(index first, index n, F&& work) {
+        const index to_line = at_once ? (group - past_line(g + first)) % group : 0, lead = smaller(to_line, n);
+        const result_block<E, formula> block{formula_at<kind>(in, row, first, s), g, first, n, to_line};
         if constexpr (narrow) {
-            work([block](index i) { block.template write_group<false>(i); });
+            work(writing<false>(block));
         } else {
             if (first == begin)
                 block.write_plainly(0, lead);
             else if (lead > 0)
-                block.write_shared_line(factor_before);
-            at_once ? work([block](index i) { block.template write_group<true>(i); })
-                    : work([block](index i) { block.template write_group<false>(i); });
+                block.write_shared_line(before);
+            at_once ? work(writing<true>(block)) : work(writing<false>(block));
         }
         if (!at_once || first + n == end) block.write_plainly(lead + (n - lead) / group * group, n);
-        factor_before = block.factor;
-    }
-
-    // Any gradient, with or without second derivative.
-    void write_general(index first, index n, T* to, T* h_to) const {
-        const row_state& r = *s.state;
-        const T* kept = in.kept_row(s, row) + first;
-        const T rescale = static_cast<T>(r.inverse * exp_of(s.reference[first / row_block] - r.maximum));
-        const T maximum = static_cast<T>(r.maximum), factor = static_cast<T>(r.factor);
-        const T inverse = static_cast<T>(r.inverse * exp_of(static_cast<double>(maximum) - r.maximum));
-        const V slope = splat<V>(static_cast<T>(r.slope)), two_z_loss = splat<V>(static_cast<T>(2 * in.a.z_loss));
-        alignas(line_bytes) T buffer[row_block];
-        const T* y = in.target_block(row, first, n, buffer);
-        each_register<V>(n, [&](index i, auto reach) {
-            const V x = reach.load(kept + i);
-            const V p = in.capped ? exp_quick(x - maximum) * inverse : x * rescale;
-            V grad = softmax_grad(p, slope, in.linear_weights(y, first, i, reach));
-            V hess = softmax_hess(p, slope, two_z_loss);
-            if (in.capped) {
-                const V bend = in.cap.slope(x);
-                hess = hess * bend * bend + grad * in.cap.curvature(x);
-                grad = grad * bend;
-            }
-            reach.store(to + i, grad * factor);
-            if (in.a.h) reach.store(h_to + i, hess * factor);
-        });
-    }
-
-    void write_log_softmax(index first, index n, T* to) const {
-        const row_state& r = *s.state;
-        const E* z = in.z_row(row) + first;
-        const T maximum = static_cast<T>(r.maximum);  // and what it lost by rounding goes to the logarithm
-        const T log_total =
-            static_cast<T>(r.maximum - static_cast<double>(maximum) - log(splat<vec<double>>(r.inverse))[0]);
-        each_register<V>(n,
-                         [&](index i, auto reach) { reach.store(to + i, (reach.load(z + i) - maximum) - log_total); });
+        before = block.formula;
     }
 
     // The label's element, whose p_t - 1 must not suffer from cancellation.
@@ -152,14 +122,11 @@ class gradient_writer {
         if (in.a.h) *h_t = static_cast<T>(hess);
     }
 
-    // Any block but one that is written by groups.
     void fill(index first, index n, T* to, T* h_to) const {
         if (!in.counts(row))
             for (index i = 0; i < n; ++i) to[i] = h_to[i] = T(0);
-        else if (in.a.output == row_output::log_softmax)
-            write_log_softmax(first, n, to);
         else
-            write_general(first, n, to, h_to);
+            any_gradient<E>{in, row, s}.fill(first, n, to, h_to);
         const index t = in.label(row) - first;
         if (static_cast<std::uint64_t>(t) < static_cast<std::uint64_t>(n)) write_label(to + t, h_to + t);
     }
@@ -180,26 +147,26 @@ class gradient_writer {
     }
 
 public:
-    gradient_writer(const many_classes<E>& problem, index r, index chunk, const row_scratch<T>& scratch)
+    result_writer(const many_classes<E>& problem, index at_row, index chunk, const row_scratch<T>& scratch)
         : in(problem),
-          row(r),
+          row(at_row),
           begin(chunk * row_chunk),
           end(smaller(begin + row_chunk, problem.a.classes)),
           s(scratch) {}
-    ~gradient_writer() {
+    ~result_writer() {
         const index t = in.label(row);
-        if (!plain || t < begin || t >= end) return;
+        if (!by_formula || t < begin || t >= end) return;
         T grad{}, hess{};
         write_label(&grad, &hess);
         store_first(g + t, splat<V>(grad), 1);
     }
-    gradient_writer(const gradient_writer&) = delete;
+    result_writer(const result_writer&) = delete;
 
-    // The gradient of a block. Calls work once, with what is to be called for each whole group of the block meanwhile.
+    // The result of a block. Calls work once, with what is to be called for each whole group of the block meanwhile.
     template <class F>
     void block(index first, index n, F&& work) {
-        if (plain) return write_plain(first, n, work);
-        work([](index) {});
+        if (by_formula) return write_formula(first, n, work);
+        work(idle{});
         write_other(first, n);
     }
     void block(index first, index n) {

@@ -31,6 +31,7 @@ struct row_result {
     V inverse;  // 1 / sum exp(d): p_k = exp(d_k) * inverse
     V slope;
     V grad_t, hess_t;  // at the label
+    V log_total;       // lse - maximum
 };
 
 template <class V>
@@ -56,7 +57,7 @@ struct cross_entropy {
         const V miss = s.others * inverse;  // 1 - p_t, without cancellation
         const V grad_t = (slope - a) * p_t - a * miss - q_t;
         const V hess_t = slope * p_t * miss + p_t * p_t * (z_loss * lane_t<V>(2));
-        return {loss, lse, inverse, slope, grad_t, hess_t};
+        return {loss, lse, inverse, slope, grad_t, hess_t, log_total};
     }
 };
 
@@ -75,7 +76,12 @@ template <class V>
 struct soft_cap {
     lane_t<V> cap, inverse = lane_t<V>(1) / cap;
 
-    V operator()(V z) const { return tanh(z * inverse) * cap; }
+    [[gnu::always_inline]] V operator()(V z) const {
+        const V x = z * inverse;
+        if (any<V>(abs(x) >= lane_t<V>(1))) [[unlikely]]  // logits mostly lie within the cap
+            return tanh(x) * cap;
+        return tanh_near(x) * cap;
+    }
     V slope(V y) const {
         const V t = y * inverse;
         return lane_t<V>(1) - t * t;

@@ -1,0 +1,131 @@
+// Softmax rows of many classes: the loop over a block that everything else waits for. It adds up e_k = exp(z_k - r),
+// keeps them for the gradient, finds the next block's maxima and prefetches what comes after it.
+#pragma once
+
+#include "softmax_rows.hpp"
+
+namespace lossk {
+namespace {
+
+// The largest element of each lane; `lowest` where there is none. NaN may be lost: the sum will tell.
+template <class E, class T = arithmetic<E>, class V = vec<T>>
+inline V lane_maxima(const E* z, index n) {
+    constexpr int L = lanes<V>, K = many_classes<T>::K;
+    constexpr index group = K * L;
+    V m[K];
+    for (int k = 0; k < K; ++k) m[k] = splat<V>(lowest<T>);
+    index i = 0;
+    for (; i + group <= n; i += group)
+        for (int k = 0; k < K; ++k) m[k] = max(m[k], load<V>(z + i + k * L));
+    each_register<V>(n - i, [&](index j, auto reach) { m[0] = max(m[0], reach.load(z + i + j, lowest<T>)); });
+    for (int k = 1; k < K; ++k) m[0] = max(m[0], m[k]);
+    return m[0];
+}
+
+// What is summed up beside the exponentials: nothing, z_k - r, or q_k (z_k - r) and q_k for probabilities y.
+enum class linear_terms { none, equal, weighted };
+
+// A block of n elements: its logits, its probabilities (null: none), its label (negative or past the end: not here),
+// where its e_k are kept, and n logits of which the largest are wanted: the block to come.
+template <class T, class E, class X>
+struct row_piece {
+    const X* z;
+    const E* y;
+    index n, t;
+    T* e;
+    const E* coming;
+};
+
+// How the exponentials are taken: exp_k(z_k), or exp_k(z_k - subtracted). And q_k = keep_share y_k + even_share.
+template <class T>
+struct row_reference {
+    exp_from<T> exp_k;
+    T subtracted, keep_share, even_share;
+};
+
+// Nothing to do meanwhile.
+struct idle {
+    void operator()(index) const {}
+};
+
+template <class T>
+struct row_totals {
+    static constexpr int K = many_classes<T>::K;
+    lane_sum<T, K> e, term, weight;
+};
+
+// Adds up what a block has to add: its e_k without the label's, and the linear terms of all. Calls meanwhile(i) for
+// every whole group, and returns the lanes' maxima of the block to come.
+// A function of its own, so that its constants have the registers to themselves.
+template <bool subtracting, linear_terms linear, bool storing, class T, class E, class X, class F>
+[[gnu::noinline]] vec<T> exponentiate(const row_reference<T> r, const row_piece<T, E, X> block, row_totals<T>& total,
+                                      F meanwhile) {
+    using V = vec<T>;
+    constexpr int L = lanes<V>, K = many_classes<T>::K;
+    constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(X));
+    constexpr T nothing = -T(__builtin_inf());
+    const index n = block.n, t = block.t;
+    V sum[K]{}, term[K]{}, weight[K]{}, largest = splat<V>(lowest<T>);
+
+    const auto difference = [&](V z) { return subtracting ? z - r.subtracted : z; };
+    const auto add_linear = [&](int k, V d, index i, auto reach) {
+        if constexpr (linear == linear_terms::equal) {
+            term[k] += reach.mask(d);
+        } else if constexpr (linear == linear_terms::weighted) {
+            const V q = reach.mask(fma(reach.load(block.y + i), r.keep_share, splat<V>(r.even_share)));
+            term[k] = fma(q, keep<V>(q != T(0), d), term[k]);
+            weight[k] += q;
+        }
+    };
+    // The group of the label, which counts as -infinity, or the last one.
+    const auto add_part = [&](index i, index here) {
+        for (int k = 0; k < K; ++k) {
+            const index j = i + k * L, left = here - k * L;
+            const part_of_register<V> reach{static_cast<int>(left < 0 ? 0 : smaller(L, left))};
+            V d = difference(reach.load(block.z + j, nothing));
+            add_linear(k, d, j, reach);
+            if (t >= j && t < j + L) {
+                const int lane = static_cast<int>(t - j);
+                d = choose(first_lanes<V>(lane + 1) & ~first_lanes<V>(lane), splat<V>(nothing), d);
+            }
+            const V x = r.exp_k(d);
+            sum[k] += x;
+            largest = max(largest, reach.load(block.coming + j, lowest<T>));
+            if constexpr (storing) reach.store(block.e + j, x);
+        }
+    };
+    for (index i = 0; i < n; i += group) {
+        const index stop = t >= i && t < n ? t / group * group : n / group * group;
+        for (; i < stop; i += group) {
+            prefetch(block.z + i, ahead);
+            if constexpr (linear == linear_terms::weighted) prefetch(block.y + i, ahead);
+            V d[K], x[K];
+            for (int k = 0; k < K; ++k) {
+                largest = max(largest, load<V>(block.coming + i + k * L));
+                d[k] = difference(load<V>(block.z + i + k * L));
+                x[k] = r.exp_k(d[k]);
+            }
+            for (int k = 0; k < K; ++k) sum[k] += x[k];
+            for (int k = 0; k < K; ++k) add_linear(k, d[k], i + k * L, whole_register<V>{});
+            if constexpr (storing)
+                for (int k = 0; k < K; ++k) store(block.e + i + k * L, x[k]);
+            meanwhile(i);
+        }
+        if (i == n) break;
+        const index here = smaller(group, n - i);
+        add_part(i, here);
+        if (here == group) meanwhile(i);
+    }
+    for (int k = 0; k < K; ++k) {
+        total.e.add(k, sum[k]);
+        if constexpr (linear != linear_terms::none) total.term.add(k, term[k]);
+        if constexpr (linear == linear_terms::weighted) total.weight.add(k, weight[k]);
+    }
+    total.e.flush();
+    if constexpr (linear != linear_terms::none) total.term.flush();
+    if constexpr (linear == linear_terms::weighted) total.weight.flush();
+    return largest;
+}
+
+}  // namespace
+}  // namespace lossk

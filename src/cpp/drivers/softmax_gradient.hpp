@@ -1,0 +1,133 @@
+// Softmax rows of many classes: what is written, a register at a time.
+//
+// at(i, reach) is the result for the elements of a row from i on. What a formula reads lies at from + i, for
+// prefetching.
+#pragma once
+
+#include "softmax_rows.hpp"
+
+namespace lossk {
+namespace {
+
+// slope p_k - q with the same q for every class: every gradient for labels, and softmax itself.
+template <class T>
+struct scaled_exponentials {
+    using V = vec<T>;
+    const T* from;  // the row's e_k
+    V factor, constant;
+
+    template <class Reach>
+    V at(index i, Reach reach) const {
+        return fma(reach.load(from + i), factor, -constant);
+    }
+};
+
+// The same with q_k = share y_k + constant.
+template <class T, class E>
+struct targeted_exponentials {
+    using V = vec<T>;
+    const T* from;
+    const E* y;
+    V factor, share, constant;
+
+    template <class Reach>
+    V at(index i, Reach reach) const {
+        return fma(reach.load(from + i), factor, -fma(reach.load(y + i), share, constant));
+    }
+};
+
+// The first, of logits capped to y_k.
+template <class T>
+struct capped_exponentials {
+    using V = vec<T>;
+    const T *from, *y;
+    V factor, constant;
+    soft_cap<V> cap;
+
+    template <class Reach>
+    V at(index i, Reach reach) const {
+        return fma(reach.load(from + i), factor, -constant) * cap.slope(reach.load(y + i));
+    }
+};
+
+// log p_k
+template <class T, class E>
+struct shifted_logits {
+    using V = vec<T>;
+    const E* from;  // the row's z_k
+    V maximum, log_total;
+
+    template <class Reach>
+    V at(index i, Reach reach) const {
+        return (reach.load(from + i) - maximum) - log_total;
+    }
+};
+
+// The formula of a block that begins at `first`; `s` holds what finish has left of the row.
+template <row_kind kind, class E, class T = arithmetic<E>>
+inline auto formula_at(const many_classes<E>& in, index row, index first, const row_scratch<T>& s) {
+    using V = vec<T>;
+    const row_state& r = *s.state;
+    if constexpr (kind == row_kind::log_softmax) {
+        const T maximum = static_cast<T>(r.maximum);  // and what it lost by rounding goes to the logarithm
+        const double lost = r.maximum - static_cast<double>(maximum);
+        return shifted_logits<T, E>{in.z_row(row), splat<V>(maximum), splat<V>(static_cast<T>(lost + r.log_total))};
+    } else {
+        const double rescale = exp_of(s.reference[first / row_block] - r.maximum);
+        const V factor = splat<V>(static_cast<T>(r.inverse * r.slope * r.factor * rescale));
+        const V constant = splat<V>(static_cast<T>(static_cast<double>(in.even_share) * r.factor));
+        if constexpr (kind == row_kind::targets) {
+            const V share = splat<V>(static_cast<T>(static_cast<double>(in.keep_share) * r.factor));
+            return targeted_exponentials<T, E>{in.kept_row(s, row), in.y_row(row), factor, share, constant};
+        } else if constexpr (kind == row_kind::capped) {
+            return capped_exponentials<T>{in.kept_row(s, row), s.capped, factor, constant, in.cap};
+        } else {
+            return scaled_exponentials<T>{in.kept_row(s, row), factor, constant};
+        }
+    }
+}
+
+// Any gradient, with or without second derivative, block by block.
+template <class E>
+struct any_gradient {
+    using T = arithmetic<E>;
+    using V = vec<T>;
+    const many_classes<E>& in;
+    const index row;
+    const row_scratch<T>& s;
+
+    template <bool capped, bool hess>
+    void fill(index first, index n, T* to, T* h_to) const {
+        const row_state& r = *s.state;
+        const T* kept = in.kept_row(s, row) + first;
+        const T rescale = static_cast<T>(r.inverse * exp_of(s.reference[first / row_block] - r.maximum));
+        const T maximum = static_cast<T>(r.maximum), factor = static_cast<T>(r.factor);
+        const T inverse = static_cast<T>(r.inverse * exp_of(static_cast<double>(maximum) - r.maximum));
+        const V slope = splat<V>(static_cast<T>(r.slope)), two_z_loss = splat<V>(static_cast<T>(2 * in.a.z_loss));
+        const bool varied = in.varied();
+        alignas(line_bytes) T buffer[row_block];
+        const T* y = in.target_block(row, first, n, buffer);
+        each_register<V>(n, [&](index i, auto reach) {
+            const V x = reach.load(kept + i),
+                    q = varied ? in.linear_weights(y, first, i, reach) : splat<V>(in.even_share);
+            const V p = capped ? exp_quick(x - maximum) * inverse : x * rescale;
+            V g = softmax_grad(p, slope, q), h = softmax_hess(p, slope, two_z_loss);
+            if constexpr (capped) {
+                const V bend = in.cap.slope(x);
+                h = h * bend * bend + g * in.cap.curvature(x);
+                g = g * bend;
+            }
+            reach.store(to + i, g * factor);
+            if constexpr (hess) reach.store(h_to + i, h * factor);
+        });
+    }
+    void fill(index first, index n, T* to, T* h_to) const {
+        if (in.capped)
+            in.a.h ? fill<true, true>(first, n, to, h_to) : fill<true, false>(first, n, to, h_to);
+        else
+            in.a.h ? fill<false, true>(first, n, to, h_to) : fill<false, false>(first, n, to, h_to);
+    }
+};
+
+}  // namespace
+}  // namespace lossk
