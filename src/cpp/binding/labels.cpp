@@ -103,10 +103,10 @@ label_summary row_inputs::check_labels(int threads, bool with_class_weights) {
     return all;
 }
 
-const std::int64_t* row_inputs::label_data(int threads, const label_summary& counted) {
+const std::int64_t* row_inputs::label_data(int threads, const label_summary& counted, bool guarded) {
     if (!label) return nullptr;
-    // 64-bit labels of which none is ignored are what kernels want.
-    if ((label_type == integer::i64 || label_type == integer::u64) && counted.counted == rows)
+    // 64-bit labels of which none is ignored are what kernels want, but another thread may change them after the check.
+    if (guarded && (label_type == integer::i64 || label_type == integer::u64) && counted.counted == rows)
         return reinterpret_cast<const std::int64_t*>(label->data());
     converted_ = std::make_unique_for_overwrite<std::int64_t[]>(static_cast<std::size_t>(rows));
     label_args a = label_arguments(false);

@@ -25,7 +25,8 @@ struct row_inputs {
     // Checks the labels, and tells how many rows count and what they weigh. Needs no interpreter lock.
     label_summary count(int threads, bool with_class_weights = true);
     // The labels after that, (rows), -1: ignored; null where there are none.
-    const std::int64_t* label_data(int threads, const label_summary& counted);
+    // `guarded`: the kernel does no harm whatever the labels become meanwhile.
+    const std::int64_t* label_data(int threads, const label_summary& counted, bool guarded = false);
     [[noreturn]] void throw_bad_label(index row) const;
 
     int leading() const { return z->ndim() - 1; }

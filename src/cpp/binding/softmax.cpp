@@ -134,7 +134,7 @@ py::object call::run() {
         const label_summary summary = in.count(threads);
         bad = summary.first_bad;
         if (bad >= 0) return;
-        a.label = in.label_data(threads, summary);
+        a.label = in.label_data(threads, summary, a.classes <= few_classes);
         if (how == reduction::mean) divisor = normalizer ? *normalizer : summary.weight;
         a.scale = a.output == row_output::loss ? 1.0 / divisor : 1.0;
         const bool split = threads > 1 && a.rows < 2 * threads && a.classes >= 2 * row_chunk;

@@ -16,6 +16,7 @@ struct softmax_few : class_tables<T> {
     using typename tables::batch, typename tables::stream, typename tables::table, typename tables::V;
     using I = bits<V>;
     using lane_int = typename bits_type<T>::type;
+    static constexpr int compared_classes = 12;  // up to here comparing is faster than going lane by lane
 
     // What is known of the rows of a batch.
     struct row_facts {
@@ -29,8 +30,16 @@ struct softmax_few : class_tables<T> {
 
     const bool linear = a.label_smoothing > 0 || a.target;
     const bool plain = !(linear || in.capped || a.h);
+    const bool compares = classes <= compared_classes;
 
     explicit softmax_few(const softmax_args& args) : tables(args) {}
+
+    // The labels of the rows in lanes `at` on.
+    static I labels(const row_facts& f, int at) {
+        I t;
+        __builtin_memcpy(&t, f.t + at, sizeof t);
+        return t;
+    }
 
     // How many rows the lanes of register k hold.
     static int lanes_of(int k, int rows) { return static_cast<int>(smaller(L, rows > k * L ? rows - k * L : 0)); }
@@ -44,11 +53,11 @@ struct softmax_few : class_tables<T> {
         }
         for (int k = 0; k < K; ++k) {
             const int n = lanes_of(k, rows);
-            I t;
-            __builtin_memcpy(&t, f.t + k * L, sizeof t);
+            const I t = labels(f, k * L);
             f.counts[k] = a.label ? t >= 0 : first_lanes<V>(n);
             f.weight[k] = in.row_weight ? load_first<V>(in.row_weight + row + k * L, n, T(0)) : splat<V>(1);
-            const I at = t < 0 ? I{} + few_classes : t;  // the last row of tables
+            // The last row of tables; also for labels that change while they are read, which must not do harm.
+            const I at = ((t < 0) | (t >= classes)) ? I{} + few_classes : t;
             __builtin_memcpy(f.t + k * L, &at, sizeof at);
         }
         const T one = T(a.label != nullptr);
@@ -112,15 +121,42 @@ struct softmax_few : class_tables<T> {
         s.mass = mass;
     }
 
-    // The labels' logits go elsewhere and leave -infinity, so that their exponentials are left out of the sums.
+    // The labels' logits go elsewhere and leave -infinity, so that their exponentials are left out of the sums: lane by
+    // lane or, where there are only few classes to compare labels with, register by register.
     void take_labels(batch& b, row_facts& f) const {
         const T nothing = -T(__builtin_inf());
+        if (compares) {
+            for (int at = 0; at < B; at += L) {
+                const I t = labels(f, at);
+                V logit = splat<V>(nothing);
+                for (int c = 0; c < classes; ++c) {
+                    const V x = load<V>(b.z[c] + at);
+                    logit = choose<V>(t == c, x, logit);
+                    store(b.z[c] + at, choose<V>(t == c, splat<V>(nothing), x));
+                }
+                store(f.logit + at, logit);
+            }
+            return;
+        }
         for (int j = 0; j < B; ++j) b.z[few_classes][j] = nothing;
 #pragma GCC unroll 4
         for (int j = 0; j < B; ++j) {
             T* const z_t = &b.z[0][0] + B * f.t[j] + j;
             f.logit[j] = *z_t;
             *z_t = nothing;
+        }
+    }
+
+    // What the labels' elements of a table become.
+    void put_labels(table& to, const T (&from)[B], const row_facts& f) const {
+        if (!compares) {
+            for (int j = 0; j < B; ++j) to[f.t[j]][j] = from[j];
+            return;
+        }
+        for (int at = 0; at < B; at += L) {
+            const I t = labels(f, at);
+            const V own = load<V>(from + at);
+            for (int c = 0; c < classes; ++c) store(to[c] + at, choose<V>(t == c, own, load<V>(to[c] + at)));
         }
     }
 
@@ -206,8 +242,8 @@ struct softmax_few : class_tables<T> {
                 store(grad + k * L, s.grad * factor);
                 store(hess + k * L, s.hess * factor);
             }
-            for (int j = 0; j < B; ++j) b.z[f.t[j]][j] = grad[j];
-            for (int j = 0; a.h && j < B; ++j) b.h[f.t[j]][j] = hess[j];
+            put_labels(b.z, grad, f);
+            if (a.h) put_labels(b.h, hess, f);
         }
         this->scatter_to(a.g, b.z, row, rows, b, g_past);
         if (a.h) this->scatter_to(a.h, b.h, row, rows, b, h_past);
