@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import importlib
 import inspect
 import itertools
@@ -10,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -249,7 +251,8 @@ def test_classes_on_axis_1_and_channels_last() -> None:
 
 def test_zero_copy() -> None:
     """Results are the kernel's memory, inputs are the tensor's."""
-    from lossk.torch._tensors import array_of, tensor_of
+    from lossk._arrays import array_of
+    from lossk.torch._tensors import tensor_of
 
     for dtype in TOLERANCE:
         z = torch.randn(4, 3).to(dtype).requires_grad_()
@@ -342,21 +345,41 @@ def test_backward_twice_and_accumulation() -> None:
         loss.backward()
 
 
-def test_the_gradient_is_handed_over() -> None:
+@pytest.mark.parametrize("weight", [None, torch.ones(50)], ids=["common", "weighted"])
+def test_the_gradient_is_handed_over(weight: Any) -> None:
     """AccumulateGrad takes the tensor that the forward pass made, without a copy."""
-    from lossk.torch._autograd import Call
-
-    made = []
-    before = Call.value_and_grad
-    try:
-        Call.value_and_grad = lambda *a: made.append(before(*a)) or made[-1]  # type: ignore[method-assign]
-        z, t = torch.randn(9, 50, requires_grad=True), torch.arange(9)
-        loss = ours.cross_entropy(z, t)
-    finally:
-        Call.value_and_grad = before  # type: ignore[method-assign]
-    address = made.pop()[1].data_ptr()
+    z, t = torch.randn(9, 50, requires_grad=True), torch.arange(9)
+    loss = ours.cross_entropy(z, t, weight)
+    (kept,) = loss.grad_fn.kept
+    address = kept.data_ptr()
+    del kept
     loss.backward()
     assert z.grad.data_ptr() == address
+
+
+def test_negated_views() -> None:
+    """Tensors that stand for the negative of what their memory holds."""
+    z, y = torch._neg_view(torch.randn(6, 4)), torch._neg_view(torch.rand(6, 4))
+    for name in ("mse_loss", "cross_entropy", "huber_loss"):
+        for target in (y, y.resolve_neg()):
+            got, want = (run(getattr(f, name), {"input": z, "target": target}, {}) for f in (ours, theirs))
+            torch.testing.assert_close(got, want)
+    leaf = z.detach().requires_grad_()
+    ours.mse_loss(leaf, y).backward(torch._neg_view(torch.tensor(1.0)))
+    torch.testing.assert_close(leaf.grad, -2 / 24 * (z - y))
+
+
+def test_a_graph_that_is_let_go_is_freed() -> None:
+    """No cycle keeps value and gradient until a collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        loss = ours.huber_loss(torch.zeros(9, requires_grad=True), torch.ones(9))
+        kept = weakref.ref(loss.grad_fn.kept[0])
+        del loss
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_changed_inputs_are_noticed() -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
+from .._arrays import array_of
 from ..linear import LinearCrossEntropy
 from ._autograd import evaluate
 from ._losses import CROSS_ENTROPY, REFUSALS
 from ._operators import new_operator, refuse_second
-from ._tensors import HALVES, INTEGERS, array_of, is_plain, tensor_of, torch_decides, value_tensor
+from ._tensors import HALVES, INTEGERS, is_plain, tensor_of, torch_decides, value_tensor
 
 # Taken now, as `install` puts lossk's function in its place.
 ORIGINAL = torch.nn.functional.linear_cross_entropy
