@@ -796,6 +796,17 @@ def test_compile_of_the_rest() -> None:
     torch.testing.assert_close(*found)
 
 
+def test_compile_of_legacy_arguments() -> None:
+    z, y = torch.rand(4, 3), torch.rand(4, 3)
+    for size_average, reduce in itertools.product((None, True, False), repeat=2):
+        torch._dynamo.reset()
+        options = {"size_average": size_average, "reduce": reduce}
+        step = torch.compile(lambda z, o=options: ours.mse_loss(z, y, **o), fullgraph=True, backend="aot_eager")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.testing.assert_close(step(z), theirs.mse_loss(z, y, **options))
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_compile_of_a_variance(reduction: str) -> None:
     """torch's own breaks the graph here."""
