@@ -708,10 +708,45 @@ def test_linear_cross_entropy_of_other_inputs() -> None:
     capped = ours.linear_cross_entropy(x, w, t, softcap=2.0, z_loss=0.1)
     z = 2 * torch.tanh(theirs.linear(x, w) / 2)
     torch.testing.assert_close(capped, theirs.cross_entropy(z, t) + 0.1 * z.logsumexp(1).square().mean())
+    narrow = ours.linear_cross_entropy(x.bfloat16(), w.bfloat16(), t, softcap=2.0, z_loss=0.1)
+    torch.testing.assert_close(narrow.float(), capped, rtol=2e-2, atol=2e-2)
     with pytest.raises(ValueError, match="softcap"):
-        ours.linear_cross_entropy(x.bfloat16(), w.bfloat16(), t, softcap=2.0)
+        ours.linear_cross_entropy(x, w, p, softcap=2.0)
     with pytest.raises(RuntimeError, match="second derivatives of linear_cross_entropy are not implemented"):
         torch.autograd.grad(ours.linear_cross_entropy(x, w, t), w, create_graph=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_linear_cross_entropy_of_16_bits(dtype: Any, reduction: str) -> None:
+    """Against torch in float64 on the same rounded numbers, whatever comes from above."""
+    draw = Draw(2, 40, 16)
+    layer = [(t / 4).to(dtype) for t in (draw.normal(), draw.normal(70, 16), draw.normal(70))]
+    target, weight = torch.arange(40), draw.uniform(shape=70).to(dtype)
+    target[3] = -100
+    for options, scale in (({}, 1.0), ({"weight": weight, "label_smoothing": 0.1}, -3.0), ({}, 0.0)):
+        found = []
+        for f, to in ((ours, dtype), (theirs, torch.float64)):
+            leaves = [t.to(to, copy=True).requires_grad_() for t in layer]
+            given = {k: v.to(to) if torch.is_tensor(v) else v for k, v in options.items()}
+            value = f.linear_cross_entropy(*leaves[:2], target, linear_bias=leaves[2], reduction=reduction, **given)
+            (value.sum() * scale).backward()
+            found.append([value.detach(), *(leaf.grad for leaf in leaves)])
+        for got, want in zip(*found, strict=True):
+            close(got, want, dtype, f"{options}")
+
+
+def test_linear_cross_entropy_keeps_small_gradients_of_float16() -> None:
+    """With the loss scaled up, none of them is lost."""
+    x, w = torch.zeros(64, 8, dtype=torch.float16), torch.zeros(2000, 8, dtype=torch.float16, requires_grad=True)
+    x[0] = 2**-6
+    (ours.linear_cross_entropy(x, w, torch.zeros(64, dtype=torch.long)) * 2.0**15).backward()
+    assert w.grad[1, 0].item() == pytest.approx(2.0**15 / 64 / 2000 / 64, rel=1e-3)
+    x.zero_(), w.requires_grad_(False)
+    value = ours.linear_cross_entropy(x.requires_grad_(), w, torch.full((64,), -100))
+    value.backward()
+    assert value.isnan()
+    assert not x.grad.any()
 
 
 # ---- modules ------------------------------------------------------------------------------------------------------
@@ -903,6 +938,32 @@ else:
     lossk.torch.cross_entropy(z.requires_grad_(), t).backward()
 print(status("VmHWM") - before)
 """
+
+
+MEMORY_OF_A_LAYER = (
+    MEMORY[: MEMORY.index("class Logits")]
+    + """
+rows, features, classes, dtype = 2048, 64, 40_000, getattr(torch, sys.argv[1])  # logits of 156 MiB in 16 bits
+x, w = torch.ones(rows, features, dtype=dtype), torch.zeros(classes, features, dtype=dtype).requires_grad_()
+t = torch.zeros(rows, dtype=torch.long)
+for rows in (64, 2048):  # first what BLAS keeps for itself
+    w.grad = None
+    open("/proc/self/clear_refs", "w").write("5")
+    before = status("VmRSS")
+    lossk.torch.linear_cross_entropy(x[:rows], w, t[:rows], chunk_bytes=16 << 20).backward()
+print(status("VmHWM") - before)
+"""
+)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no /proc: the peak of memory is not known")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_memory_of_a_layer(dtype: str) -> None:
+    """The gradient, and chunks."""
+    command = [sys.executable, "-c", MEMORY_OF_A_LAYER, dtype]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    gradient = 40_000 * 64 * (4 if dtype == "float32" else 2) / 2**20
+    assert float(done.stdout) < gradient + 16 + 4
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no /proc: the peak of memory is not known")
