@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import importlib
 import inspect
 import itertools
@@ -10,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -249,7 +251,8 @@ def test_classes_on_axis_1_and_channels_last() -> None:
 
 def test_zero_copy() -> None:
     """Results are the kernel's memory, inputs are the tensor's."""
-    from lossk.torch._tensors import array_of, tensor_of
+    from lossk._arrays import array_of
+    from lossk.torch._tensors import tensor_of
 
     for dtype in TOLERANCE:
         z = torch.randn(4, 3).to(dtype).requires_grad_()
@@ -342,21 +345,41 @@ def test_backward_twice_and_accumulation() -> None:
         loss.backward()
 
 
-def test_the_gradient_is_handed_over() -> None:
+@pytest.mark.parametrize("weight", [None, torch.ones(50)], ids=["common", "weighted"])
+def test_the_gradient_is_handed_over(weight: Any) -> None:
     """AccumulateGrad takes the tensor that the forward pass made, without a copy."""
-    from lossk.torch._autograd import Call
-
-    made = []
-    before = Call.value_and_grad
-    try:
-        Call.value_and_grad = lambda *a: made.append(before(*a)) or made[-1]  # type: ignore[method-assign]
-        z, t = torch.randn(9, 50, requires_grad=True), torch.arange(9)
-        loss = ours.cross_entropy(z, t)
-    finally:
-        Call.value_and_grad = before  # type: ignore[method-assign]
-    address = made.pop()[1].data_ptr()
+    z, t = torch.randn(9, 50, requires_grad=True), torch.arange(9)
+    loss = ours.cross_entropy(z, t, weight)
+    (kept,) = loss.grad_fn.kept
+    address = kept.data_ptr()
+    del kept
     loss.backward()
     assert z.grad.data_ptr() == address
+
+
+def test_negated_views() -> None:
+    """Tensors that stand for the negative of what their memory holds."""
+    z, y = torch._neg_view(torch.randn(6, 4)), torch._neg_view(torch.rand(6, 4))
+    for name in ("mse_loss", "cross_entropy", "huber_loss"):
+        for target in (y, y.resolve_neg()):
+            got, want = (run(getattr(f, name), {"input": z, "target": target}, {}) for f in (ours, theirs))
+            torch.testing.assert_close(got, want)
+    leaf = z.detach().requires_grad_()
+    ours.mse_loss(leaf, y).backward(torch._neg_view(torch.tensor(1.0)))
+    torch.testing.assert_close(leaf.grad, -2 / 24 * (z - y))
+
+
+def test_a_graph_that_is_let_go_is_freed() -> None:
+    """No cycle keeps value and gradient until a collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        loss = ours.huber_loss(torch.zeros(9, requires_grad=True), torch.ones(9))
+        kept = weakref.ref(loss.grad_fn.kept[0])
+        del loss
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 def test_changed_inputs_are_noticed() -> None:
@@ -685,10 +708,45 @@ def test_linear_cross_entropy_of_other_inputs() -> None:
     capped = ours.linear_cross_entropy(x, w, t, softcap=2.0, z_loss=0.1)
     z = 2 * torch.tanh(theirs.linear(x, w) / 2)
     torch.testing.assert_close(capped, theirs.cross_entropy(z, t) + 0.1 * z.logsumexp(1).square().mean())
+    narrow = ours.linear_cross_entropy(x.bfloat16(), w.bfloat16(), t, softcap=2.0, z_loss=0.1)
+    torch.testing.assert_close(narrow.float(), capped, rtol=2e-2, atol=2e-2)
     with pytest.raises(ValueError, match="softcap"):
-        ours.linear_cross_entropy(x.bfloat16(), w.bfloat16(), t, softcap=2.0)
+        ours.linear_cross_entropy(x, w, p, softcap=2.0)
     with pytest.raises(RuntimeError, match="second derivatives of linear_cross_entropy are not implemented"):
         torch.autograd.grad(ours.linear_cross_entropy(x, w, t), w, create_graph=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_linear_cross_entropy_of_16_bits(dtype: Any, reduction: str) -> None:
+    """Against torch in float64 on the same rounded numbers, whatever comes from above."""
+    draw = Draw(2, 40, 16)
+    layer = [(t / 4).to(dtype) for t in (draw.normal(), draw.normal(70, 16), draw.normal(70))]
+    target, weight = torch.arange(40), draw.uniform(shape=70).to(dtype)
+    target[3] = -100
+    for options, scale in (({}, 1.0), ({"weight": weight, "label_smoothing": 0.1}, -3.0), ({}, 0.0)):
+        found = []
+        for f, to in ((ours, dtype), (theirs, torch.float64)):
+            leaves = [t.to(to, copy=True).requires_grad_() for t in layer]
+            given = {k: v.to(to) if torch.is_tensor(v) else v for k, v in options.items()}
+            value = f.linear_cross_entropy(*leaves[:2], target, linear_bias=leaves[2], reduction=reduction, **given)
+            (value.sum() * scale).backward()
+            found.append([value.detach(), *(leaf.grad for leaf in leaves)])
+        for got, want in zip(*found, strict=True):
+            close(got, want, dtype, f"{options}")
+
+
+def test_linear_cross_entropy_keeps_small_gradients_of_float16() -> None:
+    """With the loss scaled up, none of them is lost."""
+    x, w = torch.zeros(64, 8, dtype=torch.float16), torch.zeros(2000, 8, dtype=torch.float16, requires_grad=True)
+    x[0] = 2**-6
+    (ours.linear_cross_entropy(x, w, torch.zeros(64, dtype=torch.long)) * 2.0**15).backward()
+    assert w.grad[1, 0].item() == pytest.approx(2.0**15 / 64 / 2000 / 64, rel=1e-3)
+    x.zero_(), w.requires_grad_(False)
+    value = ours.linear_cross_entropy(x.requires_grad_(), w, torch.full((64,), -100))
+    value.backward()
+    assert value.isnan()
+    assert not x.grad.any()
 
 
 # ---- modules ------------------------------------------------------------------------------------------------------
@@ -771,6 +829,17 @@ def test_compile_of_the_rest() -> None:
         warnings.simplefilter("ignore")
         found = [torch.autograd.grad(f(z, w), (z, w)) for f in (compiled, lambda z, w: step(theirs, z, w))]
     torch.testing.assert_close(*found)
+
+
+def test_compile_of_legacy_arguments() -> None:
+    z, y = torch.rand(4, 3), torch.rand(4, 3)
+    for size_average, reduce in itertools.product((None, True, False), repeat=2):
+        torch._dynamo.reset()
+        options = {"size_average": size_average, "reduce": reduce}
+        step = torch.compile(lambda z, o=options: ours.mse_loss(z, y, **o), fullgraph=True, backend="aot_eager")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.testing.assert_close(step(z), theirs.mse_loss(z, y, **options))
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -869,6 +938,32 @@ else:
     lossk.torch.cross_entropy(z.requires_grad_(), t).backward()
 print(status("VmHWM") - before)
 """
+
+
+MEMORY_OF_A_LAYER = (
+    MEMORY[: MEMORY.index("class Logits")]
+    + """
+rows, features, classes, dtype = 2048, 64, 40_000, getattr(torch, sys.argv[1])  # logits of 156 MiB in 16 bits
+x, w = torch.ones(rows, features, dtype=dtype), torch.zeros(classes, features, dtype=dtype).requires_grad_()
+t = torch.zeros(rows, dtype=torch.long)
+for rows in (64, 2048):  # first what BLAS keeps for itself
+    w.grad = None
+    open("/proc/self/clear_refs", "w").write("5")
+    before = status("VmRSS")
+    lossk.torch.linear_cross_entropy(x[:rows], w, t[:rows], chunk_bytes=16 << 20).backward()
+print(status("VmHWM") - before)
+"""
+)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no /proc: the peak of memory is not known")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_memory_of_a_layer(dtype: str) -> None:
+    """The gradient, and chunks."""
+    command = [sys.executable, "-c", MEMORY_OF_A_LAYER, dtype]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    gradient = 40_000 * 64 * (4 if dtype == "float32" else 2) / 2**20
+    assert float(done.stdout) < gradient + 16 + 4
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no /proc: the peak of memory is not known")

@@ -60,6 +60,12 @@ def _bfloat16_words(value: Any) -> Array | None:
         return None
 
 
+# Tensors of the library that `exchange_with` was told of: the memory of one and of several as arrays (None stays None);
+# of two that go together, else None; and a float as a tensor.
+exchange_with, array_of, arrays_of = _core.exchange_with, _core.array_of, _core.arrays_of
+pair_of, number_tensor = _core.pair_of, _core.number_tensor
+
+
 def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return the array C-contiguous, aligned, in native byte order and of `dtype`; itself where it is."""
     return np.asarray(np.require(array, dtype=dtype.newbyteorder("="), requirements=["C", "A"]))

@@ -29,6 +29,9 @@ VALUE, GRAD, VALUE_AND_GRAD, GRAD_AND_HESS = range(4)
 
 Reference = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
+# A function, and its arguments before and after two arrays.
+Direct = tuple[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]]
+
 # Every loss with a kernel, by the kernel's name: what tests, benchmarks and the reference page go through.
 LOSSES: dict[str, type[Loss]] = {}
 
@@ -318,6 +321,10 @@ class PointwiseLoss(Loss):
         if result is not NotImplemented:
             return result
         return self._run_prepared(kernel, verb, z, y, *arguments)
+
+    def _direct(self, verb: int, reduction: str) -> Direct:
+        """Return the kernel's call for arrays that are as kernels want them, and nothing else."""
+        return _core.pointwise, (self._index, self._parameters, verb), (None, reduction, None, None, None, None)
 
     def _run_prepared(
         self,

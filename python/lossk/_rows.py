@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from ._families import (
     GRAD_AND_HESS,
     VALUE,
     VALUE_AND_GRAD,
+    Direct,
     Loss,
     Reference,
     Value,
@@ -282,6 +284,10 @@ class RowLoss(Loss):
         result = self._call(verb, z, target, w, reduction, normalizer, threads, None, stats)
         main = fill_outputs(verb, outputs, _move_classes(verb, result[0] if stats else result, at))
         return _with_stats((main, *result[1:])) if stats else main
+
+    def _direct(self, verb: int, reduction: str) -> Direct:
+        """Return the call for arrays that are as kernels want them, classes last, and nothing else."""
+        return functools.partial(self._call, verb), (), (None, reduction, None, None, None, False)
 
     def _call(self, verb: int, z: Any, target: Any, w: Any, *rest: Any) -> Any:
         """Run the kernel; returns what the verb returns, with `stats` (that, lse, correct)."""

@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, m) {
     lossk::bind_gradients(m);
     lossk::bind_copies(m);
     lossk::bind_dlpack(m);
+    lossk::bind_exchange(m);
 }

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
+from .._arrays import array_of, arrays_of
 from ..linear import LinearCrossEntropy
-from ._autograd import evaluate
-from ._losses import CROSS_ENTROPY, REFUSALS
+from ._losses import REFUSALS
 from ._operators import new_operator, refuse_second
-from ._tensors import HALVES, INTEGERS, array_of, is_plain, tensor_of, torch_decides, value_tensor
+from ._tensors import FLOATS, INTEGERS, is_plain, tensor_of, torch_decides, value_tensor
 
 # Taken now, as `install` puts lossk's function in its place.
 ORIGINAL = torch.nn.functional.linear_cross_entropy
 
 
 class LinearFunction(torch.autograd.Function):
-    """The loss in the graph: gradients of everything that wants one are computed with the value, chunk by chunk."""
+    """The loss in the graph: gradients of everything that wants one are computed with the value, chunk by chunk.
+
+    One number a sample keeps nothing, and nor does float16, where loss scaling saves small gradients only if the factor
+    is inside.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Any, w: Any, bias: Any, target: Any, loss: LinearCrossEntropy, reduction: str) -> Any:
         """Return the loss; keep the gradients."""
         ctx.loss, ctx.reduction, ctx.kept = loss, reduction, []
         ctx.save_for_backward(x, w, bias, target)
-        if reduction == "none":
-            return value_tensor(loss(*_inputs(x, w, target, bias), reduction="none"), x.dtype)
+        if reduction == "none" or x.dtype is torch.float16:
+            return value_tensor(loss(*arrays_of(x, w, target, bias), reduction=reduction), x.dtype)
         value, grads = _value_and_grads(ctx, x, w, target, bias)
         ctx.kept.append(grads)
         return value_tensor(value, x.dtype)
@@ -39,8 +44,9 @@ class LinearFunction(torch.autograd.Function):
                 "lossk.torch: second derivatives of linear_cross_entropy are not implemented; "
                 "use torch.nn.functional.linear_cross_entropy"
             )
-        if ctx.reduction == "none":
-            found = ctx.loss.vjp(*_inputs(x, w, target), array_of(upstream), array_of(bias), wrt=_wrt(ctx))
+        if ctx.reduction == "none" or x.dtype is torch.float16:
+            arrays = arrays_of(x, w, target, bias)
+            found = ctx.loss.vjp(*arrays[:3], _cotangent(ctx, arrays, upstream), arrays[3], wrt=_wrt(ctx))
             grads = _tensors(found)
         else:
             try:
@@ -56,12 +62,20 @@ class LinearFunction(torch.autograd.Function):
         return (*(grad if wanted[i] else None for i, grad in enumerate(grads)), None, None, None)
 
 
+def _cotangent(ctx: Any, arrays: tuple[Any, ...], upstream: Any) -> Any:
+    """Return the factor of each sample's gradient."""
+    if ctx.reduction == "none":
+        return array_of(upstream)
+    x, w, target, bias = arrays
+    divisor = 1.0
+    if ctx.reduction == "mean":
+        divisor = ctx.loss._divisor(ctx.loss._problem(x, w, target, bias, {}, "sum", None))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.broadcast_to(np.divide(upstream.item(), divisor), target.shape)
+
+
 def _wrt(ctx: Any) -> str:
     return "all" if ctx.needs_input_grad[1] or ctx.needs_input_grad[2] else "x"
-
-
-def _inputs(*tensors: Any) -> tuple[Any, ...]:
-    return tuple(map(array_of, tensors))
 
 
 def _tensors(grads: Any) -> tuple[Any, Any, Any]:
@@ -70,9 +84,16 @@ def _tensors(grads: Any) -> tuple[Any, Any, Any]:
 
 
 def _value_and_grads(ctx: Any, x: Any, w: Any, target: Any, bias: Any) -> tuple[float, tuple[Any, Any, Any]]:
-    arrays = _inputs(x, w, target, bias)
+    arrays = arrays_of(x, w, target, bias)
     value, grads = ctx.loss.value_and_grad(*arrays, reduction=ctx.reduction, wrt=_wrt(ctx))
     return value, _tensors(grads)
+
+
+def _loss(weight: Any, *options: Any) -> LinearCrossEntropy:
+    weights = array_of(weight)
+    if weights is not None and weights.dtype.kind != "f":  # bfloat16
+        weights = weights.astype(np.float32)
+    return LinearCrossEntropy(weights, *options)
 
 
 # ---- the operator ---------------------------------------------------------------------------------------------------
@@ -83,8 +104,8 @@ def _all_at_once(
 ) -> tuple[Any, Any, Any, Any]:
     """Return the value and the gradients `wrt`, "x", "all" or "none"; empty tensors for the others."""
     ignored, smoothing, z_loss, softcap, chunk_bytes = options
-    loss = LinearCrossEntropy(array_of(weight), int(ignored), smoothing, z_loss, softcap or None, int(chunk_bytes))
-    arrays = _inputs(x, w, target, bias)
+    loss = _loss(weight, int(ignored), smoothing, z_loss, softcap or None, int(chunk_bytes))
+    arrays = arrays_of(x, w, target, bias)
     grads: Any = None, None, None
     if wrt == "none":
         value = loss(*arrays, reduction=reduction)
@@ -141,8 +162,8 @@ def linear_cross_entropy(
 ) -> Any:
     """Return the cross-entropy of a linear layer's outputs with labels, never holding them: `lossk.LinearCrossEntropy`.
 
-    float32 and float64 tensors with one row of features a label. Probabilities as targets, several labels a row and
-    16 bits are torch's own, with all logits at once unless `options` says otherwise.
+    Tensors with one row of features a label. Probabilities as targets, several labels a row and, compiled, float16 are
+    torch's own, with all logits at once unless `options` says otherwise.
 
     Parameters
     ----------
@@ -185,8 +206,9 @@ def linear_cross_entropy(
     every = (ignored, label_smoothing, z_loss, softcap, chunk_bytes)
     fits = _fits(*layer, target, weight)
     if torch.compiler.is_compiling():
-        # The gradients of one loss a sample depend on what comes from above: no operator has them.
-        if fits and not (reduction == "none" and torch.is_grad_enabled() and _require_grad(*layer)):
+        # Gradients that depend on what comes from above are no operator's.
+        kept = reduction != "none" and input.dtype is not torch.float16
+        if fits and (kept or not (torch.is_grad_enabled() and _require_grad(*layer))):
             return _traced(layer, target, weight, every, reduction)
     elif fits and not torch_decides():
         try:
@@ -198,9 +220,6 @@ def linear_cross_entropy(
         raise ValueError(
             f"z_loss, softcap: got {z_loss} and {softcap}, wanted 0 and None with tensors that lossk does not take"
         )
-    if is_plain(input) and input.dtype in HALVES and linear_weight.dim() == 2 and target.dtype in INTEGERS:
-        logits = torch.nn.functional.linear(*layer)
-        return evaluate(CROSS_ENTROPY, logits, target, None, weight, (ignored, label_smoothing), reduction)
     return ORIGINAL(
         input,
         linear_weight,
@@ -215,11 +234,11 @@ def linear_cross_entropy(
 
 
 def _evaluate(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], reduction: str) -> Any:
-    loss = LinearCrossEntropy(array_of(weight), *options)
+    loss = _loss(weight, *options)
     if torch.is_grad_enabled() and _require_grad(*layer):
         return LinearFunction.apply(*layer, target, loss, reduction)
     x, w, bias = layer
-    return value_tensor(loss(*_inputs(x, w, target, bias), reduction=reduction), x.dtype)
+    return value_tensor(loss(*arrays_of(x, w, target, bias), reduction=reduction), x.dtype)
 
 
 def _traced(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], reduction: str) -> Any:
@@ -236,7 +255,7 @@ def _require_grad(*tensors: Any) -> bool:
 
 def _fits(x: Any, w: Any, bias: Any, target: Any, weight: Any) -> bool:
     """Tell whether lossk can take these tensors; whatever does not fit is torch's to do or refuse."""
-    if not (is_plain(x) and is_plain(w) and is_plain(target)) or x.dtype not in (torch.float32, torch.float64):
+    if not (is_plain(x) and is_plain(w) and is_plain(target)) or x.dtype not in FLOATS:
         return False
     shapes = x.dim() in (1, 2) and w.dim() == 2 and w.shape[1] == x.shape[-1] and target.shape == x.shape[:-1]
     per_class = all(

@@ -46,6 +46,8 @@ class TorchLoss:
     # Does `run` know the gradient with respect to the third input? Does autocast make float32 of 16 bits?
     third_has_grad = False
     widens = True
+    # What the second tensor of the most common case is: labels, or like the first; None: there is no such case.
+    of_labels: bool | None = None
     # Errors of kernels that leave the word to torch, which takes it or refuses it in its own way.
     refusals: tuple[type[Exception], ...] = REFUSALS
 
@@ -55,7 +57,7 @@ class TorchLoss:
         self.name, self.third, self.even, self.options = name, third, even, options
         # Taken now, as `install` puts lossk's function in its place.
         self.original = getattr(torch.nn.functional, name)
-        self.make = functools.lru_cache(maxsize=64)(make)
+        self.make = functools.lru_cache(maxsize=64, typed=True)(make)
 
     def by_torch(self, z: Any, y: Any, x: Any, w: Any, options: tuple[Any, ...], reduction: str) -> Any:
         """Call torch's own function."""
@@ -114,6 +116,8 @@ class Pointwise(TorchLoss):
 
     Where `mean` is "weights", it divides by their sum; else by the number of elements, weights or not.
     """
+
+    of_labels = False
 
     def __init__(self, *names: Any, mean: str = "elements", **options: Any) -> None:
         super().__init__(*names, **options)
@@ -196,6 +200,8 @@ class Gaussian(Pointwise):
 class Rows(TorchLoss):
     """A loss of rows along torch's class axis: the only one, or the second of several."""
 
+    of_labels: bool | None = True
+
     def __init__(self, *names: Any, most_axes: int | None = None, **options: Any) -> None:
         super().__init__(*names, **options)
         self._most_axes = most_axes
@@ -247,6 +253,8 @@ class Rows(TorchLoss):
 
 class Divergence(Rows):
     """The Kullback-Leibler divergence: torch's sums over all elements, lossk's over rows; the sums are the same."""
+
+    of_labels = None
 
     def fits(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> bool:
         known = reduction in ("mean", "batchmean", "sum")

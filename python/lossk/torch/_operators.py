@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from .._arrays import array_of, arrays_of
 from .._families import GRAD, GRAD_AND_HESS, VALUE, VALUE_AND_GRAD
 from ._losses import LOSSES, Pointwise, TorchLoss
-from ._tensors import array_of, arrays_of, is_plain, tensor_of, value_tensor
+from ._tensors import is_plain, tensor_of, value_tensor
 
 _INPUTS = "Tensor z, Tensor y, Tensor? x, Tensor? w, str name, float[] options, str reduction"
 

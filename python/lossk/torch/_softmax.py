@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
+from .._arrays import array_of
 from ..row_functions import log_softmax as _log_softmax
 from ..row_functions import softmax as _softmax
 from ._losses import REFUSALS
 from ._operators import new_operator, refuse_second
-from ._tensors import FLOATS, array_of, is_plain, tensor_of, torch_decides
+from ._tensors import FLOATS, is_plain, tensor_of, torch_decides
 
 FUNCTIONS = {"softmax": _softmax, "log_softmax": _log_softmax}
 # Taken now, as `install` puts lossk's functions in their place.

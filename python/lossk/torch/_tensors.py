@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.autograd import forward_ad
 
-from .._arrays import Array
+from .._arrays import Array, exchange_with, number_tensor
 
 try:
     BFLOAT16: Any = np.dtype(import_module("ml_dtypes").bfloat16)
@@ -22,8 +22,7 @@ HALVES = {torch.float16, torch.bfloat16}
 INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
-_FLOAT32 = np.dtype(np.float32)
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+exchange_with(torch.Tensor.__dlpack_c_exchange_api__, BFLOAT16, *PLAIN)
 
 _transforms_are_active = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
@@ -50,22 +49,6 @@ def torch_decides() -> Any:
     )
 
 
-def array_of(tensor: Any) -> Any:
-    """Return the memory of a plain tensor as an ndarray; None stays None."""
-    if tensor is None:
-        return None
-    if tensor.dtype is torch.bfloat16:
-        return tensor.detach().view(torch.int16).numpy().view(BFLOAT16)
-    return tensor.numpy(force=True)  # half the time of detaching first
-
-
-def arrays_of(z: Any, y: Any, x: Any, w: Any) -> tuple[Array, Array, Array | None, Array | None]:
-    """Return the memory of prediction, target, third input and weight."""
-    if x is None and w is None and z.dtype is not torch.bfloat16:
-        return z.numpy(force=True), y.numpy(force=True), None, None
-    return array_of(z), array_of(y), array_of(x), array_of(w)
-
-
 def tensor_of(array: Array) -> Any:
     """Return the memory of an ndarray as a tensor."""
     if array.dtype.kind == "V":
@@ -75,7 +58,8 @@ def tensor_of(array: Array) -> Any:
 
 def value_tensor(value: Any, dtype: Any) -> Any:
     """Return a loss, a float or an array of one a sample, as a tensor of this type."""
-    if dtype is torch.float32 and type(value) is float and (abs(value) < _FLOAT32_MAX or value != value):
-        return torch.from_numpy(np.array(value, _FLOAT32))  # half the time of what follows
-    tensor = torch.from_numpy(value if isinstance(value, np.ndarray) else np.array(value))
+    if type(value) is float:
+        tensor = number_tensor(value, dtype is torch.float32)
+    else:
+        tensor = torch.from_numpy(value if isinstance(value, np.ndarray) else np.array(value))
     return tensor if tensor.dtype is dtype else tensor.to(dtype)

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from .._arrays import array_of
 from ..optimizers import clip_grad_norm
-from ._tensors import FLOATS, array_of, is_plain
+from ._tensors import FLOATS, is_plain
 
 _by_torch = torch.nn.utils.clip_grad_norm_
 

@@ -1,8 +1,7 @@
 // bfloat16 through DLPack, which NumPy does not read: the memory of a tensor as an array of 16-bit words, without a
 // copy.
-//
-// The layout of the structs is DLPack's ABI, version 0.x: https://dmlc.github.io/dlpack/latest/c_api.html
 #include "arrays.hpp"
+#include "dlpack.hpp"
 #include "families.hpp"
 
 #include <vector>
@@ -10,37 +9,13 @@
 namespace lossk {
 namespace {
 
-struct dl_device {
-    std::int32_t type, id;
-};
-struct dl_type {
-    std::uint8_t code, bits;
-    std::uint16_t lanes;
-};
-struct dl_tensor {
-    void* data;
-    dl_device device;
-    std::int32_t ndim;
-    dl_type type;
-    std::int64_t* shape;
-    std::int64_t* strides;  // in elements; null: C-contiguous
-    std::uint64_t byte_offset;
-};
-struct dl_managed {
-    dl_tensor tensor;
-    void* context;
-    void (*deleter)(dl_managed*);
-};
-
-constexpr std::int32_t on_cpu = 1;
-constexpr std::uint8_t bfloat = 4;
-
 // None where the capsule holds anything but bfloat16 on the CPU; it stays its own owner then.
 py::object words_from_dlpack(const py::capsule& capsule) {
     if (!PyCapsule_IsValid(capsule.ptr(), "dltensor")) return py::none();
     const auto managed = static_cast<dl_managed*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
     const dl_tensor& t = managed->tensor;
-    if (t.device.type != on_cpu || t.type.code != bfloat || t.type.bits != 16 || t.type.lanes != 1) return py::none();
+    if (t.device.type != dl_cpu || t.type.code != dl_bfloat || t.type.bits != 16 || t.type.lanes != 1)
+        return py::none();
 
     const auto ndim = static_cast<std::size_t>(t.ndim);
     std::vector<py::ssize_t> shape(t.shape, t.shape + ndim), strides(ndim);

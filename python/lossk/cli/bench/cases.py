@@ -13,12 +13,13 @@ from typing import Literal
 from lossk._families import LOSSES, PointwiseLoss
 from lossk.activations import ACTIVATIONS as ACTIVATION_CLASSES
 
-Goal = Literal["value", "value+grad", "output", "vjp", "step"]
+Goal = Literal["value", "value+grad", "autograd", "output", "vjp", "step"]
 Kind = Literal["rows", "row map", "pointwise", "activation", "optimizer", "linear"]
 
 FRESH = "value+grad"
 OUT = "value+grad out="
 IN_PLACE = "in place"
+AUTOGRAD = "autograd"  # forward and backward in torch's graph: of lossk, by `lossk.torch`
 MAP_FRESH = "output"
 MAP_OUT = "output out="
 VJP_FRESH = "vjp"
@@ -29,9 +30,11 @@ TO_OUT = (OUT, MAP_OUT, VJP_OUT)
 MODES: dict[tuple[Kind, Goal], tuple[str, ...]] = {
     ("rows", "value"): ("value",),
     ("rows", "value+grad"): (FRESH, OUT, IN_PLACE),
+    ("rows", "autograd"): (AUTOGRAD,),
     ("row map", "output"): (MAP_FRESH, MAP_OUT),
     ("pointwise", "value"): ("value",),
     ("pointwise", "value+grad"): (FRESH, OUT),
+    ("pointwise", "autograd"): (AUTOGRAD,),
     ("activation", "output"): (MAP_FRESH, MAP_OUT),
     ("activation", "vjp"): (VJP_FRESH, VJP_OUT),
     ("optimizer", "step"): ("step",),
@@ -76,6 +79,7 @@ KINDS: dict[str, Kind] = {
 ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 # Families that a case may be measured against, by name in `providers`.
+WITH_AUTOGRAD = ("torch", "torch.compile")
 UNCOMPILED = ("numpy", "torch", "jax", "scikit-learn", "numba")
 ALL_PEERS = ("numpy", "torch", "torch.compile", "jax", "scikit-learn", "numba")
 NO_PEERS: tuple[str, ...] = ()

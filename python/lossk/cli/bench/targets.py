@@ -13,6 +13,7 @@ from typing import Literal
 from lossk.cli.bench.cases import (
     ACTIVATIONS,
     ALL_PEERS,
+    AUTOGRAD,
     IN_PLACE,
     ITEMSIZE,
     NO_PEERS,
@@ -22,6 +23,7 @@ from lossk.cli.bench.cases import (
     POINTWISE,
     PROBABILITIES,
     UNCOMPILED,
+    WITH_AUTOGRAD,
     Case,
 )
 from lossk.cli.bench.machine import cache_bytes
@@ -98,6 +100,7 @@ def targets(l2: int) -> tuple[Target, ...]:
         _optimizers(l2),
         _linear(),
         _small(),
+        _autograd(),
     )
     return tuple(target for part in parts for target in part)
 
@@ -279,6 +282,15 @@ def _small() -> Iterator[Target]:
     yield Target(row, huber, "value+grad", "faster", 10, ("torch eager",))
     for mode in huber.modes:
         yield Target(row, huber, mode, "faster", 1, ("numba",))
+
+
+def _autograd() -> Iterator[Target]:
+    row = "forward and backward in torch's graph"
+    large = Case("CrossEntropy", "autograd", (512, 128256), peers=WITH_AUTOGRAD)
+    for bound, peer in ((12, "torch eager"), (5, "torch.compile")):
+        yield Target(row, large, AUTOGRAD, "faster", bound, (peer,))
+    small = Case("Huber", "autograd", (1000,), peers=WITH_AUTOGRAD)
+    yield Target(row, small, AUTOGRAD, "faster", 1, ("torch eager",))
 
 
 # ---- verdicts -----------------------------------------------------------------------------------------------------

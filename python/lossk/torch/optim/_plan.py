@@ -13,11 +13,11 @@ import torch
 from torch.autograd.graph import increment_version
 from torch.optim.optimizer import _get_scalar_dtype
 
-from ..._arrays import Array
+from ..._arrays import Array, array_of
 from ...optimizers import Optimizer
 from ...optimizers._base import make_plan
 from ...optimizers._tensors import check_apart
-from .._tensors import FLOATS, HALVES, array_of, is_plain
+from .._tensors import FLOATS, HALVES, is_plain
 
 _data_ptr, _is_contiguous = torch.Tensor.data_ptr, torch.Tensor.is_contiguous
 PLAIN = {torch.Tensor, torch.nn.Parameter}

@@ -11,6 +11,7 @@ import numpy as np
 import lossk
 from lossk import _runtime
 from lossk.cli.bench.cases import (
+    AUTOGRAD,
     FRESH,
     IN_PLACE,
     ITEMSIZE,
@@ -25,8 +26,8 @@ from lossk.cli.bench.cases import (
     Kind,
     Twin,
 )
-from lossk.cli.bench.inputs import Array, Inputs, make_inputs
-from lossk.cli.bench.providers import PLAIN, Build, Outcome, Runner
+from lossk.cli.bench.inputs import HUBER_DELTA, Array, Inputs, make_inputs
+from lossk.cli.bench.providers import PLAIN, Build, Outcome, Runner, installed
 from lossk.cli.bench.reference import loss_of
 
 ALIGNMENT = 64  # bytes
@@ -40,7 +41,23 @@ def _pair(result: Any) -> Outcome:
     return Outcome(float(value), grad)
 
 
+def _in_torch(case: Case, inputs: Inputs) -> Runner | None:
+    """Forward and backward in torch's graph; torch is imported here, and nowhere else in this process."""
+    if not installed("torch"):
+        return None
+    import lossk.torch as functional
+    from lossk.cli.bench.providers.torch_eager import gradient_runner
+
+    losses: dict[str, Callable[..., Any]] = {
+        "CrossEntropy": functional.cross_entropy,
+        "Huber": partial(functional.huber_loss, delta=HUBER_DELTA),
+    }
+    return gradient_runner(losses[case.kernel], inputs) if case.kernel in losses else None
+
+
 def _loss(case: Case, mode: str, inputs: Inputs) -> Runner | None:
+    if mode == AUTOGRAD:
+        return _in_torch(case, inputs)
     loss, z, others, keywords = loss_of(case), inputs.z, (inputs.y, *inputs.more), inputs.keywords
     if mode == "value":
         return Runner(partial(loss, z, *others, **keywords), lambda value: Outcome(float(value), None))

@@ -9,7 +9,7 @@ import torch
 import torch._dynamo
 import torch._inductor.config
 
-from lossk.cli.bench.cases import FRESH, MAP_FRESH, Case
+from lossk.cli.bench.cases import AUTOGRAD, FRESH, MAP_FRESH, Case
 from lossk.cli.bench.inputs import Inputs
 from lossk.cli.bench.providers import Build, Runner
 from lossk.cli.bench.providers.torch_eager import LOSSES, MAPS, gradient_runner, map_runner, value_runner
@@ -29,7 +29,7 @@ def _compiled(function: Callable[..., Any], threads: int) -> Callable[..., Any]:
 
 def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
     """Build torch.compile's call for a case and mode."""
-    if case.kind not in ("rows", "row map", "pointwise") or mode not in ("value", FRESH, MAP_FRESH):
+    if case.kind not in ("rows", "row map", "pointwise") or mode not in ("value", FRESH, AUTOGRAD, MAP_FRESH):
         return None
     if case.kind == "row map":
         return map_runner(_compiled(MAPS[case.kernel], threads), mode, inputs)

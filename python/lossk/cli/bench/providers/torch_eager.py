@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lossk.cli.bench.cases import FRESH, MAP_FRESH, MAP_OUT, OPTIMIZER_OPTIONS, VJP_FRESH, Case
+from lossk.cli.bench.cases import AUTOGRAD, FRESH, MAP_FRESH, MAP_OUT, OPTIMIZER_OPTIONS, VJP_FRESH, Case
 from lossk.cli.bench.inputs import HINGE_MARGIN, HUBER_DELTA, Array, Inputs
 from lossk.cli.bench.memory import refuse_beyond_memory
 from lossk.cli.bench.providers import Build, Outcome, Runner
@@ -183,7 +183,7 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
         return None
     if mode == "value":
         return value_runner(LOSSES[case.kernel], inputs)
-    return gradient_runner(LOSSES[case.kernel], inputs) if mode == FRESH else None
+    return gradient_runner(LOSSES[case.kernel], inputs) if mode in (FRESH, AUTOGRAD) else None
 
 
 def build_fused(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
