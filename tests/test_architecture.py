@@ -278,11 +278,11 @@ PYTHON_FLOORS = {
     "_rows": 2,
     **dict.fromkeys(FAMILIES, 3),
     "__init__": 4,
-    "cli": 5,
     "torch": 5,
     "objectives": 5,
     "distributed": 5,
-    "__main__": 6,
+    "cli": 6,
+    "__main__": 7,
 }
 # Within a floor: who may import whom.
 BESIDE = {("_runtime", "_arrays"), ("_rows", "_families"), ("information", "rows"), ("linear", "cross_entropy")}
