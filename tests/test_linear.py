@@ -13,6 +13,7 @@ from support import Array, bits, each_dtype
 
 import lossk
 from lossk.linear._sums import wide_sums
+from lossk.linear._tiles import Sizes, sizes_for
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 NARROW = (BFLOAT16, np.dtype(np.float16))
@@ -192,6 +193,115 @@ def test_memory_stays_below_chunk_bytes(
         finally:
             tracemalloc.stop()
         assert peak < chunk_bytes + (results if "stats" in given else 0)
+
+
+# ---- tiles of classes ---------------------------------------------------------------------------------------------
+
+TILED = [(300, 8, 5000), (50, 3, 20_011), (400, 64, 3001)]  # with 1 MB a chunk holds 11 to 75 rows
+
+
+@pytest.fixture
+def tiled(monkeypatch: pytest.MonkeyPatch) -> list[Sizes]:
+    """Lists the sizes of every call that goes by tiles."""
+    used: list[Sizes] = []
+
+    def noted(*arguments: Any) -> Sizes | None:
+        sizes = sizes_for(*arguments)
+        used.extend([sizes] if sizes is not None else [])
+        return sizes
+
+    monkeypatch.setattr("lossk.linear._loss.sizes_for", noted)
+    return used
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, *NARROW], ids=lambda d: np.dtype(d).name)
+@pytest.mark.parametrize("options", [{}, {"z_loss": 1e-2, "weight": "drawn"}], ids=str)
+@pytest.mark.parametrize("shape", TILED, ids=str)
+def test_tiles_match_the_reference(
+    options: dict[str, Any], shape: Any, dtype: Any, rng: np.random.Generator, tiled: list[Sizes]
+) -> None:
+    x, w, target, bias = problem(rng, *shape, dtype)
+    target[1] = target[2] = target[3]
+    loss = loss_of(options, shape[2], rng, chunk_bytes=MB)
+    narrow = np.dtype(dtype) in NARROW
+    for b, reduction in ((None, "mean"), (bias, "none"), (bias, "sum")):
+        given = {"sample_weight": rng.uniform(0.5, 2, shape[0]).astype(dtype), "reduction": reduction}
+        value, *want = loss.reference(x, w, target, b, derivatives=True, **given)
+        close(loss(x, w, target, b, **given), value, dtype, "loss only")
+        got, gradients = loss.value_and_grad(x, w, target, b, **given)
+        close(got, value, dtype, "value")
+        for gradient, wanted in zip(gradients, want, strict=True):
+            assert (gradient is None) == (wanted is None)
+            if gradient is not None:
+                assert gradient.dtype == dtype
+                largest = float(np.abs(wanted).max())
+                ulp = (2**-7 if dtype == BFLOAT16 else 2**-10) if narrow else 0.0
+                tolerance = 1e-11 if dtype == np.float64 else 3e-5
+                np.testing.assert_allclose(
+                    gradient.astype(np.float64), wanted, rtol=max(ulp, tolerance), atol=tolerance * max(largest, 1e-3)
+                )
+    assert tiled
+
+
+def test_tiles_know_special_logits(rng: np.random.Generator, tiled: list[Sizes]) -> None:
+    """Infinities and NaN give what chunks of rows give, class by class that -infinity shuts out among them."""
+    x, w, target, bias = problem(rng, 200, 4, 6000, np.float64)
+    target[:] = rng.integers(4000, 6000, 200)
+    bias[:4000] = -np.inf  # whole tiles
+    target[5], bias[4100], target[7] = 4100, -np.inf, 17  # labels that are shut out
+    x[9] = 0
+    small, large = (lossk.LinearCrossEntropy(chunk_bytes=n) for n in (MB, 256 * MB))
+    for poison in (None, np.nan, np.inf):
+        if poison is not None:
+            x[11, 2] = poison
+        with np.errstate(invalid="ignore"):
+            got = small.value_and_grad(x, w, target, bias, reduction="none", wrt="x")
+            want = large.value_and_grad(x, w, target, bias, reduction="none", wrt="x")
+        for mine, theirs in zip(got, want, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-13, equal_nan=True)
+    assert len(tiled) == 3
+
+
+def test_tiles_keep_the_digits_of_confident_predictions(tiled: list[Sizes]) -> None:
+    x, w = np.full((150, 1), 20.0, np.float32), np.zeros((9000, 1), np.float32)
+    w[8000] = 1
+    value, (_, dw, _) = lossk.LinearCrossEntropy(chunk_bytes=MB).value_and_grad(x, w, np.full(150, 8000))
+    rest = 8999 * np.exp(-20.0)
+    np.testing.assert_allclose(value, np.log1p(rest), rtol=1e-5)
+    np.testing.assert_allclose(dw[8000], -20 * rest / (1 + rest), rtol=1e-5)
+    assert tiled
+
+
+@pytest.mark.parametrize("dtype", [np.float32, BFLOAT16], ids=str)
+def test_threads_do_not_change_the_bits_of_tiles(dtype: Any, rng: np.random.Generator, tiled: list[Sizes]) -> None:
+    x, w, target, bias = problem(rng, 300, 20, 9000, dtype)
+    loss = lossk.LinearCrossEntropy(chunk_bytes=MB)
+    first = loss.value_and_grad(x, w, target, bias, num_threads=1)
+    for threads in (2, 7):
+        again = loss.value_and_grad(x, w, target, bias, num_threads=threads)
+        assert again[0] == first[0]
+        assert all(bits(a) == bits(b) for a, b in zip(again[1], first[1], strict=True))
+    assert len(tiled) == 3
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, *NARROW], ids=lambda d: np.dtype(d).name)
+@pytest.mark.parametrize("shape", [(500, 32, 100_000), (20_000, 8, 20_000), (300, 256, 20_000)], ids=str)
+def test_memory_of_tiles_stays_below_chunk_bytes(
+    shape: Any, dtype: Any, rng: np.random.Generator, tiled: list[Sizes]
+) -> None:
+    x, w, target, _ = problem(rng, *shape, dtype)
+    out = (np.empty_like(x), np.empty_like(w), None)
+    loss = lossk.LinearCrossEntropy(chunk_bytes=4 * MB, z_loss=1e-4)
+    loss.value_and_grad(x[:300], w, target[:300])
+    tiled.clear()
+    tracemalloc.start()
+    try:
+        loss.value_and_grad(x, w, target, sample_weight=np.ones(len(x), np.float32), out=out)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * MB
+    assert tiled or (dtype in NARROW and len(x) == 20_000)  # as many rows are not one group
 
 
 def test_no_row_counts(rng: np.random.Generator) -> None:

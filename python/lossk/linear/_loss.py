@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike
 
 from .._arrays import is_integer
 from .._families import Frozen, Value, dataclass_transform
+from .._rows import RowStats
 from ..cross_entropy import CrossEntropy
 from ._problem import (
+    Outputs,
     Problem,
     class_bias,
     float_rows,
@@ -21,7 +23,8 @@ from ._problem import (
     product_of,
     row_factor,
 )
-from ._run import Run
+from ._run import Memory, Run
+from ._tiles import TiledRun, sizes_for
 
 SMALLEST_CHUNK = 1 << 20
 
@@ -45,10 +48,13 @@ class LinearCrossEntropy(Frozen):
     number of rows and classes (inputs that are not C-contiguous arrays are copied first; what BLAS keeps for itself is
     its own). The bits do not depend on lossk's thread count.
 
-    Inputs of 16 bits are widened tile by tile and multiplied in float32; gradients are rounded once. The float32 sums
-    of a 16-bit `dw` lie in its own memory as far as they go: where they and the room left in `chunk_bytes` do not hold
-    all classes, rows are gone through again for the others, at one more product each time. An `out` of float32 for
-    `dw`, or ``chunk_bytes`` of 6 bytes an element of `w`, saves that.
+    Where a chunk would hold fewer than 128 rows, classes are taken in tiles, so that a part of `w`, its part of `dw`
+    and logits of many rows are in the cache together; logits are computed twice then. Not so with smoothing, `softcap`
+    or statistics.
+
+    Inputs of 16 bits are widened tile by tile and multiplied in float32; gradients are rounded once. Where
+    `chunk_bytes` have no room for the float32 sums of a 16-bit `dw`, classes are taken in tiles as well or, if that
+    cannot be, rows are gone through again for the other classes. An `out` of float32 for `dw` saves that.
 
     Parameters
     ----------
@@ -144,7 +150,7 @@ class LinearCrossEntropy(Frozen):
             Where an argument is not as above, before anything is written; a label out of range is an IndexError.
         """
         problem = self._problem(x, w, target, bias, {"sample_weight": sample_weight}, reduction, normalizer)
-        value, row_stats = Run(problem, self._loss, self.chunk_bytes, num_threads, None).all(stats)
+        value, row_stats = self._run(problem, num_threads, None, stats)
         return (value, row_stats) if stats else value
 
     def value_and_grad(
@@ -171,7 +177,7 @@ class LinearCrossEntropy(Frozen):
         """
         problem = self._problem(x, w, target, bias, {"sample_weight": sample_weight}, reduction, normalizer)
         into = make_outputs(problem, (*problem.shape, problem.x.shape[1]), wrt, out)
-        value, row_stats = Run(problem, self._loss, self.chunk_bytes, num_threads, into).all(stats)
+        value, row_stats = self._run(problem, num_threads, into, stats)
         gradients = into.dx if wrt == "x" else tuple(into)
         return (value, gradients, row_stats) if stats else (value, gradients)
 
@@ -196,7 +202,7 @@ class LinearCrossEntropy(Frozen):
         factors = {"cotangent": cotangent, "sample_weight": sample_weight}
         problem = self._problem(x, w, target, bias, factors, "sum", None)
         into = make_outputs(problem, (*problem.shape, problem.x.shape[1]), wrt, out)
-        Run(problem, self._loss, self.chunk_bytes, num_threads, into).all(False)
+        self._run(problem, num_threads, into, False)
         return into.dx if wrt == "x" else tuple(into)
 
     def reference(
@@ -255,6 +261,17 @@ class LinearCrossEntropy(Frozen):
         if reduction != "mean":
             return problem
         return problem._replace(divisor=self._divisor(problem) if normalizer is None else float(normalizer))
+
+    def _run(
+        self, problem: Problem, threads: int | None, into: Outputs | None, stats: bool
+    ) -> tuple[Value, RowStats | None]:
+        """Return value and statistics, and fill the gradients: by chunks of rows, or by tiles where those are few."""
+        memory, sizes = Memory(problem, self.chunk_bytes, into), None
+        if not (stats or self.label_smoothing or self.softcap is not None):
+            sizes = sizes_for(problem, self.chunk_bytes, memory.rows, memory.sum_classes > 0)
+        if sizes is not None:
+            return TiledRun(problem, self._loss, sizes, threads, into).all(), None
+        return Run(problem, self._loss, memory, threads, into).all(stats)
 
     def _divisor(self, problem: Problem) -> float:
         """Return the weight of the rows that count."""

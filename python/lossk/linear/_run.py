@@ -57,10 +57,9 @@ class Run:
     """One call: its memory, and the steps of a chunk."""
 
     def __init__(
-        self, problem: Problem, loss: CrossEntropy, chunk_bytes: int, threads: int | None, into: Outputs | None
+        self, problem: Problem, loss: CrossEntropy, memory: Memory, threads: int | None, into: Outputs | None
     ) -> None:
-        self.problem, self.loss, self.threads, self.into = problem, loss, threads, into
-        self.memory = Memory(problem, chunk_bytes, into)
+        self.problem, self.loss, self.memory, self.threads, self.into = problem, loss, memory, threads, into
         classes, features = problem.w.shape
         self.largest = min(self.memory.rows, problem.counted)
         self.logits = np.empty(self.largest * classes, problem.wide)
