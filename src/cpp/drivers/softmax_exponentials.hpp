@@ -48,17 +48,21 @@ struct idle {
     void operator()(index) const {}
 };
 
-template <class T>
+// The sums of a row: of e_k, of linear terms and of their weights.
+template <class T, bool linear>
 struct row_totals {
-    static constexpr int K = many_classes<T>::K;
-    lane_sum<T, K> e, term, weight;
+    lane_sum<T, many_classes<T>::K> e;
+};
+template <class T>
+struct row_totals<T, true> {
+    lane_sum<T, many_classes<T>::K> e, term, weight;
 };
 
 // Adds up what a block has to add: its e_k without the label's, and the linear terms of all. Calls meanwhile(i) for
 // every whole group, and returns the lanes' maxima of the block to come.
 // A function of its own, so that its constants have the registers to themselves.
-template <bool subtracting, linear_terms linear, bool storing, class T, class E, class X, class F>
-[[gnu::noinline]] vec<T> exponentiate(const row_reference<T> r, const row_piece<T, E, X> block, row_totals<T>& total,
+template <bool subtracting, linear_terms linear, bool storing, class T, class E, class X, class Totals, class F>
+[[gnu::noinline]] vec<T> exponentiate(const row_reference<T> r, const row_piece<T, E, X> block, Totals& total,
                                       F meanwhile) {
     using V = vec<T>;
     constexpr int L = lanes<V>, K = many_classes<T>::K;

@@ -38,6 +38,8 @@ class chunk_reduction {
     static constexpr linear_terms linear = kind == row_kind::smoothed  ? linear_terms::equal
                                            : kind == row_kind::targets ? linear_terms::weighted
                                                                        : linear_terms::none;
+    static constexpr bool mixes = other || caps;                         // its linear terms have a loop of their own
+    static constexpr bool sums = mixes || linear != linear_terms::none;  // may have linear terms at all
     const many_classes<E>& in;
     const index row, begin, end, t;
     const row_scratch<T>& s;
@@ -47,7 +49,7 @@ class chunk_reduction {
     const bool mixed =
         (other || caps) && (in.a.label_smoothing > 0 || in.a.target);  // linear terms in a loop of their own
     chunk_sums out{0, 0, 0, 0, 0, 0, begin};
-    row_totals<T> total{};
+    row_totals<T, sums> total{};
     double moved = 0;   // of the linear terms, by changes of the reference
     index counted = 0;  // elements so far
     T largest = lowest<T>, tolerated = lowest<T>;
@@ -70,7 +72,8 @@ class chunk_reduction {
         tolerated = top + T(8);
         if (at_once) return;
         total.e.scale(exp_of(before - reference));
-        if (linear != linear_terms::none || mixed) moved += mass() * (before - reference);
+        if constexpr (sums)
+            if (const double m = mass(); m != 0) moved += m * (before - reference);
     }
 
     void note_largest(index first, index n) {
@@ -119,7 +122,8 @@ class chunk_reduction {
 
     template <class X, class F>
     void mixed_block(const X* x, index first, index n, F meanwhile) {
-        if (mixed) add_linear(x, first, n);
+        if constexpr (mixes)
+            if (mixed) add_linear(x, first, n);
         exponentiate_block(x, first, n, meanwhile);
     }
 
@@ -163,9 +167,10 @@ public:
         out.top = static_cast<double>(largest);
         out.sum = total.e.result();
         const double share = linear == linear_terms::equal ? static_cast<double>(in.even_share) : 1.0;
-        if (linear == linear_terms::none && !mixed) return out;
-        out.mass = share * mass();
-        out.linear = share * (total.term.result() + moved);
+        if constexpr (sums) {
+            out.mass = share * mass();
+            out.linear = share * (total.term.result() + moved);
+        }
         return out;
     }
 };
