@@ -193,6 +193,24 @@ def test_probabilities_outside_0_and_1_are_refused_before_anything_is_written(dt
     assert np.isnan(loss(ends, np.array([0, 1, np.nan, 1], dtype)))
 
 
+@each_dtype
+def test_new_results_of_inputs_outside_the_domain_are_not_returned(dtype: Any, isa: str) -> None:
+    """Where nothing of the user's is written, kernels look for such inputs themselves."""
+    for n in (1, 17, 513, 40_000):
+        y, weight = np.full(n, 0.25, dtype), np.ones(n, dtype)
+        for at in sorted({0, n // 3, n - 1}):
+            z, var = np.full(n, 0.5, dtype), np.ones(n, dtype)
+            z[at], var[at] = 2, -1
+            for given in (None, weight):
+                for call in (lossk.BinaryCrossEntropy(), lossk.BinaryCrossEntropy().grad):
+                    with pytest.raises(ValueError, match=rf"z = 2\.0\b.* at flat index {at}, wanted z and y in"):
+                        call(z, y, sample_weight=given)
+                with pytest.raises(ValueError, match=rf"z = 2\.0\b.* at flat index {at}, wanted z and y in"):
+                    lossk.BinaryCrossEntropy().grad_and_hess(z, y, sample_weight=given)
+                with pytest.raises(ValueError, match=rf"at flat index {at}, wanted var of at least 0"):
+                    lossk.GaussianNLL()(y, y, var, sample_weight=given)
+
+
 # ---- digits -------------------------------------------------------------------------------------------------------
 
 

@@ -178,6 +178,7 @@ constexpr update_entry optimizers[] = {
 
 struct exp_function { template <class V> V operator()(V x) const { return exp(x); } };
 struct exp_flush_function { template <class V> V operator()(V x) const { return exp_flush(x); } };
+struct exp_over_function { template <class V> V operator()(V x) const { return exp_over(x); } };
 struct exp_quick_function { template <class V> V operator()(V x) const { return exp_quick(x); } };
 struct expm1_function { template <class V> V operator()(V x) const { return expm1(x); } };
 struct log_function { template <class V> V operator()(V x) const { return log(x); } };
@@ -189,6 +190,7 @@ struct softplus_function { template <class V> V operator()(V x) const { return s
 constexpr unary_entry functions[] = {
     function<exp_function>("exp"),
     function<exp_flush_function>("exp_flush"),
+    function<exp_over_function>("exp_over"),
     function<exp_quick_function>("exp_quick"),
     function<expm1_function>("expm1"),
     function<log_function>("log"),

@@ -11,7 +11,7 @@ namespace lossk {
 using index = std::int64_t;
 
 // What an array holds. Arithmetic is f64 for f64, else f32: kernels exist for these two, and f16 and bf16 are converted
-// tile by tile on their way in and out.
+// on their way in and out.
 enum class element : int { f32, f64, f16, bf16 };
 constexpr int element_count = 2;  // of arithmetic
 
@@ -53,7 +53,8 @@ struct pointwise_args {
     void* h;
     storage kind;    // of z, y, g and h
     double scale;    // factor of every gradient and second derivative
-    bool streaming;  // store g and h past the caches; not where kind is narrow
+    bool streaming;  // store g and h past the caches; not where 16 bits go by way of a tile
+    bool* outside;   // set where inputs are outside the formula's domain; null: nobody asks
     double parameters[max_parameters];
 };
 // Elements [begin, end), within one chunk; returns the sum of their values.

@@ -49,7 +49,7 @@ py::object call::run(const py::tuple& parameters) {
     a.c = c ? c->data() : nullptr;
     a.out = out.g_data();
     a.kind = storage_of(type);
-    a.streaming = a.kind == storage::same && should_stream(*out.g, *x) && (!c || should_stream(*out.g, *c));
+    a.streaming = should_stream(*out.g, *x) && (!c || should_stream(*out.g, *c));
     read_parameters(parameters, entry->parameters, a.parameters);
 
     const index n = x->size();

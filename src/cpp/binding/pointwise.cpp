@@ -25,7 +25,7 @@ struct call {
     bool accept_third(py::handle third);
     void fill_arguments(const py::tuple& parameters);
     int worthwhile() const { return worthwhile_threads(threads, z->size()); }
-    index first_outside(domain_kernel outside) const;
+    void check_domain() const;
     double divide() const;
     void throw_outside(index at) const;
     py::object run(const py::tuple& parameters);
@@ -73,12 +73,16 @@ void call::fill_arguments(const py::tuple& parameters) {
     read_parameters(parameters, entry->parameters, a.parameters);
 }
 
-// The first element outside the domain; -1: none.
-index call::first_outside(domain_kernel outside) const {
-    for (const index at : results_of_pieces(z->size(), pointwise_chunk, worthwhile(),
-                                            [&](index b, index e) { return outside(a, b, e); }))
-        if (at >= 0) return at;
-    return -1;
+// Raises at the first element outside the formula's domain.
+void call::check_domain() const {
+    const domain_kernel outside = entry->outside[arithmetic_of(type)];
+    if (!outside) return;
+    const auto firsts = without_gil(z->size(), [&] {
+        return results_of_pieces(z->size(), pointwise_chunk, worthwhile(),
+                                 [&](index b, index e) { return outside(a, b, e); });
+    });
+    for (const index at : firsts)
+        if (at >= 0) throw_outside(at);
 }
 
 double call::divide() const {
@@ -101,17 +105,16 @@ void call::throw_outside(index at) const {
 py::object call::run(const py::tuple& parameters) {
     fill_arguments(parameters);
     const index n = z->size();
-    if (const domain_kernel outside = entry->outside[arithmetic_of(type)]) {
-        const index at = without_gil(n, [&] { return first_outside(outside); });
-        if (at >= 0) throw_outside(at);
-    }
+    // Before anything of the user's is written. Where results are new, the kernel itself looks.
+    if (out.g || out.h) check_domain();
+    bool outside = false;
+    a.outside = &outside;
     out.allocate(what, *z);
     if (wants_value(what) && how == reduction::none) each = fresh(arithmetic_dtype(type), z->shape(), z->ndim());
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
-    const bool whole = a.kind == storage::same;  // 16 bits go by way of a tile, which is not streamed
-    a.streaming = whole && out.g && should_stream(*out.g, *z) && (!out.h || should_stream(*out.h, *z));
+    a.streaming = out.g && should_stream(*out.g, *z) && (!out.h || should_stream(*out.h, *z));
 
     const pointwise_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(what)];
     double value = 0, divisor = 1;
@@ -120,6 +123,7 @@ py::object call::run(const py::tuple& parameters) {
         a.scale = 1.0 / divisor;
         value = sum_of_pieces(n, pointwise_chunk, worthwhile(), [&](index b, index e) { return kernel(a, b, e); });
     });
+    if (outside) check_domain();
     return out.result(what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
 }
 

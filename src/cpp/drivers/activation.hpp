@@ -1,51 +1,55 @@
 // A function of x, its derivative, or a cotangent times that, over arrays of any length.
 #pragma once
 
+#include "../base/attributes.hpp"
 #include "groups.hpp"
 
 namespace lossk {
 namespace {
 
-template <class Formula, class T, map what>
-struct activation_driver {
+template <class Formula, class E, map what>
+class activation_driver {
+    using T = arithmetic<E>;
     using V = vec<T>;
+    static constexpr int L = lanes<V>;
+    static constexpr int K = 4;  // registers that are computed side by side
 
-    const activation_args& a;
-    const Formula formula{a.parameters};
-    piece_buffer<T> x_room, c_room, out_room;
+    static V of(const Formula& formula, V x, V c) {
+        if constexpr (what == map::value) return formula.value(x);
+        const V slope = formula.derivative(x);
+        return what == map::derivative ? slope : slope * c;
+    }
 
-    explicit activation_driver(const activation_args& args) : a(args) {}
-
-    // A function of its own, with copies of its own: the formula stays in registers, whatever is stored.
-    [[gnu::noinline]] static void run_loop(const Formula formula, const T* x, const T* c, index n, T* out) {
+    // Functions of their own, with copies of their own: the formula stays in registers, whatever is stored. K registers
+    // are read before any is written, as the compiler must not move reads before writes.
+    [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const Formula formula, const E* x, const E* c, index n, E* out) {
+        for (index j = 0; j < n; j += K * L) {
+            V at[K], by[K];
+            load_group(x + j, at);
+            if constexpr (what == map::vjp) load_group(c + j, by);
+            unrolled<K>([&](auto k) { at[k] = of(formula, at[k], by[k]); });
+            store_group(out + j, at);
+        }
+    }
+    [[gnu::noinline]] static void run_rest(const Formula formula, const E* x, const E* c, index n, E* out) {
         each_register<V>(n, [&](index j, auto reach) {
-            const V at = reach.load(x + j);
-            if constexpr (what == map::value)
-                reach.store(out + j, formula.value(at));
-            else if constexpr (what == map::derivative)
-                reach.store(out + j, formula.derivative(at));
-            else
-                reach.store(out + j, formula.derivative(at) * reach.load(c + j));
+            const V by = what == map::vjp ? reach.load(c + j) : V{};
+            reach.store(out + j, of(formula, reach.load(x + j), by));
         });
     }
 
-    // Elements [i, i + n), results to out.
-    void run_piece(index i, index n, T* out) {
-        const T* x = x_room.read(a.kind, a.x, i, n);
-        const T* c = what == map::vjp ? c_room.read(a.kind, a.c, i, n) : x;
-        run_loop(formula, x, c, n, out);
-    }
-
-    void run(index begin, index end) {
-        each_piece(begin, end, [&](index i, index n) {
-            run_piece(i, n, out_room.place(a.kind, a.out, i));
-            out_room.write(a.kind, a.out, i, n);
-        });
-    }
-
-    void run_streaming(index begin, index end) {
-        line_stream<T, piece> out(static_cast<T*>(a.out) + begin);
-        each_piece(begin, end, [&](index i, index n) {
+public:
+    static void run(const activation_args& a, index begin, index end) {
+        const Formula formula{a.parameters};
+        const E *x = static_cast<const E*>(a.x) + begin, *c = what == map::vjp ? static_cast<const E*>(a.c) + begin : x;
+        const auto run_piece = [&](index i, index n, E* out) {
+            const index grouped = n - n % (K * L);
+            run_groups(formula, x + i, c + i, grouped, out);
+            if (grouped < n) run_rest(formula, x + i + grouped, c + i + grouped, n - grouped, out + grouped);
+        };
+        if (!a.streaming) return run_piece(0, end - begin, static_cast<E*>(a.out) + begin);
+        line_stream<E, piece> out(static_cast<E*>(a.out) + begin);
+        each_piece(0, end - begin, [&](index i, index n) {
             run_piece(i, n, out.here());
             out.push(n);
         });
@@ -55,8 +59,11 @@ struct activation_driver {
 
 template <class Formula, class T, map what>
 void activate(const activation_args& a, index begin, index end) {
-    activation_driver<Formula, T, what> driver(a);
-    a.streaming ? driver.run_streaming(begin, end) : driver.run(begin, end);
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (a.kind == storage::bf16) return activation_driver<Formula, bf16, what>::run(a, begin, end);
+        if (a.kind == storage::f16) return activation_driver<Formula, f16, what>::run(a, begin, end);
+    }
+    activation_driver<Formula, T, what>::run(a, begin, end);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Arrays piece by piece, and a piece register by register, K at a time: K independent chains hide the latency of
-// additions. Pieces of f16 and bf16 are widened on their way in, and narrowed on their way out.
+// additions. Where a loop reads f32 only, pieces of f16 and bf16 are widened before it, and narrowed after it.
 #pragma once
 
 #include <cstddef>
@@ -14,25 +14,25 @@ namespace {
 // Short enough for f32 lanes to be summed exactly enough (16 additions a lane).
 constexpr index piece = 512;
 
-// A piece of an array as arithmetic wants it: where it is, or in a buffer of f32.
+// A piece of an array as a loop over elements T wants it: where it is, or in a buffer of f32.
 template <class T>
 class piece_buffer {
     alignas(line_bytes) T room_[piece];
 
-    static bool is_narrow(storage kind) { return sizeof(T) == sizeof(float) && kind != storage::same; }
-
 public:
+    // Are pieces of such arrays in the buffer?
+    static bool holds(storage kind) { return sizeof(T) == sizeof(float) && kind != storage::same; }
     // Elements [i, i + n) of the array at p, to read.
     const T* read(storage kind, const void* p, index i, index n) {
-        if (!is_narrow(kind)) return static_cast<const T*>(p) + i;
+        if (!holds(kind)) return static_cast<const T*>(p) + i;
         if constexpr (sizeof(T) == sizeof(float)) widen_tile(kind, p, i, n, room_);
         return room_;
     }
     // Where to leave results for elements from i on; write() brings n of them to the array.
-    T* place(storage kind, void* p, index i) { return is_narrow(kind) ? room_ : static_cast<T*>(p) + i; }
+    T* place(storage kind, void* p, index i) { return holds(kind) ? room_ : static_cast<T*>(p) + i; }
     void write(storage kind, void* p, index i, index n) const {
         if constexpr (sizeof(T) == sizeof(float))
-            if (is_narrow(kind)) narrow_tile(kind, room_, n, p, i);
+            if (holds(kind)) narrow_tile(kind, room_, n, p, i);
     }
 };
 
@@ -61,8 +61,12 @@ inline void each_in_groups(index n, F&& work) {
 
 // Calls work(i, n) for every piece of [begin, end): i its first element, n its length.
 template <class F>
+inline void each_piece(index begin, index end, index length, F&& work) {
+    for (index i = begin; i < end; i += length) work(i, smaller(length, end - i));
+}
+template <class F>
 inline void each_piece(index begin, index end, F&& work) {
-    for (index i = begin; i < end; i += piece) work(i, smaller(piece, end - i));
+    each_piece(begin, end, piece, work);
 }
 
 }  // namespace

@@ -64,14 +64,16 @@ inline index past_line(const T* p) {
 // at once. What a piece leaves of a line waits for the next piece, as half a line costs memory as much as many whole.
 template <class T, index largest_piece>
 class line_stream {
-    using V = vec<T>;
+    using V = vec<float>;  // what bytes are moved by
     static constexpr index line = line_bytes / static_cast<index>(sizeof(T));
+    static constexpr index step = register_bytes / static_cast<index>(sizeof(T));
 
     alignas(line_bytes) T buffer_[largest_piece + 2 * line];
     T* to_ = nullptr;   // a line's start, or what would be if the array began earlier
     index own_ = 0;     // the buffer's first element that is the array's
     index filled_ = 0;  // one past its last
 
+    static float* bytes(T* p) { return reinterpret_cast<float*>(p); }
     void copy_plainly(index begin, index end) const {
         for (index i = begin; i < end; ++i) to_[i] = buffer_[i];
     }
@@ -95,8 +97,8 @@ public:
             own_ = 0;
             i = line;
         }
-        for (; i < whole; i += lanes<V>) store_streaming(to_ + i, load<V>(buffer_ + i));
-        for (index k = 0; k < line; k += lanes<V>) store(buffer_ + k, load<V>(buffer_ + whole + k));
+        for (; i < whole; i += step) store_streaming(bytes(to_ + i), load<V>(bytes(buffer_ + i)));
+        for (index k = 0; k < line; k += step) store(bytes(buffer_ + k), load<V>(bytes(buffer_ + whole + k)));
         to_ += whole;
         filled_ -= whole;
     }

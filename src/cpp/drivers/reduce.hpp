@@ -29,6 +29,11 @@ class lane_sum {
 public:
     void add(int k, vec<T> v) { part_[k] += v; }
 
+    void add_all(const vec<T> (&v)[K]) {
+        for (int k = 0; k < K; ++k) add(k, v[k]);
+        flush();
+    }
+
     void flush() {
         for (int k = 0; k < K; ++k) {
             if constexpr (sizeof(T) == sizeof(double)) {

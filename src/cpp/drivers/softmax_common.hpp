@@ -13,18 +13,6 @@ namespace {
 template <class T>
 constexpr T lowest = sizeof(T) == 4 ? T(-0x1.fffffep127f) : T(-0x1.fffffffffffffp1023);
 
-// What elements E are computed with.
-template <class E>
-struct arithmetic_type {
-    using type = E;
-};
-template <narrow_element E>
-struct arithmetic_type<E> {
-    using type = float;
-};
-template <class E>
-using arithmetic = typename arithmetic_type<E>::type;
-
 // The arguments of a softmax kernel with their type of arithmetic back.
 template <class T>
 struct softmax_problem {

@@ -8,9 +8,11 @@
 namespace lossk {
 namespace {
 
-// One step of n elements at p, their gradients at g, their state from element `begin` of the slots on.
-template <class T, class Formula>
-inline void update_run(const Formula& formula, const update_args& a, T* p, const T* g, index begin, index n) {
+// One step of n elements at p, their gradients at g, their state from element `begin` of the slots on. E is what memory
+// holds of parameters and gradients: a register of 16 bits is converted on its way in and out.
+template <class E, class Formula>
+inline void update_run(const Formula& formula, const update_args& a, E* p, const E* g, index begin, index n) {
+    using T = arithmetic<E>;
     using V = vec<T>;
     constexpr int slots = Formula::slots;
     const V scale = splat<V>(static_cast<T>(a.scale));
@@ -27,7 +29,8 @@ inline void update_run(const Formula& formula, const update_args& a, T* p, const
     });
 }
 
-// Parameters in 16 bits: widened to f32, or in an f32 copy of their own, updated, and rounded back, tile by tile.
+// Parameters in 16 bits that are rounded at random, or have an f32 copy of their own: widened, updated, and rounded
+// back, tile by tile.
 template <class Formula>
 inline void update_narrow(const Formula& formula, const update_args& a, index begin, index end) {
     alignas(line_bytes) float widened[update_tile], g[update_tile];
@@ -43,12 +46,20 @@ inline void update_narrow(const Formula& formula, const update_args& a, index be
     }
 }
 
+template <class E, class Formula>
+inline void update_plainly(const Formula& formula, const update_args& a, index begin, index end) {
+    update_run<E>(formula, a, static_cast<E*>(a.p) + begin, static_cast<const E*>(a.g) + begin, begin, end - begin);
+}
+
 template <class Formula, class T>
 void update(const update_args& a, index begin, index end) {
     const Formula formula(a.parameters);
-    if constexpr (sizeof(T) == sizeof(float))
-        if (a.kind != storage::same) return update_narrow(formula, a, begin, end);
-    update_run<T>(formula, a, static_cast<T*>(a.p) + begin, static_cast<const T*>(a.g) + begin, begin, end - begin);
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (a.kind != storage::same && (a.master || a.dithers)) return update_narrow(formula, a, begin, end);
+        if (a.kind == storage::bf16) return update_plainly<bf16>(formula, a, begin, end);
+        if (a.kind == storage::f16) return update_plainly<f16>(formula, a, begin, end);
+    }
+    update_plainly<T>(formula, a, begin, end);
 }
 
 }  // namespace

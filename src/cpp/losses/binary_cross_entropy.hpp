@@ -14,16 +14,17 @@ struct binary_cross_entropy {
 
     explicit binary_cross_entropy(const double*) {}
 
+    // z (1 - z) is negative where z is outside [0, 1], and NaN where z is.
     template <class V>
     bits<V> outside(V z, V y) const {
-        return ~((z >= T(0)) & (z <= T(1))) | (y < T(0)) | (y > T(1));
+        return ~(z * (T(1) - z) >= T(0)) | (y * (T(1) - y) < T(0));
     }
 
     // The gradient is (z - y) / (z (1 - z)), the divisor at least 1e-12.
     template <class V>
     point<V> operator()(V z, V y) const {
         const V other = T(1) - z, no = T(1) - y;
-        const V value = -(y * max(T(-100), log(z)) + no * max(T(-100), log1p(-z)));
+        const V value = -(y * max(T(-100), log_probability(z)) + no * max(T(-100), log_other_probability(z)));
         const V inverse = T(1) / max(T(1e-12), z * other);
         const V a = other * inverse, b = z * inverse;
         return {value, (z - y) * inverse, y * a * a + no * b * b};

@@ -15,7 +15,7 @@ struct exponential {
 
     template <class V>
     point<V> operator()(V z, V y) const {
-        const V e = exp(-y * z);
+        const V e = exp_over(-y * z);
         return {e, -y * e, y * y * e};
     }
 };

@@ -9,7 +9,7 @@ namespace {
 // y exp(x): finite wherever that is, though exp(x) may overflow; 0 where y is, unless x is NaN.
 template <class V>
 inline V times_exp(V y, V x) {
-    const V root = exp(x * lane_t<V>(0.5));
+    const V root = exp_over(x * lane_t<V>(0.5));
     return keep<V>((y != lane_t<V>(0)) | (x != x), y * root * root);
 }
 

@@ -9,10 +9,27 @@
 namespace lossk {
 namespace {
 
+// Of the logarithm, not full.
+template <class T>
+struct poisson_nll_log {
+    static constexpr int parameters = 3;
+
+    explicit poisson_nll_log(const double*) {}
+
+    template <class V>
+    point<V> operator()(V z, V y) const {
+        const V mean = exp_over(z);
+        return {mean - beside(mean, y, z), mean - y, mean};
+    }
+};
+
 template <class T>
 struct poisson_nll {
     static constexpr const char* name = "poisson_nll";
     static constexpr int parameters = 3;
+    static constexpr bool branches = true;
+    using usual = poisson_nll_log<T>;
+    static bool is_usual(const double* p) { return p[0] != 0 && p[1] == 0; }
 
     bool log_input, full;
     T eps;
@@ -32,13 +49,18 @@ struct poisson_nll {
     }
 
     template <class V>
-    point<V> operator()(V z, V y) const {
-        const V mean = log_input ? exp(z) : z, near = z + eps;
-        V value = mean - beside(mean, y, log_input ? z : log(near));
-        if (full) value = y > T(1) ? with_stirling(z, y) : value;
-        if (log_input) return {value, mean - y, mean};
+    point<V> of_mean(V z, V y) const {
+        const V near = z + eps;
         const bits<V> flat = ((y == T(0)) & (z == z)) | (z == T(__builtin_inf()));
-        return {value, flat ? splat<V>(1) : ((z - y) + eps) / near, keep<V>(~flat, y / near / near)};
+        return {z - beside(z, y, log(near)), flat ? splat<V>(1) : ((z - y) + eps) / near,
+                keep<V>(~flat, y / near / near)};
+    }
+
+    template <class V>
+    point<V> operator()(V z, V y) const {
+        point<V> at = log_input ? usual(nullptr)(z, y) : of_mean(z, y);
+        if (full) at.value = y > T(1) ? with_stirling(z, y) : at.value;
+        return at;
     }
 };
 

@@ -12,15 +12,18 @@ struct smooth_l1 {
     static constexpr int parameters = 1;
     static constexpr bool is_short = true;
 
-    T beta;
-    explicit smooth_l1(const double* p) : beta(static_cast<T>(p[0])) {}
+    // A beta below the smallest normal number, whose inverse may be infinite, counts as 0.
+    T beta, inverse;
+    explicit smooth_l1(const double* p)
+        : beta(p[0] < static_cast<double>(constants<T>::smallest_normal) ? T(0) : static_cast<T>(p[0])),
+          inverse(T(1) / beta) {}
 
     template <class V>
     point<V> operator()(V z, V y) const {
-        const V r = z - y, size = abs(r), slope = r / beta;
+        const V r = z - y, size = abs(r), slope = r * inverse;
         const bits<V> inside = size < beta;
         return {inside ? r * slope * T(0.5) : size - beta * T(0.5), inside ? slope : sign(r),
-                keep<V>(inside, splat<V>(T(1) / beta))};
+                keep<V>(inside, splat<V>(inverse))};
     }
 };
 

@@ -9,30 +9,52 @@
 namespace lossk {
 namespace {
 
-template <class T>
-struct tweedie {
+// Where it is compound, 2 > power > 1 and a > 0 > b: neither limit, and one of both terms infinite at most.
+template <class T, bool compound>
+struct tweedie_power {
     static constexpr const char* name = "tweedie";
     static constexpr int parameters = 1;
 
-    T a, b;
-    explicit tweedie(const double* p) : a(static_cast<T>(2 - p[0])), b(static_cast<T>(1 - p[0])) {}
+    T a, b, inverse_a, inverse_b;  // inverses only where compound: there nothing cancels
+    explicit tweedie_power(const double* p)
+        : a(static_cast<T>(2 - p[0])),
+          b(static_cast<T>(1 - p[0])),
+          inverse_a(static_cast<T>(1 / (2 - p[0]))),
+          inverse_b(static_cast<T>(1 / (1 - p[0]))) {}
 
     template <class V>
     point<V> operator()(V z, V y) const {
+        const V first = !compound && a == T(0) ? splat<V>(1) : exp_over(a * z);
+        const V second = !compound && b == T(0) ? y : times_exp(y, b * z);
+        if constexpr (compound)
+            return {first * inverse_a - second * inverse_b, first - second, a * first - b * second};
+        else
+            return beyond(z, y, first, second);
+    }
+
+    template <class V>
+    point<V> beyond(V z, V y, V first, V second) const {
         constexpr T inf = T(__builtin_inf());
-        V first = a == T(0) ? splat<V>(1) : exp(a * z), second = b == T(0) ? y : times_exp(y, b * z);
         // Where both are infinite, the larger decides.
         if (b >= T(0)) second = first == inf ? y * T(0) : second;
         if (a < T(0)) first = keep<V>(second < inf, first);
         const V grad = first - second, hess = b == T(0) ? first : a * first - b * second;
         if (b == T(1)) {
-            const V r = exp(z) - y;
+            const V r = exp_over(z) - y;
             return {r * r * T(0.5), grad, hess};
         }
         const V p = a == T(0) ? keep<V>(second != inf, z) : first / a;
         const V q = b == T(0) ? beside(first, y, z) : second / b;
         return {p - q, grad, hess};
     }
+};
+
+template <class T>
+struct tweedie : tweedie_power<T, false> {
+    using tweedie_power<T, false>::tweedie_power;
+    static constexpr bool branches = true;
+    using usual = tweedie_power<T, true>;
+    static bool is_usual(const double* p) { return p[0] > 1.001 && p[0] < 1.999; }
 };
 
 }  // namespace

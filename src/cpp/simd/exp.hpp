@@ -1,4 +1,4 @@
-// exp, exp_flush, exp_quick, expm1: one vec in, one vec out. math.hpp says how the stated ULPs were measured.
+// exp, exp_flush, exp_over, exp_quick, expm1: one vec in, one vec out. math.hpp says how the stated ULPs were measured.
 #pragma once
 
 #include "constants.hpp"
@@ -74,6 +74,17 @@ inline V exp_flush(V x) {
     // At flush_zero n is -bias and the scale 0.
     const exp_parts<V> parts = reduce(max(constants<lane_t<V>>::flush_zero, x));
     return scaled_exp(parts, parts.scale);
+}
+
+// exp(x), up to infinity; results below 2^-125 (2^-1021) may be 0. f32: 0.90 ULP, f64: 0.95.
+template <class V>
+inline V exp_over(V x) {
+    using T = lane_t<V>;
+    using k = constants<T>;
+    // Half of it has a scale in range wherever it is finite itself.
+    const exp_parts<V> parts = reduce(max(k::flush_zero + T(0.69), min(k::exp_inf, x)), -1);
+    const V half = scaled_exp(parts, parts.scale);
+    return half + half;
 }
 
 // exp(x - r), where x - r <= 80, for a reference r of so many steps of ln 2: as steps go into the exponent, subtracting

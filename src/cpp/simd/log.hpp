@@ -68,6 +68,27 @@ inline V log1p(V x) {
     return x > T(-1) ? y : edge;
 }
 
+// log(x) for 0 <= x <= 1: anything below -100 at 0. Errors are those of log.
+template <class V>
+inline V log_probability(V x) {
+    using T = lane_t<V>;
+    using k = constants<T>;
+    const auto [e, m] = split(abs(x) * k::up, T(0.70710678118654752));  // abs: of -0
+    return log_sum(e - T(k::up_exponent), m - T(1));
+}
+
+// log(1 - x) for 0 <= x <= 1: anything below -100 at 1. Errors are those of log1p.
+template <class V>
+inline V log_other_probability(V x) {
+    using T = lane_t<V>;
+    using k = constants<T>;
+    const V other = T(1) - x;
+    const auto [e, m] = split(other, T(0.75));
+    const V inverse = from_bits<V>(as_bits(k::to_integer + T(k::bias) - e) << k::fraction_bits);  // 1 / 2^e
+    const V y = log_sum(e, fma(-x, inverse, inverse - T(1)));
+    return other > T(0) ? y : splat<V>(T(-200));
+}
+
 // log(1 + x) for -1/2 <= x <= 1: log_sum with f = x and e = 0, the polynomial reaching up to |s| = 1/3.
 // f32: 1.32 ULP, f64: 1.4.
 template <class V>

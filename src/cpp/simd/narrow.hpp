@@ -28,8 +28,7 @@ inline words16 narrow_words(words32 x) {
 #if defined(__AVX512F__)
     return (words16)_mm512_cvtepi32_epi16((__m512i)x);
 #elif defined(__AVX2__)
-    const __m256i packed = _mm256_packus_epi32((__m256i)x, (__m256i)x);  // within each half
-    return (words16)_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0b1000));
+    return (words16)_mm_packus_epi32(_mm256_castsi256_si128((__m256i)x), _mm256_extracti128_si256((__m256i)x, 1));
 #else
     return __builtin_convertvector(x, words16);
 #endif
@@ -41,10 +40,21 @@ inline words32 choose_words(words32 mask, words32 yes, words32 no) { return (mas
 
 inline vec<float> widen_bf16(words16 x) { return (vec<float>)(widen_words(x) << 16); }
 
-inline words16 narrow_bf16(vec<float> v) {
+// Rounded to the upper half; the lower half is anything.
+inline words32 round_bf16(vec<float> v) {
     const words32 b = (words32)v;
     const words32 rounded = b + (((b >> 16) & 1) + 0x7fff), quiet = b | 0x400000;
-    return narrow_words((v != v ? quiet : rounded) >> 16);
+    return v != v ? quiet : rounded;
+}
+inline words16 narrow_bf16(vec<float> v) { return narrow_words(round_bf16(v) >> 16); }
+
+// The upper halves of words: those of `low` moved to the lower halves, those of `high` where they are.
+inline words32 join_words(words32 low, words32 high) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    return (words32)_mm256_blend_epi16((__m256i)(low >> 16), (__m256i)high, 0b10101010);
+#else
+    return (low >> 16) | (high & 0xffff0000);
+#endif
 }
 
 // ---- f16: 5 bits of exponent, 10 of fraction ------------------------------------------------------------------------
@@ -97,6 +107,18 @@ inline words16 narrow_register(vec<float> v, f16) { return narrow_f16(v); }
 template <class E>
 concept narrow_element = sizeof(E) == 2;
 
+// What elements E are computed with.
+template <class E>
+struct arithmetic_type {
+    using type = E;
+};
+template <narrow_element E>
+struct arithmetic_type<E> {
+    using type = float;
+};
+template <class E>
+using arithmetic = typename arithmetic_type<E>::type;
+
 template <class V, narrow_element E>
 inline V load(const E* p) {
     words16 w;
@@ -119,6 +141,33 @@ inline void store_first(E* p, vec<float> v, int n) {
     E all[lanes<vec<float>>];
     store(all, v);
     __builtin_memcpy(p, all, static_cast<std::size_t>(n) * sizeof(E));
+}
+
+// As many registers as r has. Of bf16 two neighbours are a word: the first of them goes to the lower half of r, the
+// second to the upper half, in one instruction each.
+template <int n>
+inline void load_group(const bf16* p, vec<float> (&r)[n]) {
+    for (int k = 0; k < n / 2; ++k) {
+        words32 w;
+        __builtin_memcpy(&w, p + 2 * k * lanes<vec<float>>, sizeof w);
+        r[k] = (vec<float>)(w << 16);
+        r[k + n / 2] = (vec<float>)(w & 0xffff0000);
+    }
+}
+template <int n>
+inline void store_group(bf16* p, const vec<float> (&r)[n]) {
+    for (int k = 0; k < n / 2; ++k) {
+        const words32 w = join_words(round_bf16(r[k]), round_bf16(r[k + n / 2]));
+        __builtin_memcpy(p + 2 * k * lanes<vec<float>>, &w, sizeof w);
+    }
+}
+template <int n>
+inline void load_group(const f16* p, vec<float> (&r)[n]) {
+    for (int k = 0; k < n; ++k) r[k] = load<vec<float>>(p + k * lanes<vec<float>>);
+}
+template <int n>
+inline void store_group(f16* p, const vec<float> (&r)[n]) {
+    for (int k = 0; k < n; ++k) store(p + k * lanes<vec<float>>, r[k]);
 }
 
 // ---- tiles ----------------------------------------------------------------------------------------------------------

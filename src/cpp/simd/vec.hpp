@@ -64,6 +64,16 @@ inline void store(lane_t<V>* p, V v) {
     __builtin_memcpy(p, &v, sizeof v);
 }
 
+// As many registers as r has, in order.
+template <class V, int n>
+inline void load_group(const lane_t<V>* p, V (&r)[n]) {
+    for (int k = 0; k < n; ++k) r[k] = load<V>(p + k * lanes<V>);
+}
+template <class V, int n>
+inline void store_group(lane_t<V>* p, const V (&r)[n]) {
+    for (int k = 0; k < n; ++k) store(p + k * lanes<V>, r[k]);
+}
+
 // All ones in the first n lanes.
 template <class V>
 inline bits<V> first_lanes(int n) {

@@ -1,0 +1,95 @@
+// The inputs of pointwise formulas: what a formula may take, how its loop reads it, and what is outside its domain.
+#pragma once
+
+#include "groups.hpp"
+
+namespace lossk {
+namespace {
+
+// What a formula may declare beside its call: a third input; the lanes whose inputs are outside its domain; that it
+// takes a few instructions only, so that the way to and from memory counts; that it branches, so that nothing is gained
+// by several registers side by side; and itself without branches, for parameters that are usual.
+template <class Formula>
+constexpr int inputs_of() {
+    if constexpr (requires { Formula::inputs; })
+        return Formula::inputs;
+    else
+        return 2;
+}
+template <class Formula>
+constexpr bool has_domain = requires { Formula::domain; };
+template <class Formula>
+constexpr bool is_short = requires { Formula::is_short; };
+template <class Formula>
+constexpr bool branches = requires { Formula::branches; };
+
+// The arrays of a piece, from its first element on.
+template <class E, class T = arithmetic<E>>
+struct pointwise_piece {
+    const E *z, *y;
+    const T *x, *w;
+    T* each;
+    E *g, *h;
+};
+
+// The inputs of a piece as the loop wants them: where they are, widened, or repeated.
+template <class E, int inputs>
+class pointwise_inputs {
+    using T = arithmetic<E>;
+    piece_buffer<E> z_, y_;
+    alignas(line_bytes) T repeated_[inputs == 3 ? piece : 1];
+
+    const T* third(const pointwise_args& a, index i, index n) {
+        const T* x = static_cast<const T*>(a.x);
+        if (a.x_period == 0) return x + i;
+        for (index j = 0, k = i % a.x_period; j < n; ++j, k = k + 1 == a.x_period ? 0 : k + 1) repeated_[j] = x[k];
+        return repeated_;
+    }
+
+public:
+    pointwise_piece<E> read(const pointwise_args& a, index i, index n) {
+        pointwise_piece<E> at{};
+        at.z = z_.read(a.kind, a.z, i, n);
+        at.y = y_.read(a.kind, a.y, i, n);
+        if constexpr (inputs == 3) at.x = third(a, i, n);
+        return at;
+    }
+};
+
+// Calls a member of the formula, `of`, on a register of as many inputs as it has.
+template <int inputs, class V, class E, class Reach, class F>
+inline auto on_inputs(const pointwise_piece<E>& at, index j, Reach reach, lane_t<V> fill, F&& of) {
+    const V z = reach.load(at.z + j, fill), y = reach.load(at.y + j, fill);
+    if constexpr (inputs == 3)
+        return of(z, y, reach.load(at.x + j, fill));
+    else
+        return of(z, y);
+}
+
+// The first of the elements [begin, end) whose inputs are outside the domain; -1: none.
+template <class Formula, class T>
+index first_outside(const pointwise_args& a, index begin, index end) {
+    using V = vec<T>;
+    constexpr int inputs = inputs_of<Formula>();
+    const Formula formula{a.parameters};
+    pointwise_inputs<T, inputs> in;
+    for (index i = begin; i < end; i += piece) {
+        const index n = smaller(piece, end - i);
+        const pointwise_piece<T> at = in.read(a, i, n);
+        bits<V> anywhere{};
+        each_register<V>(n, [&](index j, auto reach) {
+            const auto outside = [&](auto... x) { return from_bits<V>(formula.outside(x...)); };
+            anywhere |= as_bits(reach.mask(on_inputs<inputs, V>(at, j, reach, T(0), outside)));
+        });
+        if (!any<V>(anywhere)) continue;
+        for (index j = 0; j < n; ++j) {
+            const part_of_register<V> one{1};
+            const auto outside = [&](auto... x) { return formula.outside(x...); };
+            if (on_inputs<inputs, V>(at, j, one, T(0), outside)[0]) return i + j;
+        }
+    }
+    return -1;
+}
+
+}  // namespace
+}  // namespace lossk
