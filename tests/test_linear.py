@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -193,6 +196,28 @@ def test_memory_stays_below_chunk_bytes(
         finally:
             tracemalloc.stop()
         assert peak < chunk_bytes + (results if "stats" in given else 0)
+
+
+RESIDENT = """
+import numpy as np, lossk
+def status(key):
+    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith(key))
+x, w, t = np.ones((600, 256), np.float32), np.ones((60_000, 256), np.float32), np.zeros(600, int)
+out = np.ones_like(x), np.ones_like(w), None
+loss = lossk.LinearCrossEntropy(chunk_bytes=32 << 20)
+loss.value_and_grad(x[:300, :16], w[:2000, :16], t[:300])  # threads, and what a small product needs
+open("/proc/self/clear_refs", "w").write("5")  # forget the peak
+before = status("VmRSS")
+loss.value_and_grad(x, w, t, out=out)
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no /proc: the peak of memory is not known")
+def test_products_of_many_classes_take_no_memory_of_blas_to_speak_of() -> None:
+    """What BLAS keeps for itself grows with the longest side of a product: by tiles there is none of 60,000."""
+    done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True, timeout=120)
+    assert float(done.stdout) < 32 + 10
 
 
 # ---- tiles of classes ---------------------------------------------------------------------------------------------

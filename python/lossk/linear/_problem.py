@@ -16,6 +16,7 @@ from .._rows import RowStats
 Rows: TypeAlias = "slice | NDArray[np.intp]"
 
 PIECE = 4096  # rows that are looked at at once
+EVEN_ROWS = 16  # products of a multiple of so many rows leave no part of a register empty
 
 
 def pieces(rows: int) -> Iterator[slice]:
@@ -60,8 +61,10 @@ class Problem(NamedTuple):
 
     def chunks(self, largest: int) -> Iterator[Rows]:
         """Cut the rows that count into chunks of nearly equal size."""
-        count = -(-self.counted // largest)
-        bounds = [i * self.counted // count for i in range(count + 1)] if count else []
+        even = EVEN_ROWS if EVEN_ROWS <= largest < self.counted else 1
+        count = -(-self.counted // (largest // even * even))
+        starts = (-(-i * self.counted // (count * even)) * even for i in range(count))
+        bounds = [*starts, self.counted] if count else []
         if not self.drops:
             yield from map(slice, bounds[:-1], bounds[1:])
             return

@@ -144,11 +144,9 @@ class Run:
             yield classes, self._widen(part, self.tile[: len(part)]) if self.problem.narrow else part
 
     def _logits(self, x: Array) -> Array:
-        """Return x @ w.T + bias, tile by tile where something is to be done to a tile while it is in the cache."""
+        """Return x @ w.T + bias, tile by tile: what BLAS keeps of w grows with the classes of a product."""
         w, bias = self.problem.w, self.problem.bias
         z = self.logits[: len(x) * len(w)].reshape(len(x), -1)
-        if bias is None and not self.problem.narrow:
-            return np.matmul(x, w.T, out=z)
         for classes, part in self._tiles():
             np.matmul(x, part.T, out=z[:, classes])
             if bias is not None:
@@ -180,12 +178,11 @@ class Run:
     def _add_dw(self, segment: Segment, dz: Array, x: Array, first: bool) -> None:
         """Add the part of dz.T @ x that belongs to these classes, tile by tile: dw has no second copy."""
         same = segment.sums.dtype == dz.dtype
-        if first and same:
-            np.matmul(dz[:, segment.first : segment.first + len(segment.sums)].T, x, out=segment.sums)
-            return
         for start in range(0, len(segment.sums), self.memory.tile_classes):
             sums = segment.sums[start : start + self.memory.tile_classes]
             at = segment.first + start
-            product = np.matmul(dz[:, at : at + len(sums)].T, x, out=self.tile[: len(sums)])
-            # A dw of 16 bits is only written to directly where there is one chunk.
-            (_core.add_to if same else _core.convert)(sums, product, self.threads)
+            direct = first and same
+            product = np.matmul(dz[:, at : at + len(sums)].T, x, out=sums if direct else self.tile[: len(sums)])
+            if not direct:
+                # A dw of 16 bits is only written to directly where there is one chunk.
+                (_core.add_to if same else _core.convert)(sums, product, self.threads)
