@@ -463,6 +463,11 @@ def test_errors_are_torch_s() -> None:
         ("gaussian_nll_loss", (z, y, -1.0), {}),
         ("mse_loss", (z, torch.rand(5)), {}),
         ("softmax", (z, 2), {}),
+        ("softmax", (z, True), {}),
+        ("log_softmax", (z, 1), {"dtype": "cpu"}),
+        ("nll_loss", (z, t), {"ignore_index": None}),
+        ("cross_entropy", (z, t), {"ignore_index": None}),
+        ("cross_entropy", (z, t), {"ignore_index": 1.0}),
         ("linear_cross_entropy", (z, torch.ones(5, 4), t), {}),
         ("linear_cross_entropy", (z, torch.ones(2, 3), t), {}),
     ):
