@@ -221,18 +221,32 @@ def layouts(z: Any) -> Iterator[tuple[str, Any]]:
     yield "offset", torch.cat((z[:1], z))[1:]
 
 
-@pytest.mark.parametrize("name", ["mse_loss", "cross_entropy", "soft_margin_loss", "kl_div", "binary_cross_entropy"])
+OF_TWO = (
+    *("mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss", "soft_margin_loss", "hinge_embedding_loss"),
+    *("poisson_nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "cross_entropy"),
+)
+
+
+@pytest.mark.parametrize("name", [*OF_TWO, "nll_loss", "multi_margin_loss", "gaussian_nll_loss"])
 @pytest.mark.parametrize("reduction", ["sum", "mean", "none"])
 def test_layouts(name: str, reduction: str) -> None:
+    """Of the prediction, and of the target too where it is like it."""
     base = torch.rand(6, 4, dtype=torch.double)
     for what, z in layouts(base):
-        y = torch.rand(z.shape, dtype=torch.double)
+        if (name, reduction, what) == ("multi_margin_loss", "mean", "empty"):
+            continue  # torch's value is whatever was in its memory
+        y = torch.rand(6, 4, dtype=torch.double)
+        others = [dict(layouts(y))[what] if what in ("transposed", "every other", "empty") else y[: len(z)]]
+        if name in ("nll_loss", "multi_margin_loss"):
+            others = [torch.arange(12).remainder(4)[::2][: len(z)]]
+        elif name == "gaussian_nll_loss":
+            others.append(torch.rand(1, 4, dtype=torch.double).expand(z.shape))
         grads = []
         for f in (ours, theirs):
             leaf = z.detach().requires_grad_()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                value = getattr(f, name)(leaf, y, reduction=reduction)
+                value = getattr(f, name)(leaf, *others, reduction=reduction)
             (value.sum()).backward()
             grads.append((value.detach(), leaf.grad))
         close(grads[0][0], grads[1][0], torch.float64, what)
@@ -463,6 +477,11 @@ def test_errors_are_torch_s() -> None:
         ("gaussian_nll_loss", (z, y, -1.0), {}),
         ("mse_loss", (z, torch.rand(5)), {}),
         ("softmax", (z, 2), {}),
+        ("softmax", (z, True), {}),
+        ("log_softmax", (z, 1), {"dtype": "cpu"}),
+        ("nll_loss", (z, t), {"ignore_index": None}),
+        ("cross_entropy", (z, t), {"ignore_index": None}),
+        ("cross_entropy", (z, t), {"ignore_index": 1.0}),
         ("linear_cross_entropy", (z, torch.ones(5, 4), t), {}),
         ("linear_cross_entropy", (z, torch.ones(2, 3), t), {}),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import types
@@ -161,3 +162,20 @@ def test_transformers_itself() -> None:
     want = utils.ForCausalLMLoss(z, labels, 11)
     with ours.installed():
         torch.testing.assert_close(utils.LOSS_MAPPING["ForCausalLM"](z, labels, 11), want, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_of_transformers() -> None:
+    """A small GPT-2, as it is: loss and gradients are those it has without lossk, and lossk computes them."""
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    sizes = {"vocab_size": 50, "n_positions": 16, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).eval()
+    tokens = torch.randint(0, 50, (2, 9))
+    found = []
+    for context in (contextlib.nullcontext(), ours.installed()):
+        model.zero_grad()
+        with context:
+            loss = model(input_ids=tokens, labels=tokens).loss
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in model.parameters())])
+    assert loss.grad_fn.name() == "LossFunctionBackward"
+    torch.testing.assert_close(*found)

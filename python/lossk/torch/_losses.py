@@ -290,6 +290,8 @@ def _cross_entropy(ignore_index: int, label_smoothing: float, weight: Array | No
 
 
 def _nll(ignore_index: int, weight: Array | None = None) -> NLL:
+    if ignore_index is None:  # lossk's for no label, and no number to torch
+        raise TypeError("ignore_index: got None, wanted an integer")
     return NLL(weight, ignore_index)
 
 

@@ -84,7 +84,8 @@ def _differentiable(result: Any, upstream: Any, name: str, dim: int) -> Any:
 
 def _evaluate(name: str, z: Any, dim: int | None, stacklevel: int, dtype: Any) -> Any:
     compiling = torch.compiler.is_compiling()
-    if is_plain(z) and dim is not None and z.dim() > 0 and z.numel() > 0 and (compiling or not torch_decides()):
+    fits = type(dim) is int and (dtype is None or isinstance(dtype, torch.dtype))
+    if fits and is_plain(z) and z.dim() > 0 and z.numel() > 0 and (compiling or not torch_decides()):
         rows = z if dtype is None else z.to(dtype)
         try:
             if rows.dtype in FLOATS and -rows.dim() <= dim < rows.dim():
