@@ -24,7 +24,7 @@ class pointwise_driver {
     static constexpr int K = 128 / register_bytes, L = lanes<V>;
     static constexpr int inputs = inputs_of<Formula>();
     // Registers that are computed side by side: their chains of operations hide each other's latency.
-    static constexpr int beside = is_short<Formula> || (K <= 4 && !branches<Formula>) ? K : 1;
+    static constexpr int beside = is_short<Formula> ? (K < 4 ? K : 4) : K <= 4 && !branches<Formula> ? K : 1;
 
     const pointwise_args& a;
     const Formula formula{a.parameters};
@@ -97,7 +97,7 @@ class pointwise_driver {
     }
 
     // Elements [i, i + n), derivatives to g and h.
-    void run_piece(index i, index n, E* g, E* h) {
+    [[gnu::noinline]] void run_piece(index i, index n, E* g, E* h) {
         pointwise_piece<E> at = in.read(a, i, n);
         if (a.w) at.w = static_cast<const T*>(a.w) + i;
         if (a.each) at.each = static_cast<T*>(a.each) + i;

@@ -25,18 +25,19 @@ struct softmax_many {
         const index begin = chunk * row_chunk, end = smaller(begin + row_chunk, in.a.classes);
         for (index first = begin; first < end; first += row_block) work(first, smaller(row_block, end - first));
     }
-    void reduce(index row, index chunk, const scratch& s) const {
+    // Functions of their own, as each is called from several places.
+    [[gnu::noinline]] void reduce(index row, index chunk, const scratch& s) const {
         if (in.skips(row)) return;
         chunk_reduction<E, kind> reduction(in, row, chunk, s);
         each_block(chunk, [&](index first, index n) { reduction.block(first, n, idle{}); });
         s.chunk[chunk] = reduction.result();
     }
-    void write(index row, index chunk, const scratch& s) const {
+    [[gnu::noinline]] void write(index row, index chunk, const scratch& s) const {
         result_writer<E, kind> writer(in, row, chunk, s);
         each_block(chunk, [&](index first, index n) { writer.block(first, n); });
     }
     // Memory is busy with the writes while the cores are with the exponentials.
-    void reduce_and_write(index row, const scratch& s, index done, const scratch& of_done, index chunk) const {
+    [[gnu::noinline]] void reduce_and_write(index row, const scratch& s, index done, const scratch& of_done, index chunk) const {
         if (in.skips(row)) return write(done, chunk, of_done);
         chunk_reduction<E, kind> reduction(in, row, chunk, s);
         result_writer<E, kind> writer(in, done, chunk, of_done);
