@@ -68,6 +68,7 @@ void call::allocate(py::handle parameters) {
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
+    a.streaming = a.kind == storage::same && out.g && outgrows_caches(*out.g);  // where kernels read in place: no
     read_parameters(parameters, entry->parameters, a.parameters);
 }
 
