@@ -50,29 +50,9 @@ class UpdatePlan:
         /,
     ) -> None: ...
     def holds(self) -> bool: ...
-    def step(
-        self,
-        grads: list[NDArray[Any] | None],
-        steps: list[int],
-        formulas: dict[int, tuple[float, ...]],
-        scale: float,
-        guarded: bool,
-        max_norm: float | None,
-        num_threads: int | None,
-        /,
-    ) -> tuple[bool, float | None] | None: ...
-    def step_at(
-        self,
-        addresses: list[int | None],
-        steps: list[int],
-        formulas: dict[int, tuple[float, ...]],
-        scale: float,
-        guarded: bool,
-        max_norm: float | None,
-        num_threads: int | None,
-        /,
-    ) -> tuple[bool, float | None]: ...
 
+def step(*arguments: object) -> Any: ...
+def step_at(*arguments: object) -> Any: ...
 def clip_grad_norm(
     grads: list[Any], keys: tuple[str, ...] | None, max_norm: float, num_threads: int | None, /
 ) -> float | None: ...

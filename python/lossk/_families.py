@@ -313,14 +313,14 @@ class PointwiseLoss(Loss):
         kernel: int | None = None,
     ) -> Any:
         """Run the loss's own kernel, or one of those that it has besides."""
-        kernel = self._index if kernel is None else kernel
+        if kernel is None:
+            kernel = self._index
         if self._constant is not None:
             x = self._constant[arithmetic(getattr(z, "dtype", None))]
-        arguments = (w, reduction, normalizer, threads, out, x)
-        result = _core.pointwise(kernel, self._parameters, verb, z, y, *arguments)
-        if result is not NotImplemented:
-            return result
-        return self._run_prepared(kernel, verb, z, y, *arguments)
+        result = _core.pointwise(kernel, self._parameters, verb, z, y, w, reduction, normalizer, threads, out, x)
+        if result is NotImplemented:
+            return self._run_prepared(kernel, verb, z, y, w, reduction, normalizer, threads, out, x)
+        return result
 
     def _direct(self, verb: int, reduction: str) -> Direct:
         """Return the kernel's call for arrays that are as kernels want them, and nothing else."""

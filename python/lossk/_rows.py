@@ -28,6 +28,8 @@ from ._families import (
 
 # Outputs of the softmax kernels, numbered as row_output in src/cpp/base/types.hpp.
 LOSS, SOFTMAX, LOG_SOFTMAX = range(3)
+# Label smoothing, z-loss and soft cap of those that have none.
+NO_OPTIONS = (0.0, 0.0, 0.0)
 
 
 class RowStats(NamedTuple):
@@ -266,7 +268,6 @@ class RowLoss(Loss):
         stats: bool,
         axis: int,
     ) -> Any:
-        stats = bool(stats)
         if target is None:
             raise TypeError(f"target: got None, wanted {self._wanted}")
         if type(axis) is int and axis == -1:
@@ -289,23 +290,43 @@ class RowLoss(Loss):
         """Return the call for arrays that are as kernels want them, classes last, and nothing else."""
         return functools.partial(self._call, verb), (), (None, reduction, None, None, None, False)
 
-    def _call(self, verb: int, z: Any, target: Any, w: Any, *rest: Any) -> Any:
+    def _call(
+        self,
+        verb: int,
+        z: Any,
+        target: Any,
+        w: Any,
+        reduction: str,
+        normalizer: Any,
+        threads: Any,
+        out: Any,
+        stats: bool,
+    ) -> Any:
         """Run the kernel; returns what the verb returns, with `stats` (that, lse, correct)."""
-        reduction, normalizer, threads, out, stats = rest
         known: Any = None
         if stats:  # before anything is written, as `out` may be `z`
             ignored = -1 if self._ignored is None else self._ignored
             known = _core.softmax(
-                LOSS, VALUE, z, target, 0.0, 0.0, 0.0, None, ignored, None, "sum", None, threads, None, True
+                LOSS, VALUE, z, target, NO_OPTIONS, None, ignored, None, "sum", None, threads, None, True
             )
-        if known is NotImplemented:
-            return known
-        arguments = (self._class_weight(z), self._ignored, w, reduction, normalizer, threads, out)
-        result = _core.rows(self._index, self._parameters, verb, z, target, *arguments)
+            if known is NotImplemented:
+                return known
+        weight = self._weights[arithmetic(getattr(z, "dtype", None))] if self._weights else None
+        result = _core.rows(
+            self._index,
+            self._parameters,
+            verb,
+            z,
+            target,
+            weight,
+            self._ignored,
+            w,
+            reduction,
+            normalizer,
+            threads,
+            out,
+        )
         return (result, *known[1:]) if stats and result is not NotImplemented else result
-
-    def _class_weight(self, z: Any) -> Array | None:
-        return self._weights[arithmetic(getattr(z, "dtype", None))] if self._weights else None
 
     @property
     def _wanted(self) -> str:

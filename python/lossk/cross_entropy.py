@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._arrays import Array
+from ._arrays import Array, arithmetic
 from ._families import Value, at_least_0, check_number, divisor_of, loss, reduce_reference
 from ._rows import LOSS, RowLoss
 
@@ -154,12 +154,26 @@ class CrossEntropy(RowLoss):
         counts = np.expand_dims(counts, axis)
         return reduce_reference(reduction, value, (grad, hess), divisor, derivatives, counts)
 
-    def _call(self, verb: int, z: Any, target: Any, w: Any, *rest: Any) -> Any:
+    def _call(
+        self,
+        verb: int,
+        z: Any,
+        target: Any,
+        w: Any,
+        reduction: str,
+        normalizer: Any,
+        threads: Any,
+        out: Any,
+        stats: bool,
+    ) -> Any:
         if self.ignore_index >= 0 and getattr(getattr(target, "dtype", None), "kind", "i") == "f":
             raise ValueError(
                 f"ignore_index: got {self.ignore_index}, wanted a negative one: probabilities as targets have no label"
             )
-        weight = self._class_weight(z)
-        return _core.softmax(LOSS, verb, z, target, *self._options, weight, self.ignore_index, w, *rest)
+        weight = self._weights[arithmetic(getattr(z, "dtype", None))] if self._weights else None
+        ignored, options = self.ignore_index, self._options
+        return _core.softmax(
+            LOSS, verb, z, target, options, weight, ignored, w, reduction, normalizer, threads, out, stats
+        )
 
     _options: ClassVar[Any]

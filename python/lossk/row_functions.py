@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from . import _core
 from ._arrays import FLOATS, Array, Output, as_array, class_axis, floats, floats_like
 from ._families import GRAD, VALUE
-from ._rows import LOG_SOFTMAX, LOSS, SOFTMAX
+from ._rows import LOG_SOFTMAX, LOSS, NO_OPTIONS, SOFTMAX
 
 
 class RowFunction:
@@ -224,7 +224,7 @@ def _of_shape(cotangent: Any, shape: tuple[int, ...]) -> Array:
 
 
 def _call(output: int, verb: int, x: Any, out: Any, num_threads: int | None, stats: bool) -> Any:
-    return _core.softmax(output, verb, x, None, 0.0, 0.0, 0.0, None, -1, None, "sum", None, num_threads, out, stats)
+    return _core.softmax(output, verb, x, None, NO_OPTIONS, None, -1, None, "sum", None, num_threads, out, stats)
 
 
 softmax = Softmax()

@@ -65,6 +65,10 @@ class StepResult(NamedTuple):
     grad_norm: float | None
 
 
+# What most steps come to.
+APPLIED = StepResult(True, None)
+
+
 class Optimizer:
     """Parameters, their state, and the update of both.
 
@@ -171,31 +175,38 @@ class Optimizer:
         """
         gradients = gradients_in_order(self._keys, len(self._params), grads)
         scale = -1.0 if self._options["maximize"] else 1.0
+        guarded = False
         if grad_scale is not None:
             scale /= positive("grad_scale", grad_scale)
+            guarded = True
         if max_norm is not None:
             max_norm = norm_limit(max_norm)
-        if self._plan is None or not any(self._steps) or not self._plan.holds():
-            self._plan = self._prepare()
-        if self._rooms:
-            check_gradients_apart(self._keys, gradients, self._params)
+            guarded = True
+        rest = (self._steps, self._formula, scale, guarded, max_norm, num_threads)
+        done = None if self._plan is None or self._rooms else _core.step(self._plan, gradients, *rest)
+        if done is None:
+            done = self._step_prepared(gradients, rest)
+        return APPLIED if done is True else StepResult(*done)
+
+    def _step_prepared(self, gradients: list[Any], rest: tuple[Any, ...]) -> Any:
+        """Make a step for which arrays must be looked at, or copied where kernels cannot work on them as they are."""
+        plan, self._plan = self._plan, None
+        if plan is None or not plan.holds():
+            plan = self._prepare()
+        check_gradients_apart(self._keys, gradients, self._params)
         for own, room, _ in self._rooms:
             room[...] = own
-        formulas = {n: self._formula(n + 1) for n in set(self._steps)}
-        rest = (self._steps, formulas, scale, max_norm is not None or grad_scale is not None, max_norm, num_threads)
-        done = self._plan.step(gradients, *rest)
-        if done is None:
-            check_gradients_apart(self._keys, gradients, self._params)
-            plain = [plain_gradient(name("grads", self._keys, i), g) for i, g in enumerate(gradients)]
-            done = self._plan.step(plain, *rest)
-            assert done is not None, "plain gradients are accepted or refused"
-        result = StepResult(*done)
-        if result.applied:
+        plain = [plain_gradient(name("grads", self._keys, i), g) for i, g in enumerate(gradients)]
+        done = _core.step(plan, plain, *rest)
+        assert done is not None, "plain gradients are accepted or refused"
+        if done is True or done[0]:
             for own, room, i in self._rooms:
                 if gradients[i] is not None:
                     own[...] = room
-            self._steps = [n + (g is not None) for n, g in zip(self._steps, gradients, strict=True)]
-        return result
+        # Until a first step was made, state begins anew from the parameters as they are then.
+        if any(self._steps):
+            self._plan = plan
+        return done
 
     def _check_parameters(self) -> None:
         names = [name("params", self._keys, i) for i in range(len(self._params))]
@@ -300,6 +311,13 @@ def make_plan(
     """Return the plan of steps of a kernel, by its name, over these arrays."""
     index, _ = _core.optimizer_kernels()[kernel]
     return _core.UpdatePlan(index, params, work, slots, masters or [None] * len(params), seed, keys)
+
+
+def step_at(
+    plan: _core.UpdatePlan, addresses: list[int | None], steps: list[int], formula: Optimizer, scale: float
+) -> None:
+    """Make a step along gradients given by their addresses, which the caller has checked, and count it in `steps`."""
+    _core.step_at(plan, addresses, steps, formula._formula, scale, False, None, None)
 
 
 # ---- checks of options --------------------------------------------------------------------------------------------

@@ -121,6 +121,7 @@ struct rows_args {
     void* h;                    // (N, C)
     storage kind;               // of z, target, g and h
     double scale;               // factor of every gradient and second derivative
+    bool streaming;             // store g and h past the caches, but what is read; not where kind is narrow
     double parameters[max_parameters];
 };
 // Rows [begin, end); returns the sum of their losses.

@@ -1,4 +1,5 @@
 // Binding of the activations. Knows none: a kernel is an index into the table and its parameters.
+#include "arguments.hpp"
 #include "families.hpp"
 #include "outputs.hpp"
 #include "pieces.hpp"
@@ -9,7 +10,16 @@ namespace lossk {
 namespace {
 
 // Positions of what Python passes.
-enum argument : std::size_t { kernel_at, parameters_at, map_at, x_at, cotangent_at, threads_at, out_at };
+enum argument : std::size_t {
+    kernel_at,
+    parameters_at,
+    map_at,
+    x_at,
+    cotangent_at,
+    threads_at,
+    out_at,
+    argument_count
+};
 
 // The arguments of one call, checked; nothing has been written when this throws.
 struct call {
@@ -21,11 +31,11 @@ struct call {
     derivatives out;
 
     // False: something must be prepared first.
-    bool accept(const py::args& given);
-    py::object run(const py::tuple& parameters);
+    bool accept(const arguments& given);
+    py::object run(py::handle parameters);
 };
 
-bool call::accept(const py::args& given) {
+bool call::accept(const arguments& given) {
     entry = &kernels().activation[PyLong_AsLong(given[kernel_at].ptr())];
     what = static_cast<map>(PyLong_AsLong(given[map_at].ptr()));
     threads = threads_of(given[threads_at]);
@@ -42,7 +52,7 @@ bool call::accept(const py::args& given) {
     return out.accept(given[out_at], verb::grad, *x, {{x, "x", true}, {c, "cotangent", true}});
 }
 
-py::object call::run(const py::tuple& parameters) {
+py::object call::run(py::handle parameters) {
     out.allocate(verb::grad, *x);
     activation_args a{};
     a.x = x->data();
@@ -61,7 +71,7 @@ py::object call::run(const py::tuple& parameters) {
     return out.result(verb::grad, py::none());
 }
 
-py::object activation_call(const py::args& given) {
+py::object activation_call(const arguments& given) {
     call c{};
     if (!c.accept(given)) return not_implemented();
     return c.run(given[parameters_at]);
@@ -73,7 +83,7 @@ py::dict activation_kernels() { return places_of(kernels().activation, kernels()
 
 void bind_activations(py::module_& m) {
     m.def("activation_kernels", activation_kernels);
-    m.def("activation", activation_call);
+    define<activation_call, argument_count>(m, "activation");
 }
 
 }  // namespace lossk

@@ -169,13 +169,16 @@ std::optional<double> normalizer_of(py::handle h, reduction how) {
 
 verb verb_of(py::handle h) { return static_cast<verb>(PyLong_AsLong(h.ptr())); }
 
-void read_parameters(const py::tuple& given, int count, double* parameters) {
-    for (int i = 0; i < count; ++i) parameters[i] = PyFloat_AsDouble(given[static_cast<std::size_t>(i)].ptr());
+void read_parameters(py::handle given, int count, double* parameters) {
+    for (int i = 0; i < count; ++i) parameters[i] = PyFloat_AsDouble(PyTuple_GET_ITEM(given.ptr(), i));
+}
+
+bool outgrows_caches(const array_view& a, double caches) {
+    return static_cast<double>(a.bytes()) > caches * static_cast<double>(last_level_cache());
 }
 
 bool should_stream(const array_view& out, const array_view& in, double caches) {
-    return out.data() != in.data() &&
-           static_cast<double>(out.bytes()) > caches * static_cast<double>(last_level_cache());
+    return out.data() != in.data() && outgrows_caches(out, caches);
 }
 
 }  // namespace lossk

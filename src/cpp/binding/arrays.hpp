@@ -77,8 +77,8 @@ std::optional<double> normalizer_of(py::handle number, reduction how);
 
 verb verb_of(py::handle number);
 
-// The parameters of a formula.
-void read_parameters(const py::tuple& given, int count, double* parameters);
+// The parameters of a formula, from a tuple.
+void read_parameters(py::handle given, int count, double* parameters);
 
 // Where each kernel of a family is in its table, by name.
 template <class Entry>
@@ -88,7 +88,9 @@ py::dict places_of(const Entry* entries, int count) {
     return places;
 }
 
-// Outputs that fill this many last-level caches go past them, unless they are updated in place.
+// Does an array fill this many last-level caches?
+bool outgrows_caches(const array_view& a, double caches = 0.5);
+// Outputs that do go past them, unless they are updated in place.
 bool should_stream(const array_view& out, const array_view& in, double caches = 0.5);
 
 // Runs `work` without the interpreter lock where it is long enough to be worth the switch.

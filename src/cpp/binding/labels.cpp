@@ -70,7 +70,7 @@ bool row_inputs::accept_target(py::handle given, row_target wanted) {
     return true;
 }
 
-bool row_inputs::accept_out(const py::object& given, verb what, derivatives& out) const {
+bool row_inputs::accept_out(py::handle given, verb what, derivatives& out) const {
     return out.accept(
         given, what, *z,
         {{z, z_name, true}, {label, "target"}, {target, "target"}, {class_weight, "weight"}, {w, "sample_weight"}});

@@ -20,7 +20,7 @@ struct row_inputs {
     bool accept_z(py::handle given, const char* name);
     bool accept_target(py::handle given, row_target wanted = row_target::either);
     bool accept_weights(py::handle of_classes, py::handle of_rows);
-    bool accept_out(const py::object& given, verb what, derivatives& out) const;
+    bool accept_out(py::handle given, verb what, derivatives& out) const;
 
     // Checks the labels, and tells how many rows count and what they weigh. Needs no interpreter lock.
     label_summary count(int threads, bool with_class_weights = true);

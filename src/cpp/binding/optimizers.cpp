@@ -1,4 +1,5 @@
 // Binding of the optimizers. Knows no optimizer: a kernel is an index into the table and its parameters.
+#include "arguments.hpp"
 #include "families.hpp"
 #include "tensors.hpp"
 
@@ -11,6 +12,19 @@
 
 namespace lossk {
 namespace {
+
+// Positions of what Python passes to a step.
+enum argument : std::size_t {
+    plan_at,
+    gradients_at,
+    steps_at,  // so far, one entry a parameter
+    formula_at,
+    scale_at,  // factor of the gradients
+    guarded_at,
+    max_norm_at,
+    threads_at,
+    argument_count,
+};
 
 using array_struct = py::detail::PyArray_Proxy;
 
@@ -127,29 +141,6 @@ class update_plan {
         parameters_.push_back(std::move(p));
     }
 
-    // Takes over a gradient after all checks. False: it must be prepared first.
-    bool accept(std::size_t i, py::handle g) {
-        gradients_[i] = {nullptr, parameters_[i].type};
-        if (g.is_none()) return true;
-        if (!plainly_like(g, parameters_[i].work)) {
-            if (!py::isinstance<py::array>(g)) return false;
-            const array_view unprepared(py::reinterpret_borrow<py::array>(g));
-            check_same_type(unprepared, name("grads", i).c_str(), parameters_[i].work, "its parameter");
-            check_same_shape(unprepared, name("grads", i).c_str(), parameters_[i].work, "its parameter");
-            if (!view(g)) return false;
-        }
-        take(i, fields_of(g).data);
-        return true;
-    }
-
-    // Takes over the address of a gradient that the caller has checked.
-    bool accept_address(std::size_t i, py::handle address) {
-        gradients_[i] = {nullptr, parameters_[i].type};
-        if (!address.is_none()) take(i, static_cast<const char*>(PyLong_AsVoidPtr(address.ptr())));
-        if (PyErr_Occurred()) throw py::error_already_set();
-        return true;
-    }
-
     void take(std::size_t i, const char* data) {
         parameter& p = parameters_[i];
         if (data != p.checked_gradient) {
@@ -162,43 +153,39 @@ class update_plan {
         elements_ += p.work.size();
     }
 
-    // Parameters of the formula belong to a number of steps, which most tensors share.
-    void set_formula(const py::list& steps, const py::dict& formulas) {
-        const double* last = nullptr;
-        long last_count = 0;
+    // The i-th entry of a list that has one a parameter.
+    static py::handle item(py::handle list, std::size_t i) {
+        return PyList_GET_ITEM(list.ptr(), static_cast<py::ssize_t>(i));
+    }
+    void check_list(py::handle list) const {
+        if (!PyList_Check(list.ptr()) || PyList_GET_SIZE(list.ptr()) != static_cast<py::ssize_t>(parameters_.size()))
+            throw py::value_error("step: got no list of one entry a parameter");
+    }
+
+    // What a formula depends on belongs to a number of steps, which most tensors share: formula(t) is for the t-th.
+    void set_formula(py::handle steps, py::handle formula) {
+        const update_args* last = nullptr;
         for (std::size_t i = 0; i < parameters_.size(); ++i) {
-            double* own = parameters_[i].args.parameters;
-            const py::handle item = PyList_GET_ITEM(steps.ptr(), static_cast<py::ssize_t>(i));
-            const long count = PyLong_AsLong(item.ptr());
-            parameters_[i].args.step = static_cast<std::uint64_t>(count);
-            if (last && count == last_count) {
-                std::copy_n(last, max_parameters, own);
+            update_args& own = parameters_[i].args;
+            own.step = PyLong_AsUnsignedLongLong(item(steps, i).ptr());
+            if (last && last->step == own.step) {
+                std::copy_n(last->parameters, max_parameters, own.parameters);
                 continue;
             }
-            const auto values = formulas[item].cast<py::tuple>();
+            const py::tuple values = formula(own.step + 1);
             if (static_cast<int>(values.size()) != entry().parameters)
                 throw py::value_error("parameters: got another number than the kernel has");
-            for (std::size_t k = 0; k < values.size(); ++k) own[k] = values[k].cast<double>();
-            last = own;
-            last_count = count;
+            read_parameters(values, entry().parameters, own.parameters);
+            if (PyErr_Occurred()) throw py::error_already_set();
+            last = &own;
         }
     }
 
-    py::object run_on(bool (update_plan::*accepts)(std::size_t, py::handle), const py::list& grads,
-                      const py::list& steps, const py::dict& formulas, double scale, bool guarded,
-                      const std::optional<double>& max_norm, const py::object& num_threads) {
-        if (running_) throw std::runtime_error("step: got a call while another thread is in a step of this optimizer");
-        const int threads = threads_of(num_threads);
-        bool ready = grads.size() == parameters_.size() && steps.size() == parameters_.size();
-        if (!ready) throw py::value_error("grads: got another number than there are parameters");
-        elements_ = 0;
+    void count_steps(py::handle steps) const {
         for (std::size_t i = 0; i < parameters_.size(); ++i)
-            ready &= (this->*accepts)(i, PyList_GET_ITEM(grads.ptr(), static_cast<py::ssize_t>(i)));
-        if (!ready) return py::none();
-        set_formula(steps, formulas);
-        const while_running flag(running_);
-        const outcome result = without_gil(elements_, [&] { return run(scale, guarded, max_norm, threads); });
-        return py::make_tuple(result.applied, result.norm);
+            if (gradients_[i].data)
+                PyList_SetItem(steps.ptr(), static_cast<py::ssize_t>(i),
+                               PyLong_FromUnsignedLongLong(parameters_[i].args.step + 1));
     }
 
     outcome run(double scale, bool guarded, std::optional<double> max_norm, int threads) {
@@ -236,23 +223,70 @@ public:
         written_.sort();
     }
 
+    // Takes over a gradient after all checks. False: it must be prepared first.
+    bool accept(std::size_t i, py::handle g) {
+        gradients_[i] = {nullptr, parameters_[i].type};
+        if (g.is_none()) return true;
+        if (!plainly_like(g, parameters_[i].work)) {
+            if (!py::isinstance<py::array>(g)) return false;
+            const array_view unprepared(py::reinterpret_borrow<py::array>(g));
+            check_same_type(unprepared, name("grads", i).c_str(), parameters_[i].work, "its parameter");
+            check_same_shape(unprepared, name("grads", i).c_str(), parameters_[i].work, "its parameter");
+            if (!view(g)) return false;
+        }
+        take(i, fields_of(g).data);
+        return true;
+    }
+
+    // Takes over the address of a gradient that the caller has checked.
+    bool accept_address(std::size_t i, py::handle address) {
+        gradients_[i] = {nullptr, parameters_[i].type};
+        if (!address.is_none()) take(i, static_cast<const char*>(PyLong_AsVoidPtr(address.ptr())));
+        if (PyErr_Occurred()) throw py::error_already_set();
+        return true;
+    }
+
     // Are the parameters as they were?
     bool holds() const {
         return std::all_of(parameters_.begin(), parameters_.end(), [](const auto& p) { return p.own.unchanged(); });
     }
 
-    // Did the step happen, and the norm where one was asked for; None: a gradient must be prepared first.
-    py::object step(const py::list& grads, const py::list& steps, const py::dict& formulas, double scale, bool guarded,
-                    const std::optional<double>& max_norm, const py::object& num_threads) {
-        return run_on(&update_plan::accept, grads, steps, formulas, scale, guarded, max_norm, num_threads);
-    }
-
-    // The same along gradients given by their addresses: contiguous, of the shapes and types of the parameters.
-    py::object step_at(const py::list& addresses, const py::list& steps, const py::dict& formulas, double scale,
-                       bool guarded, const std::optional<double>& max_norm, const py::object& num_threads) {
-        return run_on(&update_plan::accept_address, addresses, steps, formulas, scale, guarded, max_norm, num_threads);
+    // One step, counted in the list of steps, after all checks. None: something must be prepared first; else whether it
+    // happened, and with the norm where one was asked for.
+    template <class Accept>
+    py::object step(const arguments& in, Accept&& accepts) {
+        if (running_) throw std::runtime_error("step: got a call while another thread is in a step of this optimizer");
+        const int threads = threads_of(in[threads_at]);
+        const bool guarded = in[guarded_at].ptr() == Py_True;
+        std::optional<double> max_norm;
+        if (!in[max_norm_at].is_none()) max_norm = PyFloat_AsDouble(in[max_norm_at].ptr());
+        check_list(in[gradients_at]);
+        check_list(in[steps_at]);
+        bool ready = true;
+        elements_ = 0;
+        for (std::size_t i = 0; i < parameters_.size(); ++i) ready &= accepts(*this, i, item(in[gradients_at], i));
+        if (!ready) return py::none();
+        set_formula(in[steps_at], in[formula_at]);
+        const double scale = PyFloat_AsDouble(in[scale_at].ptr());
+        const while_running flag(running_);
+        const outcome result = without_gil(elements_, [&] { return run(scale, guarded, max_norm, threads); });
+        if (result.applied) count_steps(in[steps_at]);
+        return guarded ? py::object(py::make_tuple(result.applied, *result.norm)) : py::bool_(true);
     }
 };
+
+// Gradients are arrays. None also where a parameter is not as it was.
+py::object step(const arguments& in) {
+    auto& plan = in[plan_at].cast<update_plan&>();
+    if (!plan.holds()) return py::none();
+    return plan.step(in, [](update_plan& p, std::size_t i, py::handle g) { return p.accept(i, g); });
+}
+
+// Gradients are given by their addresses: contiguous, of the shapes and types of the parameters.
+py::object step_at(const arguments& in) {
+    auto& plan = in[plan_at].cast<update_plan&>();
+    return plan.step(in, [](update_plan& p, std::size_t i, py::handle g) { return p.accept_address(i, g); });
+}
 
 py::dict optimizer_kernels() {
     py::dict names;
@@ -267,9 +301,9 @@ void bind_optimizers(py::module_& m) {
     m.def("optimizer_kernels", optimizer_kernels);
     py::class_<update_plan>(m, "UpdatePlan")
         .def(py::init<int, py::list, py::list, py::list, py::list, std::optional<std::uint64_t>, py::object>())
-        .def("holds", &update_plan::holds)
-        .def("step", &update_plan::step)
-        .def("step_at", &update_plan::step_at);
+        .def("holds", &update_plan::holds);
+    define<step, argument_count>(m, "step");
+    define<step_at, argument_count>(m, "step_at");
 }
 
 }  // namespace lossk

@@ -11,8 +11,7 @@ void check_apart(const array_view& out, const char* name, std::initializer_list<
 
 }  // namespace
 
-bool derivatives::accept(const py::object& out, verb what, const array_view& like,
-                         std::initializer_list<named_input> inputs) {
+bool derivatives::accept(py::handle out, verb what, const array_view& like, std::initializer_list<named_input> inputs) {
     if (out.is_none() || !wants_grad(what)) return true;
     if (!wants_hess(what)) {
         g = output_view(out, "out", like);
@@ -22,8 +21,8 @@ bool derivatives::accept(const py::object& out, verb what, const array_view& lik
     if (!py::isinstance<py::tuple>(out) || py::len(out) != 2)
         throw py::type_error("out: got " + std::string(py::str(py::type::handle_of(out).attr("__name__"))) +
                              ", wanted a tuple of two arrays, for the gradient and the second derivative");
-    g = output_view(out[py::int_(0)], "out[0]", like);
-    h = output_view(out[py::int_(1)], "out[1]", like);
+    g = output_view(PyTuple_GET_ITEM(out.ptr(), 0), "out[0]", like);
+    h = output_view(PyTuple_GET_ITEM(out.ptr(), 1), "out[1]", like);
     if (!g || !h) return false;
     check_apart(*g, "out[0]", inputs);
     check_apart(*h, "out[1]", inputs);

@@ -18,7 +18,7 @@ struct derivatives {
 
     // Takes over what the user passed as `out`: None, an array, or a pair of them for gradient and second derivative.
     // False: it must be prepared first. Raises where it can never be written, or overlaps an input.
-    bool accept(const py::object& out, verb what, const array_view& like, std::initializer_list<named_input> inputs);
+    bool accept(py::handle out, verb what, const array_view& like, std::initializer_list<named_input> inputs);
     // Fresh arrays for what the verb returns and the user gave no array for.
     void allocate(verb what, const array_view& like);
     // What the verb returns.

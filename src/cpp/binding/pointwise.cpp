@@ -1,4 +1,5 @@
 // Binding of the pointwise losses. Knows no loss: a kernel is an index into the table and its parameters.
+#include "arguments.hpp"
 #include "families.hpp"
 #include "outputs.hpp"
 #include "pieces.hpp"
@@ -21,18 +22,18 @@ struct call {
     pointwise_args a{};
 
     // False: something must be prepared first.
-    bool accept(const py::args& in);
+    bool accept(const arguments& in);
     bool accept_third(py::handle third);
-    void fill_arguments(const py::tuple& parameters);
+    void fill_arguments(py::handle parameters);
     int worthwhile() const { return worthwhile_threads(threads, z->size()); }
     void check_domain() const;
     double divide() const;
     void throw_outside(index at) const;
-    py::object run(const py::tuple& parameters);
+    py::object run(py::handle parameters);
 };
 
 // In: kernel, parameters, verb, z, y, sample_weight, reduction, normalizer, num_threads, out, third input.
-bool call::accept(const py::args& in) {
+bool call::accept(const arguments& in) {
     entry = &kernels().pointwise[PyLong_AsLong(in[0].ptr())];
     what = verb_of(in[2]);
     how = reduction_of(in[6]);
@@ -64,7 +65,7 @@ bool call::accept_third(py::handle third) {
     return x->has_shape(&last, 1);
 }
 
-void call::fill_arguments(const py::tuple& parameters) {
+void call::fill_arguments(py::handle parameters) {
     a.z = z->data();
     a.y = y->data();
     a.x = x ? x->data() : nullptr;
@@ -102,7 +103,7 @@ void call::throw_outside(index at) const {
     throw py::value_error("z and y: got " + got + " at flat index " + std::to_string(at) + ", wanted " + entry->domain);
 }
 
-py::object call::run(const py::tuple& parameters) {
+py::object call::run(py::handle parameters) {
     fill_arguments(parameters);
     const index n = z->size();
     // Before anything of the user's is written. Where results are new, the kernel itself looks.
@@ -127,7 +128,7 @@ py::object call::run(const py::tuple& parameters) {
     return out.result(what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
 }
 
-py::object pointwise_call(const py::args& in) {
+py::object pointwise_call(const arguments& in) {
     call c{};
     if (!c.accept(in)) return not_implemented();
     return c.run(in[1]);
@@ -139,7 +140,7 @@ py::dict pointwise_kernels() { return places_of(kernels().pointwise, kernels().p
 
 void bind_pointwise(py::module_& m) {
     m.def("pointwise_kernels", pointwise_kernels);
-    m.def("pointwise", pointwise_call);
+    define<pointwise_call, 11>(m, "pointwise");
 }
 
 }  // namespace lossk

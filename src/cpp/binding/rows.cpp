@@ -1,4 +1,5 @@
 // Binding of the losses of rows. Knows no loss: a kernel is an index into the table and its parameters.
+#include "arguments.hpp"
 #include "families.hpp"
 #include "labels.hpp"
 #include "pieces.hpp"
@@ -22,6 +23,7 @@ enum argument : std::size_t {
     normalizer_at,
     threads_at,
     out_at,
+    argument_count,
 };
 
 // The arguments of one call, checked; nothing has been written when this throws.
@@ -37,13 +39,13 @@ struct call {
     rows_args a{};
 
     // False: something must be prepared first.
-    bool accept(const py::args& given);
-    void allocate(const py::tuple& parameters);
+    bool accept(const arguments& given);
+    void allocate(py::handle parameters);
     double run_rows() const;
-    py::object run(const py::tuple& parameters);
+    py::object run(py::handle parameters);
 };
 
-bool call::accept(const py::args& given) {
+bool call::accept(const arguments& given) {
     entry = &kernels().rows[PyLong_AsLong(given[kernel_at].ptr())];
     what = verb_of(given[verb_at]);
     how = reduction_of(given[reduction_at]);
@@ -54,7 +56,7 @@ bool call::accept(const py::args& given) {
            in.accept_target(given[target_at], entry->target) && in.accept_out(given[out_at], what, out);
 }
 
-void call::allocate(const py::tuple& parameters) {
+void call::allocate(py::handle parameters) {
     out.allocate(what, *in.z);
     if (wants_value(what) && how == reduction::none) each = in.fresh_rows(arithmetic_dtype(in.type));
     a.z = in.z->data();
@@ -66,6 +68,7 @@ void call::allocate(const py::tuple& parameters) {
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
+    a.streaming = a.kind == storage::same && out.g && outgrows_caches(*out.g);  // where kernels read in place: no
     read_parameters(parameters, entry->parameters, a.parameters);
 }
 
@@ -76,7 +79,7 @@ double call::run_rows() const {
                          [&](index begin, index end) { return kernel(a, begin, end); });
 }
 
-py::object call::run(const py::tuple& parameters) {
+py::object call::run(py::handle parameters) {
     allocate(parameters);
     double value = 0, divisor = 1;
     index bad = -1;
@@ -93,7 +96,7 @@ py::object call::run(const py::tuple& parameters) {
     return out.result(what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
 }
 
-py::object rows_call(const py::args& given) {
+py::object rows_call(const arguments& given) {
     call c{};
     if (!c.accept(given)) return not_implemented();
     return c.run(given[parameters_at]);
@@ -105,7 +108,7 @@ py::dict rows_kernels() { return places_of(kernels().rows, kernels().rows_count)
 
 void bind_rows(py::module_& m) {
     m.def("rows_kernels", rows_kernels);
-    m.def("rows", rows_call);
+    define<rows_call, argument_count>(m, "rows");
 }
 
 }  // namespace lossk

@@ -1,4 +1,5 @@
 // Binding of the softmax family: cross-entropy, softmax, log-softmax and log-sum-exp over the last axis.
+#include "arguments.hpp"
 #include "families.hpp"
 #include "labels.hpp"
 #include "pieces.hpp"
@@ -18,9 +19,7 @@ enum argument : std::size_t {
     verb_at,
     z_at,
     target_at,
-    smoothing_at,
-    z_loss_at,
-    softcap_at,
+    options_at,  // label smoothing, z-loss, soft cap
     class_weight_at,
     ignore_index_at,
     sample_weight_at,
@@ -29,6 +28,7 @@ enum argument : std::size_t {
     threads_at,
     out_at,
     stats_at,
+    argument_count,
 };
 
 struct call {
@@ -42,7 +42,7 @@ struct call {
     derivatives out;
     softmax_args a{};
 
-    bool accept(const py::args& given);
+    bool accept(const arguments& given);
     void allocate();
     double run_rows();
     double run_split();
@@ -52,17 +52,21 @@ struct call {
     const softmax_entry& family() const { return kernels().softmax[arithmetic_of(in.type)]; }
 };
 
-bool call::accept(const py::args& given) {
+bool call::accept(const arguments& given) {
     what = verb_of(given[verb_at]);
     how = reduction_of(given[reduction_at]);
     normalizer = normalizer_of(given[normalizer_at], how);
     threads = threads_of(given[threads_at]);
-    stats = given[stats_at].ptr() == Py_True;
+    const int truth = PyObject_IsTrue(given[stats_at].ptr());
+    if (truth < 0) throw py::error_already_set();
+    stats = truth == 1;
     in.ignore_index = PyLong_AsLongLong(given[ignore_index_at].ptr());
     a.output = static_cast<row_output>(PyLong_AsLong(given[output_at].ptr()));
-    a.label_smoothing = PyFloat_AsDouble(given[smoothing_at].ptr());
-    a.z_loss = PyFloat_AsDouble(given[z_loss_at].ptr());
-    a.softcap = PyFloat_AsDouble(given[softcap_at].ptr());
+    double options[3];
+    read_parameters(given[options_at], 3, options);
+    a.label_smoothing = options[0];
+    a.z_loss = options[1];
+    a.softcap = options[2];
     return in.accept_z(given[z_at], given[target_at].is_none() ? "x" : "z") &&
            in.accept_weights(given[class_weight_at], given[sample_weight_at]) && in.accept_target(given[target_at]) &&
            in.accept_out(given[out_at], what, out);
@@ -150,7 +154,7 @@ py::object call::result(double value) const {
     return py::make_tuple(main, lse->object(), correct->object());
 }
 
-py::object softmax_call(const py::args& given) {
+py::object softmax_call(const arguments& given) {
     call c{};
     if (!c.accept(given)) return not_implemented();
     return c.run();
@@ -158,6 +162,6 @@ py::object softmax_call(const py::args& given) {
 
 }  // namespace
 
-void bind_softmax(py::module_& m) { m.def("softmax", softmax_call); }
+void bind_softmax(py::module_& m) { define<softmax_call, argument_count>(m, "softmax"); }
 
 }  // namespace lossk

@@ -102,6 +102,8 @@ public:
         to_ += whole;
         filled_ -= whole;
     }
+    // Where the array's element at p is once it was pushed: there, or still here.
+    T* pushed(T* p) { return p < to_ ? p : buffer_ + (p - to_); }
 };
 
 }  // namespace

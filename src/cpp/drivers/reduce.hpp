@@ -1,6 +1,7 @@
 // Sums that do not depend on how the work was shared out: fixed lanes, added by a fixed tree in f64.
 #pragma once
 
+#include "../simd/unroll.hpp"
 #include "memory.hpp"
 
 namespace lossk {
@@ -34,6 +35,14 @@ public:
         flush();
     }
 
+    // The lanes as locals of a loop, which stay in registers whatever is stored, and back.
+    void take(vec<T> (&part)[K]) const {
+        unrolled<K>([&](auto k) { part[k] = part_[k]; });
+    }
+    void give(const vec<T> (&part)[K]) {
+        unrolled<K>([&](auto k) { part_[k] = part[k]; });
+    }
+
     void flush() {
         for (int k = 0; k < K; ++k) {
             if constexpr (sizeof(T) == sizeof(double)) {
@@ -57,6 +66,13 @@ public:
         vec<double> sums[wide];
         for (int k = 0; k < wide; ++k) sums[k] = total_[k];
         return tree_sum(sums);
+    }
+
+    // The sum so far; then begins anew.
+    double take_result() {
+        const double sum = result();
+        unrolled<wide>([&](auto k) { total_[k] = vec<double>{}; });
+        return sum;
     }
 };
 

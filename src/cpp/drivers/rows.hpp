@@ -7,16 +7,17 @@
 #pragma once
 
 #include "../losses/point.hpp"
-#include "groups.hpp"
 #include "reduce.hpp"
+#include "result.hpp"
 
 namespace lossk {
 namespace {
 
 template <class Formula, class T, verb what>
-struct rows_driver {
+class rows_driver {
     using V = vec<T>;
     static constexpr int K = 128 / register_bytes;
+    using sum = lane_sum<T, K>;
     static constexpr bool labelled = Formula::target == row_target::labels;
     static constexpr bool gathers = requires(const Formula& f, V v) { f.gather(v, v); };
     static constexpr bool visits = requires(const Formula& f, V v) { f.element(v, v, T()); };
@@ -25,14 +26,13 @@ struct rows_driver {
 
     const rows_args& a;
     const Formula formula{a.parameters, a.classes};
-    point<lane_sum<T, K>> sums{};
-    piece_buffer<T> z_room, y_room, g_room, h_room;
+    point<sum> sums{};
+    sum gathered{};
+    piece_buffer<T> z, y;
+    result_array<T> g, h;
 
-    explicit rows_driver(const rows_args& args) : a(args) {}
-
-    const T* target(index i, index n, const T* z) {
-        return Formula::target == row_target::elements ? y_room.read(a.kind, a.target, i, n) : z;
-    }
+    // What a loop over the elements reads is in the caches when it is overwritten in place.
+    static bool streams(const rows_args& a, const void* out) { return a.streaming && !(visits && out == a.z); }
 
     void flush() {
         if constexpr (sums_value) sums.value.flush();
@@ -41,66 +41,84 @@ struct rows_driver {
     }
 
     point<double> take_sums() {
-        const point<double> total = {sums_value ? sums.value.result() : 0, sums_grad ? sums.grad.result() : 0,
-                                     sums_hess ? sums.hess.result() : 0};
-        sums = {};
-        return total;
+        return {sums_value ? sums.value.take_result() : 0, sums_grad ? sums.grad.take_result() : 0,
+                sums_hess ? sums.hess.take_result() : 0};
     }
 
-    // Adds the formula on elements [begin, end) to the sums, and writes its derivatives.
-    void visit(index begin, index end, T shared, V factor) {
-        each_piece(begin, end, [&](index i, index n) {
-            const T *z = z_room.read(a.kind, a.z, i, n), *y = target(i, n, z);
-            T *g = g_room.place(a.kind, a.g, i), *h = h_room.place(a.kind, a.h, i);
-            each_in_groups<V, K>(n, [&](index j, int k, auto reach) {
-                const auto p = formula.element(reach.load(z + j), reach.load(y + j), shared);
-                if constexpr (sums_value) sums.value.add(k, reach.mask(p.value));
-                if constexpr (sums_grad) sums.grad.add(k, reach.mask(p.grad));
-                if constexpr (sums_hess) sums.hess.add(k, reach.mask(p.hess));
-                if constexpr (wants_grad(what)) reach.store(g + j, p.grad * factor);
-                if constexpr (wants_hess(what)) reach.store(h + j, p.hess * factor);
-            });
-            flush();
-            if constexpr (wants_grad(what)) g_room.write(a.kind, a.g, i, n);
-            if constexpr (wants_hess(what)) h_room.write(a.kind, a.h, i, n);
+    // Functions of their own, with copies of their own and nothing called: what loops need stays in registers.
+    [[gnu::noinline, gnu::flatten]] static void visit_loop(const Formula formula, const T* z, const T* y, T* g, T* h,
+                                                           index n, T shared, T factor, point<sum>& total) {
+        V value[K], grad[K], hess[K];
+        total.value.take(value), total.grad.take(grad), total.hess.take(hess);
+        each_in_groups<V, K>(n, [&](index j, auto k, auto reach) {
+            const auto p = formula.element(reach.load(z + j), reach.load(y + j), shared);
+            if constexpr (sums_value) value[k] += reach.mask(p.value);
+            if constexpr (sums_grad) grad[k] += reach.mask(p.grad);
+            if constexpr (sums_hess) hess[k] += reach.mask(p.hess);
+            if constexpr (wants_grad(what)) reach.store(g + j, p.grad * factor);
+            if constexpr (wants_hess(what)) reach.store(h + j, p.hess * factor);
         });
+        if constexpr (sums_value) total.value.give(value);
+        if constexpr (sums_grad) total.grad.give(grad);
+        if constexpr (sums_hess) total.hess.give(hess);
+    }
+    [[gnu::noinline, gnu::flatten]] static void gather_loop(const Formula formula, const T* z, const T* y, index n,
+                                                            sum& total) {
+        V part[K];
+        total.take(part);
+        each_in_groups<V, K>(n, [&](index j, auto k, auto reach) {
+            part[k] += reach.mask(formula.gather(reach.load(z + j), reach.load(y + j)));
+        });
+        total.give(part);
+    }
+
+    const T* target(index i, index n, const T* none) {
+        return Formula::target == row_target::elements ? y.read(a.kind, a.target, i, n) : none;
+    }
+
+    // Adds the formula on elements [begin, end) of the row at `row` to the sums, and writes its derivatives. Pieces end
+    // at the same places of all rows, so that what is behind a label is aligned again.
+    void visit(index row, index begin, index end, T shared, T factor) {
+        for (index i = begin, n; i < end; i += n) {
+            n = smaller(piece - (i - row) % piece, end - i);
+            const T* from = z.read(a.kind, a.z, i, n);
+            T* const to = wants_grad(what) ? g.place(i) : nullptr;
+            T* const h_to = wants_hess(what) ? h.place(i) : nullptr;
+            visit_loop(formula, from, target(i, n, from), to, h_to, n, shared, factor, sums);
+            if (i + n < end) flush();
+            if constexpr (wants_grad(what)) g.write(i, n);
+            if constexpr (wants_hess(what)) h.write(i, n);
+        }
     }
 
     T gather(index begin, index end) {
-        lane_sum<T, K> sum;
         each_piece(begin, end, [&](index i, index n) {
-            const T *z = z_room.read(a.kind, a.z, i, n), *y = target(i, n, z);
-            each_in_groups<V, K>(n, [&](index j, int k, auto reach) {
-                sum.add(k, reach.mask(formula.gather(reach.load(z + j), reach.load(y + j))));
-            });
-            sum.flush();
+            const T* from = z.read(a.kind, a.z, i, n);
+            gather_loop(formula, from, target(i, n, from), n, gathered);
+            gathered.flush();
         });
-        return static_cast<T>(sum.result());
-    }
-
-    void write_one(piece_buffer<T>& room, void* p, index i, double x) {
-        *room.place(a.kind, p, i) = static_cast<T>(x);
-        room.write(a.kind, p, i, 1);
+        return static_cast<T>(gathered.take_result());
     }
 
     // Exact zeros, whatever z holds.
     void clear(index begin, index end) {
-        if constexpr (wants_grad(what)) clear_elements<T>(a.kind, a.g, begin, end);
-        if constexpr (wants_hess(what)) clear_elements<T>(a.kind, a.h, begin, end);
+        if constexpr (wants_grad(what)) g.clear(begin, end);
+        if constexpr (wants_hess(what)) h.clear(begin, end);
     }
 
     double run_labelled(index begin, index end, index t, double w) {
-        const V factor = splat<V>(static_cast<T>(w * a.scale));
-        const T z_t = *z_room.read(a.kind, a.z, t, 1);
+        const double scale = w * a.scale;
+        const T z_t = *z.read(a.kind, a.z, t, 1);
         if constexpr (visits) {
-            visit(begin, t, z_t, factor);
-            visit(t + 1, end, z_t, factor);
+            visit(begin, begin, t, z_t, static_cast<T>(scale));
+            clear(t, t + 1);
+            visit(begin, t + 1, end, z_t, static_cast<T>(scale));
         } else {
             clear(begin, end);
         }
         const point<double> others = take_sums(), own = formula.label(static_cast<double>(z_t), others);
-        if constexpr (wants_grad(what)) write_one(g_room, a.g, t, own.grad * w * a.scale);
-        if constexpr (wants_hess(what)) write_one(h_room, a.h, t, own.hess * w * a.scale);
+        if constexpr (wants_grad(what)) g.change(t, own.grad * scale);
+        if constexpr (wants_hess(what)) h.change(t, own.hess * scale);
         return (others.value + own.value) * w;
     }
 
@@ -118,10 +136,16 @@ struct rows_driver {
         } else {
             T shared{};
             if constexpr (gathers) shared = gather(begin, end);
-            visit(begin, end, shared, splat<V>(static_cast<T>(w * a.scale)));
+            visit(begin, begin, end, shared, static_cast<T>(w * a.scale));
             return take_sums().value * w;
         }
     }
+
+public:
+    rows_driver(const rows_args& args, index first)
+        : a(args),
+          g(args.kind, args.g, first * args.classes, wants_grad(what) && streams(args, args.g)),
+          h(args.kind, args.h, first * args.classes, wants_hess(what) && streams(args, args.h)) {}
 
     double run(index begin, index end) {
         double total = 0;
@@ -136,7 +160,7 @@ struct rows_driver {
 
 template <class Formula, class T, verb what>
 double rows(const rows_args& a, index begin, index end) {
-    return rows_driver<Formula, T, what>(a).run(begin, end);
+    return rows_driver<Formula, T, what>(a, begin).run(begin, end);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ from torch.optim.optimizer import _get_scalar_dtype
 
 from ..._arrays import Array, array_of
 from ...optimizers import Optimizer
-from ...optimizers._base import make_plan
+from ...optimizers._base import make_plan, step_at
 from ...optimizers._tensors import check_apart
 from .._tensors import FLOATS, HALVES, is_plain
 
@@ -195,14 +195,13 @@ class GroupPlan:
     def step(self, formula: Optimizer, grads: list[Any], scale: float) -> None:
         """Update parameters and state along gradients times `scale`, those that are there."""
         steps = self.counts.astype(np.int64).tolist()
-        formulas = {n: formula._formula(n + 1) for n in set(steps)}
         if NoneType in set(map(type, grads)):
             there: Any = [g is not None for g in grads]
             addresses = [g if g is None else g.data_ptr() for g in grads]
             changed = [p for p, g in zip(self.mine, grads, strict=True) if g is not None]
         else:
             there, addresses, changed = 1, list(map(_data_ptr, grads)), self.mine
-        self.core.step_at(addresses, steps, formulas, scale, False, None, None)
+        step_at(self.core, addresses, steps, formula, scale)
         self.first = []
         self.counts += there
         # Autograd is told, so that a graph that has saved a parameter refuses to use it.
