@@ -37,7 +37,8 @@ struct softmax_many {
         each_block(chunk, [&](index first, index n) { writer.block(first, n); });
     }
     // Memory is busy with the writes while the cores are with the exponentials.
-    [[gnu::noinline]] void reduce_and_write(index row, const scratch& s, index done, const scratch& of_done, index chunk) const {
+    [[gnu::noinline]] void reduce_and_write(index row, const scratch& s, index done, const scratch& of_done,
+                                            index chunk) const {
         if (in.skips(row)) return write(done, chunk, of_done);
         chunk_reduction<E, kind> reduction(in, row, chunk, s);
         result_writer<E, kind> writer(in, done, chunk, of_done);
