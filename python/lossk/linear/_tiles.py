@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .. import _core
 from .._arrays import Array
 from .._families import GRAD, VALUE, Value
-from .._rows import LOSS, SOFTMAX
+from .._rows import LOSS, NO_OPTIONS, SOFTMAX
 from ..cross_entropy import CrossEntropy
 from ._problem import Outputs, Problem, Results, Rows
 
@@ -162,7 +162,7 @@ class TiledRun:
 
     def _softmax(self, output: int, verb: int, z: Array, out: Array | None) -> tuple[Array, Vector]:
         """Return what the kernel returns, and log-sum-exps."""
-        got = _core.softmax(output, verb, z, None, 0.0, 0.0, 0.0, None, -1, None, "sum", None, self.threads, out, True)
+        got = _core.softmax(output, verb, z, None, NO_OPTIONS, None, -1, None, "sum", None, self.threads, out, True)
         return got[0], got[1].astype(np.float64)
 
     def _sums_of_exponentials(self, group: Group) -> tuple[Vector, Vector]:

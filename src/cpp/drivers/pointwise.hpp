@@ -4,6 +4,7 @@
 #include "../base/attributes.hpp"
 #include "../losses/point.hpp"
 #include "pointwise_inputs.hpp"
+#include "pointwise_results.hpp"
 #include "reduce.hpp"
 
 namespace lossk {
@@ -97,7 +98,7 @@ class pointwise_driver {
     }
 
     // Elements [i, i + n), derivatives to g and h.
-    [[gnu::noinline]] void run_piece(index i, index n, E* g, E* h) {
+    void run_piece(index i, index n, E* g, E* h) {
         pointwise_piece<E> at = in.read(a, i, n);
         if (a.w) at.w = static_cast<const T*>(a.w) + i;
         if (a.each) at.each = static_cast<T*>(a.each) + i;
@@ -109,32 +110,16 @@ class pointwise_driver {
         each_piece(grouped, n, [&](index first, index rest) { run_each(formula, at, first, rest, scale, found); });
     }
 
-    void run_plainly(index begin, index end) {
-        piece_buffer<E> g, h;
-        const bool whole = !g.holds(a.kind) && a.x_period == 0;
-        each_piece(begin, end, whole ? end - begin : piece, [&](index i, index n) {
-            run_piece(i, n, g.place(a.kind, a.g, i), h.place(a.kind, a.h, i));
-            if constexpr (wants_grad(what)) g.write(a.kind, a.g, i, n);
-            if constexpr (wants_hess(what)) h.write(a.kind, a.h, i, n);
-        });
-    }
-
-    void run_streaming(index begin, index end) {
-        line_stream<E, piece> g(static_cast<E*>(a.g) + begin), h(static_cast<E*>(wants_hess(what) ? a.h : a.g) + begin);
-        each_piece(begin, end, [&](index i, index n) {
-            run_piece(i, n, g.here(), h.here());
-            g.push(n);
-            if constexpr (wants_hess(what)) h.push(n);
-        });
-        stream_fence();
-    }
-
 public:
     explicit pointwise_driver(const pointwise_args& args) : a(args) {}
 
     double run(index begin, index end) {
-        const bool streams = wants_grad(what) && a.streaming && !piece_buffer<E>::holds(a.kind);
-        streams ? run_streaming(begin, end) : run_plainly(begin, end);
+        each_result<E, wants_grad(what), wants_hess(what)>(
+            a, begin, end,
+            [](void* self, index i, index n, E* g, E* h) {
+                static_cast<pointwise_driver*>(self)->run_piece(i, n, g, h);
+            },
+            this);
         if (found.outside && a.outside) __atomic_store_n(a.outside, true, __ATOMIC_RELAXED);
         return wants_value(what) ? found.total.result() : 0.0;
     }

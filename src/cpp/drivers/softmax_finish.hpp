@@ -103,14 +103,14 @@ class row_finish {
 public:
     explicit row_finish(const many_classes<E>& problem) : in(problem) {}
 
-    // The sum of the (weighted) losses of n rows, 0 where a row does not count. `slot(j)` is the scratch of the j-th.
-    template <class F>
-    double operator()(index row, index n, F&& slot) {
+    // The sum of the (weighted) losses of n rows, 0 where a row does not count.
+    [[gnu::noinline]] double operator()(index row, index n, const row_slots<T>& slot) {
         for (index j = 0; j < n; ++j)
-            if (!in.skips(row + j)) gather(row + j, j, slot(j).chunk);
+            if (!in.skips(row + j)) gather(row + j, j, slot(row + j).chunk);
         for (index j = 0; j < n; j += lanes<W>) apply(j);
         double total = 0;
-        for (index j = 0; j < n; ++j) total += in.skips(row + j) ? skip(row + j) : scatter(row + j, j, *slot(j).state);
+        for (index j = 0; j < n; ++j)
+            total += in.skips(row + j) ? skip(row + j) : scatter(row + j, j, *slot(row + j).state);
         return total;
     }
 };

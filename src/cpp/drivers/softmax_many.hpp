@@ -51,7 +51,7 @@ struct softmax_many {
     // Rows [begin, end), as many at once as half the slots hold. Returns the sum of their losses.
     double run(index begin, index end) const {
         const index slots = softmax_slots(in.a.classes), at_once = slots / 2;
-        const auto slot = [&](index row) { return scratch(in.a, (row - begin) % slots); };
+        const row_slots<T> slot{in.a, begin, slots};
         const auto each_chunk = [&](auto&& work) {
             for (index chunk = 0; chunk < chunks; ++chunk) work(chunk);
         };
@@ -69,7 +69,7 @@ struct softmax_many {
                     written = done + 1;
                 }
             }
-            total += finish(row, n, [&](index j) { return slot(row + j); });
+            total += finish(row, n, slot);
         }
         for (; written < end; ++written) each_chunk([&](index chunk) { write(written, chunk, slot(written)); });
         return total;
@@ -120,8 +120,7 @@ template <class T>
 double softmax_finish(const softmax_args& a, index begin, index end) {
     return with_driver<T>(a, [&](const auto& driver) {
         double total = 0;
-        for (index row = begin; row < end; ++row)
-            total += row_finish(driver.in)(row, 1, [&](index) { return row_scratch<T>(a, row); });
+        for (index row = begin; row < end; ++row) total += row_finish(driver.in)(row, 1, {a, 0, a.rows});
         return total;
     });
 }

@@ -61,7 +61,7 @@ class chunk_reduction {
     double mass() { return linear == linear_terms::equal ? static_cast<double>(counted) : total.weight.result(); }
 
     // A reference that is too small by 8 does no harm and is not worth a rescaling: e^8 is a small number.
-    void raise_reference(bool at_once) {
+    [[gnu::noinline]] void raise_reference(bool at_once) {
         const T top = largest_lane(coming), highest = in.capped ? in.cap(splat<V>(top))[0] : top;
         // Without labels the largest probability itself has to be exact, and so has its reference.
         const bool moderate = labels && highest >= -exp_from<T>::limit && highest <= exp_from<T>::limit;
@@ -76,7 +76,7 @@ class chunk_reduction {
             if (const double m = mass(); m != 0) moved += m * (before - reference);
     }
 
-    void note_largest(index first, index n) {
+    [[gnu::noinline]] void note_largest(index first, index n) {
         largest = largest_lane(coming);
         out.largest = first + first_equal(z + first, n, largest);
     }

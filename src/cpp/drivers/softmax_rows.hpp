@@ -49,6 +49,14 @@ struct row_scratch {
     }
 };
 
+// Slots that rows from `first` on take in turn.
+template <class T>
+struct row_slots {
+    const softmax_args& a;
+    index first, n;
+    row_scratch<T> operator()(index row) const { return {a, (row - first) % n}; }
+};
+
 // A softmax problem of many classes, of elements E: which of them a register holds, and where the e_k are kept between
 // the passes.
 template <class E>

@@ -74,7 +74,10 @@ inline V softmax_hess(V p, V slope, V two_z_loss) {
 // Soft capping: z becomes y = cap tanh(z / cap); dy/dz = 1 - (y/cap)^2, d2y/dz2 = -2 (y/cap^2) dy/dz.
 template <class V>
 struct soft_cap {
-    lane_t<V> cap, inverse = lane_t<V>(1) / cap;
+    lane_t<V> cap{}, inverse{};
+
+    soft_cap() = default;
+    explicit soft_cap(lane_t<V> at) : cap(at), inverse(lane_t<V>(1) / at) {}
 
     [[gnu::always_inline]] V operator()(V z) const {
         const V x = z * inverse;
