@@ -516,6 +516,9 @@ def test_zero_times_infinity_is_zero(dtype: Any, classes: int, isa: str, rng: np
     assert_close(value, loss.reference(z, t, reduction="none"), 1e-6, 0, "weighted")
     assert np.isfinite(value).all()
     assert np.isfinite(grad).all()
+    value, grad = run_rows(lossk.CrossEntropy(weight=weight), z, np.full_like(t, 2))
+    assert not value.any(), "the label's own term"
+    assert not grad.any(), "the label's own term"
     y = np.zeros((3, classes), dtype)
     y[:, 0] = 1
     value, grad = run_rows(lossk.CrossEntropy(), z, y)

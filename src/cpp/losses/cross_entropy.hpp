@@ -49,7 +49,7 @@ struct cross_entropy {
         const V slope = a + s.mass + lse * (z_loss * lane_t<V>(2));
 
         V loss = s.mass * log_total - s.linear;
-        if (labels) loss += a * (log_total - s.d_t);
+        if (labels) loss += keep<V>(a != lane_t<V>(0), a * (log_total - s.d_t));  // 0 * infinity = 0
         if (z_loss != lane_t<V>(0)) loss += z_loss * lse * lse;
 
         const V inverse = lane_t<V>(1) / total;
