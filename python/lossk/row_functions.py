@@ -187,7 +187,7 @@ class LogSumExp(RowFunction):
     -------
     ndarray
         In the dtype of `x` (float32 for 16-bit types), without `axis`. A row of -infinity alone gives -infinity; NaN
-        gives NaN.
+        or +infinity gives NaN.
 
     References
     ----------
