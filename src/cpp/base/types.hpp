@@ -88,9 +88,9 @@ struct softmax_args {
     index scratch_stride;  // bytes of a slot
 };
 
-// Bytes of scratch that one row needs, which keeps so many of its elements' numbers there; what they are is
-// softmax_rows.hpp's business.
+// Elements from one array of a row's numbers in scratch to the next: whole lines, and room to align them.
 static constexpr index softmax_kept_stride(index classes) { return (classes + 63) / 32 * 32; }
+// Bytes of scratch that one row needs, with `kept` such arrays; what they hold is softmax_rows.hpp's business.
 static constexpr index softmax_scratch_bytes(index classes, index element_bytes, int kept) {
     const index state = 128, chunk = 64 * ((classes + row_chunk - 1) / row_chunk);
     const index references = 8 * ((classes + row_block - 1) / row_block);

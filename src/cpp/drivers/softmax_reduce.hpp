@@ -46,8 +46,7 @@ class chunk_reduction {
     const E* const z = in.z_row(row);
     const E* const y = in.y_row(row);
     T* const kept = in.keeps ? in.kept_row(s, row) : nullptr;
-    const bool mixed =
-        (other || caps) && (in.a.label_smoothing > 0 || in.a.target);  // linear terms in a loop of their own
+    const bool mixed = mixes && (in.a.label_smoothing > 0 || in.a.target);
     chunk_sums out{0, 0, 0, 0, 0, 0, begin};
     row_totals<T, sums> total{};
     double moved = 0;   // of the linear terms, by changes of the reference
