@@ -71,6 +71,13 @@ class Group(NamedTuple):
     dx: Array | None
 
 
+def _labels_among(classes: slice, labels: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """Return the rows whose labels are among the classes of a tile, and where in the tile those are."""
+    at = labels - classes.start
+    here = np.flatnonzero((at >= 0) & (labels < classes.stop))
+    return here, at[here]
+
+
 class TiledRun:
     """One call by tiles."""
 
@@ -153,11 +160,10 @@ class TiledRun:
         np.matmul(group.x[block], part.T, out=z)
         if self.problem.bias is not None:
             z += self.problem.bias[classes]
-        labels = group.labels[block] - classes.start
-        here = np.flatnonzero((labels >= 0) & (labels < len(part)))
+        here, at = _labels_among(classes, group.labels[block])
         if own is not None:
-            own[block][here] = z[here, labels[here]]
-        z[here, labels[here]] = -np.inf
+            own[block][here] = z[here, at]
+        z[here, at] = -np.inf
         return z
 
     def _softmax(self, output: int, verb: int, z: Array, out: Array | None) -> tuple[Array, Vector]:
@@ -246,9 +252,8 @@ class TiledRun:
     ) -> None:
         """Add what the labels among a tile's classes give."""
         assert group.dx is not None, "gradients are wanted"
-        labels = group.labels[block] - classes.start
-        here = np.flatnonzero((labels >= 0) & (labels < len(part)))
-        rows, at = here + block.start, labels[here]
+        here, at = _labels_among(classes, group.labels[block])
+        rows = here + block.start
         c = at_label[rows].astype(part.dtype)
         group.dx[rows] += part[at] * c[:, None]
         if self.dbias is not None:
