@@ -287,6 +287,27 @@ def test_tiles_know_special_logits(rng: np.random.Generator, tiled: list[Sizes])
     assert len(tiled) == 3
 
 
+@pytest.mark.parametrize("weighs", ["class", "row"])
+def test_tiles_know_what_0_times_infinity_is(weighs: str, rng: np.random.Generator, tiled: list[Sizes]) -> None:
+    """0 where the class weighs nothing, and NaN where the row does, as in chunks of rows."""
+    x, w, target, bias = problem(rng, 200, 4, 6000, np.float64)
+    target[:] = rng.integers(4000, 6000, 200)
+    target[5], bias[4100] = 4100, -np.inf
+    class_weight, row_weight = np.ones(6000), np.ones(200)
+    if weighs == "class":
+        class_weight[4100] = 0
+    else:
+        row_weight[5] = 0
+    given = {"sample_weight": row_weight, "reduction": "none"}
+    small, large = (lossk.LinearCrossEntropy(class_weight, chunk_bytes=n) for n in (MB, 256 * MB))
+    got = small.value_and_grad(x, w, target, bias, wrt="x", **given)
+    want = large.value_and_grad(x, w, target, bias, wrt="x", **given)
+    for mine, theirs in zip(got, want, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-13, equal_nan=True)
+    assert np.isnan(got[0][5]) == (weighs == "row")
+    assert len(tiled) == 1
+
+
 def test_tiles_keep_the_digits_of_confident_predictions(tiled: list[Sizes]) -> None:
     x, w = np.full((150, 1), 20.0, np.float32), np.zeros((9000, 1), np.float32)
     w[8000] = 1

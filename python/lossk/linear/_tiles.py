@@ -190,8 +190,9 @@ class TiledRun:
     def _values(self, group: Group, rest: Vector, own: Vector) -> Value:
         with np.errstate(invalid="ignore"):
             lse = np.logaddexp(rest, own)
-            value = group.of_class * np.logaddexp(rest - own, 0.0) + self.loss.z_loss * lse**2
-        value = group.weight * np.where(np.isfinite(lse), value, np.nan)
+            value = group.of_class * np.logaddexp(rest - own, 0.0)
+            value[group.of_class == 0] = 0  # at a logit of -infinity, too
+            value = group.weight * np.where(np.isfinite(lse), value + self.loss.z_loss * lse**2, np.nan)
         return value if self.problem.reduction == "none" else float(value.sum()) * self._scale()
 
     def _gradients(self, group: Group, rest: Vector, own: Vector, first: bool) -> None:
