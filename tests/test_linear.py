@@ -198,6 +198,32 @@ def test_memory_stays_below_chunk_bytes(
         assert peak < chunk_bytes + (results if "stats" in given else 0)
 
 
+@pytest.mark.parametrize("given", [{"stats": True}, {"label_smoothing": 0.1}, {"softcap": 5.0}], ids=str)
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("dtype", [np.float32, BFLOAT16], ids=str)
+def test_options_of_whole_rows_keep_to_chunk_bytes(
+    dtype: Any, rows: int, given: dict[str, Any], rng: np.random.Generator, tiled: list[Sizes]
+) -> None:
+    """Of so many classes a chunk holds one to three rows: tiles cannot do it, so that rows are gone through."""
+    x, w, _, _ = problem(rng, rows, 2, 250_000, dtype)
+    target, stats = rng.integers(0, 250_000, rows), "stats" in given
+    loss = lossk.LinearCrossEntropy(chunk_bytes=4 * MB, **({} if stats else given))
+    out = (np.empty_like(x), np.empty_like(w), None)
+    tracemalloc.start()
+    try:
+        value, *_ = loss.value_and_grad(x, w, target, stats=stats, out=out)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * MB
+    assert not tiled
+    wanted, dx, dw, _ = loss.reference(x, w, target, derivatives=True)
+    close(value, wanted, np.float32, "value")
+    ulp = 2**-8 if dtype == BFLOAT16 else 3e-5
+    for got, want in zip(out[:2], (dx, dw), strict=True):
+        np.testing.assert_allclose(got.astype(np.float64), want, rtol=ulp, atol=3e-5 * np.abs(want).max())
+
+
 RESIDENT = """
 import numpy as np, lossk
 def status(key):
@@ -222,7 +248,7 @@ def test_products_of_many_classes_take_no_memory_of_blas_to_speak_of() -> None:
 
 # ---- tiles of classes ---------------------------------------------------------------------------------------------
 
-TILED = [(300, 8, 5000), (50, 3, 20_011), (400, 64, 3001)]  # with 1 MB a chunk holds 11 to 75 rows
+TILED = [(300, 8, 5000), (50, 3, 20_011), (400, 64, 6001)]  # with 1 MB a chunk holds 3 to 45 rows
 
 
 @pytest.fixture
