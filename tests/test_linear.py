@@ -15,8 +15,8 @@ import pytest
 from support import Array, bits, each_dtype
 
 import lossk
-from lossk.linear._sums import wide_sums
-from lossk.linear._tiles import Sizes, sizes_for
+from lossk.linear._sums import passes, wide_sums
+from lossk.linear._tiles import Sizes, even_size, sizes_for
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 NARROW = (BFLOAT16, np.dtype(np.float16))
@@ -158,13 +158,16 @@ def test_sums_in_the_memory_of_16_bits_are_rounded_before_they_are_lost(rows: in
     tile = np.empty((2, 6), np.float32)
     wanted = np.arange(rows * 6, dtype=np.float32).reshape(rows, 6)
     done = np.zeros(rows, bool)
+    count = 0
     for segments in wide_sums(dw, np.empty((room_rows, 6), np.float32), tile, 1):
+        count += 1
         for segment in segments:
             classes = slice(segment.first, segment.first + len(segment.sums))
             assert not done[classes].any()
             segment.sums[...] = wanted[classes]
             done[classes] = True
     assert done.all()
+    assert count == passes(rows, room_rows)
     np.testing.assert_array_equal(dw, wanted.astype(np.float16))
 
 
@@ -263,6 +266,15 @@ def tiled(monkeypatch: pytest.MonkeyPatch) -> list[Sizes]:
 
     monkeypatch.setattr("lossk.linear._loss.sizes_for", noted)
     return used
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 509, 2048, 50_257])
+@pytest.mark.parametrize("largest", [1, 2, 15, 16, 509, 1358, 4096])
+def test_even_pieces_leave_no_small_rest(length: int, largest: int) -> None:
+    size = even_size(length, largest)
+    assert 0 < size <= largest
+    count = -(-length // size)
+    assert largest < 16 or length <= largest or count * size - length < 16 * count
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, *NARROW], ids=lambda d: np.dtype(d).name)

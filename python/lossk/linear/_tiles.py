@@ -22,7 +22,7 @@ from .._arrays import Array
 from .._families import GRAD, VALUE, Value
 from .._rows import LOSS, NO_OPTIONS, SOFTMAX
 from ..cross_entropy import CrossEntropy
-from ._problem import Outputs, Problem, Results, Rows
+from ._problem import EVEN_ROWS, Outputs, Problem, Results, Rows
 from ._run import Memory
 
 FEW_ROWS = 48
@@ -62,7 +62,15 @@ def sizes_for(problem: Problem, chunk_bytes: int, memory: Memory) -> Sizes | Non
     too_long = problem.bias is not None and 2 * classes * size > sixth
     if min(tile, block) < 2 or group < block or too_long or (one_group and group < problem.counted):
         return None
-    return Sizes(tile, block, group)
+    return Sizes(even_size(classes, tile), even_size(group, block), group)
+
+
+def even_size(length: int, largest: int) -> int:
+    """Return the size of nearly equal pieces, if need be a multiple of what registers hold: no small rest is left."""
+    if length <= largest or largest < EVEN_ROWS:
+        return largest
+    count = -(-length // (largest // EVEN_ROWS * EVEN_ROWS))
+    return -(-length // (count * EVEN_ROWS)) * EVEN_ROWS
 
 
 class Group(NamedTuple):
