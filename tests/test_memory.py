@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 import subprocess
@@ -12,7 +13,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import VERBS, Array, Batch, Case, bits, draw, each_case, each_dtype, each_loss, guarded, run_verb
+from support import (
+    VERBS,
+    Array,
+    Batch,
+    Case,
+    assert_surroundings_kept,
+    at_offset,
+    bits,
+    draw,
+    each_case,
+    each_dtype,
+    each_loss,
+    guarded,
+    results_past_caches,
+    run_verb,
+)
 
 import lossk
 from lossk import _core
@@ -162,70 +178,54 @@ def test_functions_and_sums_stay_inside(dtype: Any, at: str, isa: str) -> None:
         assert _core.twin([x], [out], False, 1) is not None
 
 
+@pytest.mark.parametrize("function", ["CrossEntropy", "softmax", "log_softmax"])
 @each_dtype
-def test_stores_past_the_caches_stay_inside(dtype: Any, isa: str, rng: np.random.Generator) -> None:
-    """Outputs large enough to be streamed, at every start within a cache line; neighbours keep their bytes."""
-    n = _core.last_level_cache() // 2 // dtype.itemsize + 4099
-    memory = np.full(n + 64, 7, dtype)
-    z, y = np.ones(n, dtype), np.zeros(n, dtype)
-    loss = lossk.SquaredError()
-    for offset in (0, 1, 3, 64 // dtype.itemsize - 1):
-        memory[:] = 7
-        out = memory[offset : offset + n]
-        loss.grad(z, y, reduction="sum", out=out)
-        assert (out == 2).all()
-        assert (memory[:offset] == 7).all()
-        assert (memory[offset + n :] == 7).all()
-    rows, classes = n // 1001, 1001
-    logits = np.broadcast_to(rng.normal(size=classes).astype(dtype), (rows, classes)).copy()
-    labels = np.zeros(rows, int)
-    want = lossk.CrossEntropy().grad(logits[:1], labels[:1], reduction="sum")
-    for offset in (0, 1, 5):
-        memory[:] = 7
-        out = memory[offset : offset + rows * classes].reshape(rows, classes)
-        lossk.CrossEntropy().grad(logits, labels, reduction="sum", out=out)
-        np.testing.assert_allclose(out[[0, 1, rows // 2, -2, -1]], np.repeat(want, 5, axis=0), rtol=1e-6)
-        assert (out == out[0]).all()
-        assert (memory[:offset] == 7).all()
-        assert (memory[offset + rows * classes :] == 7).all()
+def test_long_rows_past_the_caches_stay_inside(dtype: Any, function: str, isa: str, rng: np.random.Generator) -> None:
+    """Rows of one block and of several, whose last one ends before a cache line does, in it, or behind it."""
+    for classes in (1023, 1025, 1026, 1030, 1039, 1041, 2047, 2052, 3100):
+        z, labels = rng.normal(size=(5, classes)).astype(dtype), np.array([0, classes - 1, -100, 1, 1024 % classes])
+
+        def call(out: Array | None, z: Array = z, labels: Array = labels) -> Array:
+            if function == "CrossEntropy":
+                return lossk.CrossEntropy().grad(z, labels, out=out)
+            result: Array = getattr(lossk, function)(z, out=out)
+            return result
+
+        want = call(None)
+        for offset in range(64 // dtype.itemsize):
+            out = at_offset(z, offset)
+            with results_past_caches():
+                call(out)
+            assert bits(out) == bits(want), (classes, offset)
+            assert_surroundings_kept(out)
 
 
 # ---- alignment ----------------------------------------------------------------------------------------------------
 
 
-def at_offset(a: Array, elements: int) -> Array:
-    """A copy that starts so many elements behind a multiple of 64 bytes, and what surrounds it."""
-    per_line = 64 // a.itemsize
-    memory = np.full(a.size + 3 * per_line, 7, a.dtype)
-    start = (-memory.ctypes.data // a.itemsize) % per_line + elements
-    memory[start : start + a.size] = a.reshape(-1)
-    view: Array = memory[start : start + a.size].reshape(a.shape)
-    assert view.ctypes.data % 64 == elements * a.itemsize
-    return view
-
-
+@pytest.mark.parametrize("past", [False, True], ids=["cached", "streamed"])
 @each_dtype
 @each_loss
-def test_every_alignment(case: Case, dtype: Any, isa: str, rng: np.random.Generator) -> None:
+def test_every_alignment(case: Case, dtype: Any, past: bool, isa: str, rng: np.random.Generator) -> None:
+    """The same bits, with weights and without, in the caches and past them, and nothing written around results."""
     loss = case.make()
     per_line = 64 // dtype.itemsize
-    for shape in ((77,), (515,)) if case.pointwise else ((9, 5), (3, 71), (2, 515)):
-        batch = draw(case, rng, shape, dtype, True)
-        assert batch.weight is not None
-        for verb in VERBS:
+    for shape in ((77,), (1091,)) if case.pointwise else ((9, 5), (3, 71), (2, 515)):
+        weighted = draw(case, rng, shape, dtype, True)
+        assert weighted.weight is not None
+        for verb, batch in itertools.product(VERBS, (weighted, Batch(weighted.z, weighted.target, None))):
             want = run_into(loss, verb, batch, outputs(verb, batch.z, np.zeros_like))
             for offset in range(per_line):
-                moved = Batch(
-                    at_offset(batch.z, offset), batch.target, at_offset(batch.weight, (offset * 3) % per_line)
-                )
+                weight = None if batch.weight is None else at_offset(batch.weight, (offset * 3) % per_line)
+                moved = Batch(at_offset(batch.z, offset), batch.target, weight)
                 out = outputs(verb, batch.z, lambda a, offset=offset: at_offset(a, (offset * 5 + 1) % per_line))
-                assert run_into(loss, verb, moved, out) == want, (verb, offset)
+                with results_past_caches() if past else contextlib.nullcontext():
+                    assert run_into(loss, verb, moved, out) == want, (verb, offset)
                 for written in () if out is None else out if isinstance(out, tuple) else (out,):
-                    memory = written.base if written.base.ndim == 1 else written.base.base
-                    assert (memory == 7).sum() >= 3 * per_line, "the surroundings were written to"
+                    assert_surroundings_kept(written)
         if case.pointwise:
-            moved = Batch(batch.z, at_offset(batch.target, 3), batch.weight)
-            assert run_into(loss, "value", moved, None) == run_into(loss, "value", batch, None)
+            moved = Batch(weighted.z, at_offset(weighted.target, 3), weighted.weight)
+            assert run_into(loss, "value", moved, None) == run_into(loss, "value", weighted, None)
 
 
 # ---- outputs that are refused -------------------------------------------------------------------------------------

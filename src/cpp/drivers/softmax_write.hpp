@@ -33,8 +33,12 @@ struct result_block {
                 store(g + i + k * L, v);
         }
     }
-    // The line that begins in the block before, whose formula may have other constants.
+    // The line that begins in the block before, whose formula may have other constants. A short last block ends in it.
     void write_shared_line(const Formula& before) const {
+        if (n < lead) {
+            result_block{before, g, first, n, lead}.write_plainly(lead - group, 0);
+            return write_plainly(0, n);
+        }
         const index i = first + lead - group;
         for (int k = 0; k < K; ++k) {
             const index theirs = first - i - k * L;
