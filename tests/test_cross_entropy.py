@@ -117,6 +117,25 @@ def test_row_counts(dtype: Any, isa: str, rng: np.random.Generator) -> None:
         assert_matches_reference(loss, draw_batch(rng, rows, classes, dtype), dtype, ("value_and_grad",))
 
 
+@each_dtype
+def test_few_classes_do_not_depend_on_place(dtype: Any, isa: str, rng: np.random.Generator) -> None:
+    """A row's loss and gradient are what they are alone, over the logits, weighed by 1, or one by one: to the bit."""
+    loss = lossk.CrossEntropy(ignore_index=IGNORED)
+    for classes in FEW:
+        z = rng.normal(scale=5.0, size=(71, classes)).astype(dtype)
+        z[rng.random(size=z.shape) < 0.02] = -np.inf
+        t = draw_labels(rng, (71,), classes)
+        grad = loss.grad(z, t, reduction="sum")
+        each, again = loss.value_and_grad(z, t, reduction="none")
+        assert bits(again) == bits(grad), classes
+        assert bits(loss.grad(z, t, reduction="sum", sample_weight=np.ones(71, dtype))) == bits(grad), classes
+        for i in (0, 1, 31, 32, 70):
+            own, own_grad = loss.value_and_grad(z[i : i + 1], t[i : i + 1], reduction="none")
+            assert bits(own) == bits(each[i : i + 1]), (classes, i)
+            assert bits(own_grad) == bits(grad[i : i + 1]), (classes, i)
+        assert bits(loss.grad(z, t, reduction="sum", out=z)) == bits(grad), classes
+
+
 def test_hand_checked_value() -> None:
     """The formulas of SEMANTICS.md, written out once more for three classes."""
     z = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0], [2.0, 2.0, 2.0]])

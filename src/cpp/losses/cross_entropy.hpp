@@ -10,7 +10,7 @@
 // V holds a row per lane (few classes) or the same row in all lanes.
 #pragma once
 
-#include "../simd/math.hpp"
+#include "logit.hpp"
 
 namespace lossk {
 namespace {
@@ -60,6 +60,59 @@ struct cross_entropy {
         return {loss, lse, inverse, slope, grad_t, hess_t, log_total};
     }
 };
+
+// ---- a label and nothing else: a = 1, no linear weights, no z_loss ------------------------------------------------
+
+// What the pass over the logits leaves, rows in lanes. d_k = z_k - maximum, e_k = exp(d_k).
+template <class V>
+struct label_sums {
+    V others;  // sum of e_k over k != t
+    V total;   // over all k
+    V d_t;
+
+    void add(V d, V e, bits<V> is_label) {
+        others += keep(~is_label, e);
+        total += e;
+        d_t = choose(is_label, d, d_t);
+    }
+};
+
+template <class V>
+struct label_loss {
+    V loss;
+    V of_e, grad_t;  // factor * dloss/dz_k: e_k of_e, and at the label grad_t = -factor (1 - p_t)
+
+    label_loss(const label_sums<V>& s, V factor) {
+        // As above: where the label has the largest logit, others may be far below 1.
+        loss = log1p_positive(choose(s.d_t == lane_t<V>(0), s.others, s.total - lane_t<V>(1))) - s.d_t;
+        of_e = factor / s.total;
+        grad_t = -(s.others * of_e);
+    }
+    void weigh(V w) {
+        loss *= w;
+        of_e *= w;
+        grad_t *= w;
+    }
+};
+
+// Two classes are one logit: that of the label, z_t - z_other. t is 0 or 1 in every lane.
+template <class V>
+struct two_classes_loss {
+    V loss, grad_0, grad_1;
+
+    two_classes_loss(V z_0, V z_1, bits<V> t, V factor) {
+        const bits<V> turn = t << (8 * static_cast<int>(sizeof(lane_t<V>)) - 1);  // the sign, for t = 1
+        const V largest = max(z_0, z_1);
+        // Rows of +infinity, or of -infinity alone, are NaN: largest - largest is 0 elsewhere.
+        const V difference = (z_0 - z_1) + (largest - largest);
+        const logit<V> at(from_bits<V>(as_bits(difference) ^ turn));
+        loss = at.spread + max(lane_t<V>(0), -at.x);
+        grad_1 = from_bits<V>(as_bits(at.q * factor) ^ turn);
+        grad_0 = -grad_1;
+    }
+};
+
+// ---- every option -------------------------------------------------------------------------------------------------
 
 // Gradient and second derivative with respect to a logit, from its probability and its linear weight.
 template <class V>

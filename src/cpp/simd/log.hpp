@@ -1,4 +1,4 @@
-// log, log1p, log1p_unit: one vec in, one vec out. math.hpp says how the stated ULPs were measured.
+// log, log1p, log1p_positive, log1p_unit: one vec in, one vec out. math.hpp says how the stated ULPs were measured.
 #pragma once
 
 #include "constants.hpp"
@@ -66,6 +66,16 @@ inline V log1p(V x) {
     const V y = ((x == T(0)) | (x == inf)) ? x : log_sum(e, f);
     const V edge = x == T(-1) ? splat<V>(-inf) : splat<V>(T(__builtin_nan("")));
     return x > T(-1) ? y : edge;
+}
+
+// log(1 + x) for 0 <= x <= 2^64: log1p without its edges, and with its errors.
+template <class V>
+inline V log1p_positive(V x) {
+    using T = lane_t<V>;
+    using k = constants<T>;
+    const V e = split(T(1) + x, T(0.75)).e;
+    const V inverse = from_bits<V>(as_bits(k::to_integer + T(k::bias) - e) << k::fraction_bits);  // 1 / 2^e
+    return log_sum(e, fma(x, inverse, inverse - T(1)));
 }
 
 // log(x) for 0 <= x <= 1: anything below -100 at 0. Errors are those of log.

@@ -34,7 +34,7 @@ inline void transpose_parts(V (&r)[columns<V>]) {
     }
 }
 
-typedef long long register_part __attribute__((vector_size(16)));
+typedef float register_part __attribute__((vector_size(16)));
 constexpr int register_parts = register_bytes / 16;
 
 template <class V>
@@ -42,11 +42,11 @@ inline V join(const register_part (&p)[register_parts]) {
     if constexpr (register_parts == 1) {
         return (V)p[0];
     } else {
-        const auto pair = [&](int i) { return __builtin_shufflevector(p[i], p[i + 1], 0, 1, 2, 3); };
+        const auto pair = [&](int i) { return __builtin_shufflevector(p[i], p[i + 1], 0, 1, 2, 3, 4, 5, 6, 7); };
         if constexpr (register_parts == 2)
             return (V)pair(0);
         else
-            return (V)__builtin_shufflevector(pair(0), pair(2), 0, 1, 2, 3, 4, 5, 6, 7);
+            return (V)__builtin_shufflevector(pair(0), pair(2), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     }
 }
 

@@ -1,0 +1,72 @@
+// Softmax cross-entropy of few classes with labels and no options: what its kernels are given, and loop over.
+#pragma once
+
+#include "../base/attributes.hpp"
+#include "softmax_common.hpp"
+
+namespace lossk {
+namespace {
+
+// Labels as wide as the lanes.
+template <class V, int... lane>
+inline bits<V> low_halves(const std::int64_t* label, sequence<lane...>) {
+    using T = lane_t<V>;
+    const T* p = reinterpret_cast<const T*>(label);
+    return (bits<V>)__builtin_shufflevector(load<V>(p), load<V>(p + lanes<V>), (2 * lane)...);
+}
+template <class V>
+inline bits<V> load_labels(const std::int64_t* label) {
+    if constexpr (sizeof(lane_t<V>) == sizeof(float)) {
+        return low_halves<V>(label, sequence_to<lanes<V>>{});
+    } else {
+        bits<V> t;
+        __builtin_memcpy(&t, label, sizeof t);
+        return t;
+    }
+}
+
+// Rows in a batch: as many on every ISA, so that sums are.
+template <class T>
+constexpr int label_batch = 128 / static_cast<int>(sizeof(T));
+
+// Losses so far, by the row's place in its batch.
+template <class T>
+struct label_sum {
+    vec<T> of[128 / register_bytes]{};
+};
+
+// Whole batches of rows that lie in memory as the kernel wants them; what is null is not given, or not wanted.
+template <class T>
+struct label_rows {
+    const T* z;  // (rows, classes)
+    const std::int64_t* label;
+    const T* weight;
+    T* g;
+    T* each;
+    index rows;
+    int classes;
+    T scale;
+
+    // What is said of single rows, from the `row`-th on: their weights, and their weighted losses.
+    template <class V>
+    V weights(index row) const {
+        return weight ? load<V>(weight + row) : splat<V>(1);
+    }
+    template <class V>
+    void keep_losses(index row, V losses) const {
+        if (each) store(each + row, losses);
+    }
+};
+
+// All batches of a kernel, whose run_batch(a, row, part) adds up losses and writes gradients.
+template <class Kernel, class T>
+[[LOSSK_SIDE_BY_SIDE]] void run_label_batches(const label_rows<T> a, label_sum<T>& losses) {
+    constexpr int K = label_batch<T> / lanes<vec<T>>;
+    vec<T> part[K];
+    unrolled<K>([&](auto k) { part[k] = losses.of[k]; });
+    for (index row = 0; row < a.rows; row += label_batch<T>) Kernel::run_batch(a, row, part);
+    unrolled<K>([&](auto k) { losses.of[k] = part[k]; });
+}
+
+}  // namespace
+}  // namespace lossk

@@ -1,0 +1,112 @@
+// Softmax cross-entropy of few classes with labels and no options: which rows of memory go to which kernel, and how.
+#pragma once
+
+#include "softmax_labels.hpp"
+
+namespace lossk {
+namespace {
+
+// The kernel for so many classes. Where their number is known to the compiler, loops over them vanish.
+template <class T>
+inline void run_label_rows(const label_rows<T>& a, label_sum<T>& losses) {
+    const auto run = [&](auto kernel) { run_label_batches<decltype(kernel)>(a, losses); };
+    if (a.weight || a.each) {
+        if (a.classes == 2) return run(two_classes<T, true, true>{});
+        return a.classes == 3 ? run(some_classes<T, 3, true>{}) : run(some_classes<T, 0, true>{});
+    }
+    if (a.classes == 2) return a.g ? run(two_classes<T, true, false>{}) : run(two_classes<T, false, false>{});
+    if (a.classes == 3) return run(some_classes<T, 3, false>{});
+    if constexpr (sizeof(T) == sizeof(float)) {
+        switch (a.classes) {
+            case 4: return run(some_classes<T, 4, false>{});
+            case 5: return run(some_classes<T, 5, false>{});
+            case 6: return run(some_classes<T, 6, false>{});
+            case 7: return run(some_classes<T, 7, false>{});
+            case 8: return run(some_classes<T, 8, false>{});
+            case 10: return run(some_classes<T, 10, false>{});
+        }
+    }
+    run(some_classes<T, 0, false>{});
+}
+
+template <class T>
+class softmax_plain {
+    static constexpr index B = label_batch<T>;
+    static constexpr index room = few_classes * B;  // elements
+
+    const softmax_args& a;
+    const softmax_problem<T> in{a};
+    const int classes = static_cast<int>(a.classes);
+    alignas(line_bytes) T z_room[room], g_room[room];
+    line_stream<T, room> past;
+
+    // Rows [row, row + n), whole batches; z and the gradient by way of buffers if need be.
+    void run_batches(index row, index n, label_sum<T>& part) {
+        const index first = row * classes, count = n * classes;
+        const T* z = in.read(a.z, first, count, z_room);
+        T* const g = !a.g ? nullptr : a.streaming ? past.here() : in.narrow ? g_room : static_cast<T*>(a.g) + first;
+        run_label_rows<T>({z, a.label + row, in.row_weight ? in.row_weight + row : nullptr, g,
+                           in.each ? in.each + row : nullptr, n, classes, static_cast<T>(a.scale)},
+                          part);
+        if (g && a.streaming) past.push(count);
+        if (g && in.narrow) in.write_narrow(g_room, count, a.g, first);
+    }
+
+    static void copy(const T* from, index n, T* to) {
+        __builtin_memcpy(to, from, static_cast<std::size_t>(n) * sizeof(T));
+    }
+    // The last rows, fewer than a batch: the others have no label.
+    void run_rest(index row, index n, label_sum<T>& part) {
+        const index first = row * classes, count = n * classes;
+        std::int64_t label[B];
+        T weight[B], each[B];
+        for (index j = 0; j < B; ++j) {
+            label[j] = j < n ? a.label[row + j] : -1;
+            weight[j] = j < n && in.row_weight ? in.row_weight[row + j] : T(1);
+        }
+        const T* z = in.read(a.z, first, count, z_room);
+        if (z != z_room) copy(z, count, z_room);
+        for (index i = count; i < B * classes; ++i) z_room[i] = T(0);
+        run_label_rows<T>({z_room, label, in.row_weight ? weight : nullptr, a.g ? g_room : nullptr,
+                           in.each ? each : nullptr, B, classes, static_cast<T>(a.scale)},
+                          part);
+        if (in.each) copy(each, n, in.each + row);
+        if (!a.g) return;
+        if (a.streaming) {
+            copy(g_room, count, past.here());
+            past.push(count);
+        } else if (in.narrow) {
+            in.write_narrow(g_room, count, a.g, first);
+        } else {
+            copy(g_room, count, static_cast<T*>(a.g) + first);
+        }
+    }
+
+public:
+    // Is there nothing but labels, and what is said of rows?
+    static bool serves(const softmax_args& a) {
+        const bool options = a.label_smoothing > 0 || a.z_loss != 0 || a.softcap > 0 || a.class_weight;
+        return a.label && a.classes >= 2 && a.output == row_output::loss && !options && !a.h;
+    }
+
+    softmax_plain(const softmax_args& args, index begin)
+        : a(args), past(args.g ? static_cast<T*>(args.g) + begin * args.classes : nullptr) {}
+
+    double run(index begin, index end) {
+        constexpr index rows_a_sum = 16 * B;  // what f32 lanes sum exactly enough
+        const index step = in.narrow || a.streaming ? room / classes / B * B : rows_a_sum;
+        lane_sum<T, label_batch<T> / lanes<vec<T>>> total;
+        for (index first = begin; first < end; first += rows_a_sum) {
+            label_sum<T> part;
+            const index last = smaller(first + rows_a_sum, end), whole = first + (last - first) / B * B;
+            for (index row = first; row < whole; row += step) run_batches(row, smaller(step, whole - row), part);
+            if (whole < last) run_rest(whole, last - whole, part);
+            total.add_all(part.of);
+        }
+        if (a.streaming) stream_fence();
+        return total.result();
+    }
+};
+
+}  // namespace
+}  // namespace lossk
