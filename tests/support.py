@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import itertools
@@ -287,6 +288,33 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "reversed": reversed_memory,
     "Fortran": fortran,
 }
+
+
+@contextlib.contextmanager
+def results_past_caches() -> Iterator[None]:
+    """Results of any size are stored past the caches, as large ones are, unless they are in place."""
+    lossk._core.pretend_last_level_cache(1)
+    try:
+        yield
+    finally:
+        lossk._core.pretend_last_level_cache(0)
+
+
+def at_offset(a: Array, elements: int) -> Array:
+    """A copy that starts so many elements behind a multiple of 64 bytes, and what surrounds it: sevens."""
+    per_line = 64 // a.itemsize
+    memory = np.full(a.size + 3 * per_line, 7, a.dtype)
+    start = (-memory.ctypes.data // a.itemsize) % per_line + elements
+    memory[start : start + a.size] = a.reshape(-1)
+    view: Array = memory[start : start + a.size].reshape(a.shape)
+    assert view.ctypes.data % 64 == elements * a.itemsize
+    return view
+
+
+def assert_surroundings_kept(view: Array) -> None:
+    """What surrounds an array from `at_offset` has not been written to."""
+    memory = view.base if view.base.ndim == 1 else view.base.base
+    assert (memory == 7).sum() >= 3 * (64 // view.itemsize), "the surroundings were written to"
 
 
 # ---- guarded memory -----------------------------------------------------------------------------------------------

@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import LARGE_SIZES, LAYOUTS, SIZES, Array, bits, each_dtype, guarded
+from support import (
+    LARGE_SIZES,
+    LAYOUTS,
+    SIZES,
+    Array,
+    assert_surroundings_kept,
+    at_offset,
+    bits,
+    each_dtype,
+    guarded,
+    results_past_caches,
+)
 
 import lossk
 from lossk.activations import ACTIVATIONS, Activation
@@ -174,16 +185,22 @@ def test_activations_stay_inside(
 
 
 @each_verb
+@each_dtype
 @each_activation
-def test_large_results_are_streamed_to_the_same_bits(act: Activation, verb: str, rng: np.random.Generator) -> None:
-    n = (lossk._core.last_level_cache() if lossk._core.last_level_cache() < 2**27 else 2**27) // 4 + 4097
-    if verb == "derivative" or act is not ALL[0]:
-        n = 100_003
-    x, c = (np.tile(a, -(-n // 65_521))[:n] for a in drawn(rng, 65_521, np.float32))
-    fresh = VERBS[verb](act, x, c)
-    memory = np.zeros(n + 1, np.float32)
-    assert bits(VERBS[verb](act, x, c, out=memory[1:])) == bits(fresh)
-    assert bits(VERBS[verb](act, x, c, out=x)) == bits(fresh)
+def test_results_past_the_caches_have_the_same_bits(
+    act: Activation, dtype: Any, verb: str, isa: str, rng: np.random.Generator
+) -> None:
+    for n in (1, 15, 16, 37, 1091, 20_001):
+        x, c = drawn(rng, n, dtype)
+        want = bits(VERBS[verb](act, x, c))
+        for offset in range(64 // dtype.itemsize) if n < 2000 else (0, 1):
+            out = at_offset(np.zeros_like(x), offset)
+            with results_past_caches():
+                assert bits(VERBS[verb](act, x, c)) == want
+                assert bits(VERBS[verb](act, x, c, out=out)) == want
+                in_place = x.copy()
+                assert bits(VERBS[verb](act, in_place, c, out=in_place)) == want
+            assert_surroundings_kept(out)
 
 
 @each_verb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 import subprocess
@@ -12,7 +13,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import VERBS, Array, Batch, Case, bits, draw, each_case, each_dtype, each_loss, guarded, run_verb
+from support import (
+    VERBS,
+    Array,
+    Batch,
+    Case,
+    assert_surroundings_kept,
+    at_offset,
+    bits,
+    draw,
+    each_case,
+    each_dtype,
+    each_loss,
+    guarded,
+    results_past_caches,
+    run_verb,
+)
 
 import lossk
 from lossk import _core
@@ -202,39 +218,29 @@ def test_rows_past_the_caches_stay_inside(dtype: Any, classes: int, isa: str, rn
 # ---- alignment ----------------------------------------------------------------------------------------------------
 
 
-def at_offset(a: Array, elements: int) -> Array:
-    """A copy that starts so many elements behind a multiple of 64 bytes, and what surrounds it."""
-    per_line = 64 // a.itemsize
-    memory = np.full(a.size + 3 * per_line, 7, a.dtype)
-    start = (-memory.ctypes.data // a.itemsize) % per_line + elements
-    memory[start : start + a.size] = a.reshape(-1)
-    view: Array = memory[start : start + a.size].reshape(a.shape)
-    assert view.ctypes.data % 64 == elements * a.itemsize
-    return view
-
-
+@pytest.mark.parametrize("past", [False, True], ids=["cached", "streamed"])
 @each_dtype
 @each_loss
-def test_every_alignment(case: Case, dtype: Any, isa: str, rng: np.random.Generator) -> None:
+def test_every_alignment(case: Case, dtype: Any, past: bool, isa: str, rng: np.random.Generator) -> None:
+    """The same bits, with weights and without, in the caches and past them, and nothing written around results."""
     loss = case.make()
     per_line = 64 // dtype.itemsize
-    for shape in ((77,), (515,)) if case.pointwise else ((9, 5), (3, 71), (2, 515)):
-        batch = draw(case, rng, shape, dtype, True)
-        assert batch.weight is not None
-        for verb in VERBS:
+    for shape in ((77,), (1091,)) if case.pointwise else ((9, 5), (3, 71), (2, 515)):
+        weighted = draw(case, rng, shape, dtype, True)
+        assert weighted.weight is not None
+        for verb, batch in itertools.product(VERBS, (weighted, Batch(weighted.z, weighted.target, None))):
             want = run_into(loss, verb, batch, outputs(verb, batch.z, np.zeros_like))
             for offset in range(per_line):
-                moved = Batch(
-                    at_offset(batch.z, offset), batch.target, at_offset(batch.weight, (offset * 3) % per_line)
-                )
+                weight = None if batch.weight is None else at_offset(batch.weight, (offset * 3) % per_line)
+                moved = Batch(at_offset(batch.z, offset), batch.target, weight)
                 out = outputs(verb, batch.z, lambda a, offset=offset: at_offset(a, (offset * 5 + 1) % per_line))
-                assert run_into(loss, verb, moved, out) == want, (verb, offset)
+                with results_past_caches() if past else contextlib.nullcontext():
+                    assert run_into(loss, verb, moved, out) == want, (verb, offset)
                 for written in () if out is None else out if isinstance(out, tuple) else (out,):
-                    memory = written.base if written.base.ndim == 1 else written.base.base
-                    assert (memory == 7).sum() >= 3 * per_line, "the surroundings were written to"
+                    assert_surroundings_kept(written)
         if case.pointwise:
-            moved = Batch(batch.z, at_offset(batch.target, 3), batch.weight)
-            assert run_into(loss, "value", moved, None) == run_into(loss, "value", batch, None)
+            moved = Batch(weighted.z, at_offset(weighted.target, 3), weighted.weight)
+            assert run_into(loss, "value", moved, None) == run_into(loss, "value", weighted, None)
 
 
 # ---- outputs that are refused -------------------------------------------------------------------------------------

@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support import Array, Case, bits, draw, each_loss, guarded, rounding, run_verb
+from support import (
+    Array,
+    Case,
+    assert_surroundings_kept,
+    at_offset,
+    bits,
+    draw,
+    each_loss,
+    guarded,
+    results_past_caches,
+    rounding,
+    run_verb,
+)
 
 import lossk
 
@@ -132,19 +144,18 @@ def test_softmax_functions_in_16_bits(isa: str, dtype: Any, classes: int, rng: n
 
 
 @each_narrow
-def test_results_larger_than_the_caches(dtype: Any, rng: np.random.Generator) -> None:
-    """Results of this size go past the caches, by whole lines wherever they begin, and end where they should."""
-    n = (1 << 24) + 13
-    z, y = rng.normal(size=1 << 12).astype(dtype), np.zeros(n, dtype)
-    z = np.resize(z, n)
-    for start in (0, 3):
-        room = np.zeros(n + 512, dtype)
-        lossk.Huber().grad(z, y, reduction="sum", out=room[start : start + n])
-        for part in (slice(0, 999), slice(n - 999, n)):
-            got = room[start : start + n][part]
-            assert bits(got) == bits(lossk.Huber().grad(z[part], y[part], reduction="sum"))
-        assert not room[:start].any()
-        assert not room[start + n :].any()
+@each_loss
+def test_results_past_the_caches_have_the_same_bits(isa: str, case: Case, dtype: Any, rng: np.random.Generator) -> None:
+    loss = case.make()
+    for n in (7, 33, 1091, 20_001):
+        z, target, _ = narrow_batch(case, rng, n, dtype, False)
+        value, grad = loss.value_and_grad(z, target)
+        for offset in range(32) if n < 2000 else (0, 3):
+            out = at_offset(z, offset)
+            with results_past_caches():
+                again = loss.value_and_grad(z, target, out=out)
+            assert (again[0], bits(out)) == (value, bits(grad)), (n, offset)
+            assert_surroundings_kept(out)
 
 
 def test_confident_rows_keep_their_digits_in_bf16(isa: str) -> None:

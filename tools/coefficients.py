@@ -125,13 +125,13 @@ def tanh_weight(z: Real) -> Real:
 
 LN2 = mpmath.log(2)
 HALF_LN2 = LN2 / 2 * (1 + mpmath.mpf(2) ** -12)  # the reduction rounds, so r may lie a little outside
-HALF = mpmath.mpf(1) / 2 * (1 + mpmath.mpf(2) ** -12)
+SIXTEENTH = mpmath.mpf(1) / 16 * (1 + mpmath.mpf(2) ** -12)
 
 FITS = [
     Fit("exp_poly", "exp(r) = 1 + r + r^2 poly(r), |r| <= ln(2)/2", exp_tail, lambda r: r**2 / mpmath.exp(r),
         -HALF_LN2, HALF_LN2, {"float": 5, "double": 10}),
-    Fit("quick_poly", "2^f = 1 + f poly(f), |f| <= 1/2", power_tail, lambda f: abs(f) / mpmath.mpf(2) ** f,
-        -HALF, HALF, {"float": 5}),
+    Fit("quick_poly", "2^f = 1 + f poly(f), |f| <= 1/16", power_tail, lambda f: abs(f) / mpmath.mpf(2) ** f,
+        -SIXTEENTH, SIXTEENTH, {"float": 3}),
     Fit("log_poly", "log((1+s)/(1-s)) = 2s + s^3 poly(s^2), s^2 <= 1/24", log_tail, lambda z: z / 2,
         mpmath.mpf(0), mpmath.mpf(1) / 24, {"float": 3, "double": 8}),
     Fit("unit_poly", "the same, 0 <= s <= 1/3", log_tail, lambda z: z / 2,

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../base/attributes.hpp"
-#include "groups.hpp"
+#include "memory.hpp"
 
 namespace lossk {
 namespace {
@@ -22,13 +22,14 @@ class activation_driver {
 
     // Functions of their own, with copies of their own: the formula stays in registers, whatever is stored. K registers
     // are read before any is written, as the compiler must not move reads before writes.
+    template <way_out how>
     [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const Formula formula, const E* x, const E* c, index n, E* out) {
         for (index j = 0; j < n; j += K * L) {
             V at[K], by[K];
             load_group(x + j, at);
             if constexpr (what == map::vjp) load_group(c + j, by);
             unrolled<K>([&](auto k) { at[k] = of(formula, at[k], by[k]); });
-            store_group(out + j, at);
+            store_group<how>(out + j, at);
         }
     }
     [[gnu::noinline]] static void run_rest(const Formula formula, const E* x, const E* c, index n, E* out) {
@@ -42,18 +43,16 @@ public:
     static void run(const activation_args& a, index begin, index end) {
         const Formula formula{a.parameters};
         const E *x = static_cast<const E*>(a.x) + begin, *c = what == map::vjp ? static_cast<const E*>(a.c) + begin : x;
-        const auto run_piece = [&](index i, index n, E* out) {
-            const index grouped = n - n % (K * L);
-            run_groups(formula, x + i, c + i, grouped, out);
-            if (grouped < n) run_rest(formula, x + i + grouped, c + i + grouped, n - grouped, out + grouped);
-        };
-        if (!a.streaming) return run_piece(0, end - begin, static_cast<E*>(a.out) + begin);
-        line_stream<E, piece> out(static_cast<E*>(a.out) + begin);
-        each_piece(0, end - begin, [&](index i, index n) {
-            run_piece(i, n, out.here());
-            out.push(n);
-        });
-        stream_fence();
+        E* const out = static_cast<E*>(a.out) + begin;
+        const index n = end - begin;
+        // Past the caches go whole lines: elements before the first one are left as usual.
+        const index head = a.streaming ? smaller(n, to_line(out)) : 0;
+        const index tail = n - (n - head) % (K * L);
+        if (head > 0) run_rest(formula, x, c, head, out);
+        (a.streaming ? run_groups<way_out::streaming> : run_groups<way_out::usual>)(formula, x + head, c + head,
+                                                                                    tail - head, out + head);
+        if (tail < n) run_rest(formula, x + tail, c + tail, n - tail, out + tail);
+        if (a.streaming) stream_fence();
     }
 };
 

@@ -60,6 +60,19 @@ inline index past_line(const T* p) {
     return static_cast<index>(reinterpret_cast<std::uintptr_t>(p) % line_bytes / sizeof(T));
 }
 
+// How many elements lie before the first start of a line from p on.
+template <class T>
+inline index to_line(const T* p) {
+    constexpr index line = line_bytes / static_cast<index>(sizeof(T));
+    return (line - past_line(p)) % line;
+}
+
+// How a loop may stream whole registers to an array that begins at p; `usual`: not at all.
+inline way_out streaming_to(const void* p) {
+    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(p);
+    return at % register_bytes == 0 ? way_out::streaming : at % 16 == 0 ? way_out::streaming_by_16 : way_out::usual;
+}
+
 // A contiguous array written in order, past the caches: pieces are left at here(), and whole cache lines of them go out
 // at once. What a piece leaves of a line waits for the next piece, as half a line costs memory as much as many whole.
 template <class T, index largest_piece>
@@ -97,7 +110,7 @@ public:
             own_ = 0;
             i = line;
         }
-        for (; i < whole; i += step) store_streaming(bytes(to_ + i), load<V>(bytes(buffer_ + i)));
+        for (; i < whole; i += step) store_streaming(to_ + i, load<V>(bytes(buffer_ + i)));
         for (index k = 0; k < line; k += step) store(bytes(buffer_ + k), load<V>(bytes(buffer_ + whole + k)));
         to_ += whole;
         filled_ -= whole;

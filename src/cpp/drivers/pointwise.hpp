@@ -29,12 +29,19 @@ class pointwise_driver {
 
     const pointwise_args& a;
     const Formula formula{a.parameters};
+    // Groups have neither weights nor single values. Their loop streams gradients itself where it can; what goes by way
+    // of tiles, and second derivatives, which few ask for, are left to others.
+    const bool grouped = !a.w && !a.each;
+    static constexpr bool may_stream = wants_grad(what) && !wants_hess(what);
+    const bool streams = may_stream && a.streaming && grouped && !piece_buffer<E>::holds(a.kind);
+    const way_out of_groups = streams ? streaming_to(a.g) : way_out::usual;
     pointwise_findings<T, K> found;
     pointwise_inputs<E, inputs> in;
 
     // The loops are functions of their own, with copies of their own: what they need stays in registers, whatever is
-    // stored. This one has neither weights nor single values, and takes whole groups of K registers. What stands side
-    // by side is read before any of it is written, as the compiler must not move reads before writes.
+    // stored. This one takes whole groups of K registers. What stands side by side is read before any of it is written,
+    // as the compiler must not move reads before writes.
+    template <way_out how>
     [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const Formula formula, const pointwise_piece<E> at, index n, T scale,
                                                   pointwise_findings<T, K>& found) {
         bits<V> outside{};
@@ -52,12 +59,20 @@ class pointwise_driver {
                         g[k] = p.grad * scale;
                         h[k] = p.hess * scale;
                     });
-                    if constexpr (wants_grad(what)) store_group(at.g + j, g);
-                    if constexpr (wants_hess(what)) store_group(at.h + j, h);
+                    if constexpr (wants_grad(what)) store_group<how>(at.g + j, g);
+                    if constexpr (wants_hess(what)) store_group<how>(at.h + j, h);
                 }
             found.total.add_all(sum);
         }
         if (any<V>(outside)) found.outside = true;
+    }
+
+    static auto groups_by(way_out how) {
+        if constexpr (may_stream) {
+            if (how == way_out::streaming) return run_groups<way_out::streaming>;
+            if (how == way_out::streaming_by_16) return run_groups<way_out::streaming_by_16>;
+        }
+        return run_groups<way_out::usual>;
     }
 
     // Calls work(k, inputs...) for the registers of a group at j.
@@ -105,9 +120,9 @@ class pointwise_driver {
         at.g = g;
         at.h = h;
         const T scale = static_cast<T>(a.scale);
-        const index grouped = a.w || a.each ? 0 : n - n % (K * L);
-        if (grouped > 0) run_groups(formula, at, grouped, scale, found);
-        each_piece(grouped, n, [&](index first, index rest) { run_each(formula, at, first, rest, scale, found); });
+        const index in_groups = grouped ? n - n % (K * L) : 0;
+        if (in_groups > 0) groups_by(of_groups)(formula, at, in_groups, scale, found);
+        each_piece(in_groups, n, [&](index first, index rest) { run_each(formula, at, first, rest, scale, found); });
     }
 
 public:
@@ -115,7 +130,7 @@ public:
 
     double run(index begin, index end) {
         each_result<E, wants_grad(what), wants_hess(what)>(
-            a, begin, end,
+            a, begin, end, of_groups != way_out::usual,
             [](void* self, index i, index n, E* g, E* h) {
                 static_cast<pointwise_driver*>(self)->run_piece(i, n, g, h);
             },

@@ -34,13 +34,16 @@ template <class E, bool hess>
     stream_fence();
 }
 
-// Calls make for the pieces of [begin, end), and brings what it leaves to memory.
+// Calls make for the pieces of [begin, end), and brings what it leaves to memory. A loop that streams has left it
+// there.
 template <class E, bool grad, bool hess>
-inline void each_result(const pointwise_args& a, index begin, index end, piece_maker<E> make, void* driver) {
+inline void each_result(const pointwise_args& a, index begin, index end, bool loop_streams, piece_maker<E> make,
+                        void* driver) {
     if constexpr (grad)
-        if (a.streaming && !piece_buffer<E>::holds(a.kind))
+        if (a.streaming && !loop_streams && !piece_buffer<E>::holds(a.kind))
             return each_result_streamed<E, hess>(a, begin, end, make, driver);
     each_result_plainly<E, grad, hess>(a, begin, end, make, driver);
+    if (loop_streams) stream_fence();
 }
 
 }  // namespace

@@ -50,6 +50,22 @@ std::atomic<const kernel_table*>& active() {
     return table;
 }
 
+index cache_of_cpu() {
+    // sysfs knows the slice that this core shares; sysconf may report the sum over a socket, so it is not asked.
+    for (int level : {3, 2}) {
+        std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
+        index size = 0;
+        char unit = 0;
+        if (file >> size >> unit) return size * (unit == 'M' ? index{1} << 20 : index{1} << 10);
+    }
+    return index{8} << 20;
+}
+
+std::atomic<index>& known_cache() {
+    static std::atomic<index> bytes{cache_of_cpu()};
+    return bytes;
+}
+
 }  // namespace
 
 std::vector<std::string> available_isas() {
@@ -62,18 +78,8 @@ const kernel_table& kernels() { return *active().load(std::memory_order_relaxed)
 
 void set_isa(const std::string& name) { active().store(table_named(name, "set_isa")); }
 
-index last_level_cache() {
-    // sysfs knows the slice that this core shares; sysconf may report the sum over a socket, so it is not asked.
-    static const index bytes = [] {
-        for (int level : {3, 2}) {
-            std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
-            index size = 0;
-            char unit = 0;
-            if (file >> size >> unit) return size * (unit == 'M' ? index{1} << 20 : index{1} << 10);
-        }
-        return index{8} << 20;
-    }();
-    return bytes;
-}
+index last_level_cache() { return known_cache().load(std::memory_order_relaxed); }
+
+void pretend_last_level_cache(index bytes) { known_cache().store(bytes > 0 ? bytes : cache_of_cpu()); }
 
 }  // namespace lossk

@@ -17,7 +17,9 @@ const kernel_table& kernels();
 
 void set_isa(const std::string& name);
 
-// Bytes of last-level cache that one core can expect to use.
+// Bytes of last-level cache that one core can expect to use. Tests pretend that it has others, to have small results
+// stored past the caches; 0 bytes: what it has.
 index last_level_cache();
+void pretend_last_level_cache(index bytes);
 
 }  // namespace lossk

@@ -32,9 +32,10 @@ struct constants<float> {
     // exp(r) = 1 + r + r^2 poly(r), |r| <= ln(2)/2; error 0.053 * 2^-24
     static constexpr float exp_poly[] = {0x1.fffffcp-2f, 0x1.55548cp-3f, 0x1.555858p-5f, 0x1.123ddep-7f,
         0x1.6ac722p-10f};
-    // 2^f = 1 + f poly(f), |f| <= 1/2; error 1.6 * 2^-24
-    static constexpr float quick_poly[] = {0x1.62e42ap-1f, 0x1.ebf9a2p-3f, 0x1.c6b58ep-5f, 0x1.3cf4d6p-7f,
-        0x1.5cc5ap-10f};
+    // 2^f = 1 + f poly(f), |f| <= 1/16; error 0.43 * 2^-24
+    static constexpr float quick_poly[] = {0x1.62e432p-1f, 0x1.ec0c6ap-3f, 0x1.c67d78p-5f};
+    // The bits of 2^(i/8), less those of 1 and less i << 20.
+    static constexpr word eighths[] = {0, 0xfffb95c2, 0xfff837f0, 0xfff5fed7, 0xfff504f3, 0xfff5672a, 0xfff744fd, 0xfffac0c7};
     // log((1+s)/(1-s)) = 2s + s^3 poly(s^2), s^2 <= 1/24; error 0.056 * 2^-24
     static constexpr float log_poly[] = {0x1.5555cp-1f, 0x1.99216p-2f, 0x1.37b098p-2f};
     // the same, 0 <= s <= 1/3; error 0.077 * 2^-24

@@ -88,13 +88,15 @@ inline V exp_over(V x) {
 }
 
 // exp(x - r), where x - r <= 80, for a reference r of so many steps of ln 2: as steps go into the exponent, subtracting
-// r costs nothing. It is what softmax needs of exp, in 10 instructions for f32 with a true fma; else it is exp_flush.
+// r costs nothing. It is what softmax needs of exp, in 11 instructions for f32 with a true fma; else it is exp_flush.
 // -inf gives 0. The error is that of exp_quick, which is the same from 0, at x - r.
 template <class T>
 class exp_from {
     using k = constants<T>;
     static constexpr bool quick = sizeof(T) == 4 && fma_rounds_once;
-    // The quick one is 2^(x log2e - steps), log2e as rounded to f32: its step is the inverse of that.
+    // The quick one is 2^(x log2e - steps), log2e as rounded to f32: its step is the inverse of that. Eighths of steps
+    // are looked up, so that a short polynomial does.
+    static constexpr int eighth_bits = k::fraction_bits - 3;
     static constexpr double step = quick ? 1 / static_cast<double>(k::log2e) : 0x1.62e42fefa39efp-1;
     int steps_;
     T floor_, magic_;
@@ -102,7 +104,7 @@ class exp_from {
     explicit exp_from(int steps)
         : steps_(steps),
           floor_(static_cast<T>(static_cast<double>(k::flush_zero) + steps * step)),
-          magic_(k::to_integer + T(k::bias - steps)) {}
+          magic_(k::to_integer / T(quick ? 8 : 1) + T(k::bias - steps)) {}
 
 public:
     // References up to here are exact enough; what lies beyond is to be subtracted.
@@ -120,10 +122,11 @@ public:
     V operator()(V x) const {
         x = max(floor_, x);
         if constexpr (quick) {
-            // As in exp_flush, but x / ln 2 = n + f is kept in one piece; 2^f = 1 + f poly(f).
+            // As in reduce(), but x / ln 2 = n + i/8 + f, of which 8 n + i is in the low bits of t.
             const V t = fma(x, k::log2e, magic_);
             const V f = fma(x, splat<V>(k::log2e), magic_ - t);
-            return from_bits<V>(as_bits(t) << k::fraction_bits) * fma(f, polynomial(f, k::quick_poly), T(1));
+            const V scale = from_bits<V>((as_bits(t) << eighth_bits) + look_up(k::eighths, as_bits(t)));
+            return fma(scale * f, polynomial(f, k::quick_poly), scale);
         } else {
             const exp_parts<V> parts = reduce(x, -steps_);
             return scaled_exp(parts, parts.scale);

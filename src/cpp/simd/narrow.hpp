@@ -164,20 +164,18 @@ inline void load_group(const bf16* p, vec<float> (&r)[n]) {
         r[k + n / 2] = (vec<float>)(w & 0xffff0000);
     }
 }
-template <int n>
+template <way_out how, int n>
 inline void store_group(bf16* p, const vec<float> (&r)[n]) {
-    for (int k = 0; k < n / 2; ++k) {
-        const words32 w = join_words(round_bf16(r[k]), round_bf16(r[k + n / 2]));
-        __builtin_memcpy(p + 2 * k * lanes<vec<float>>, &w, sizeof w);
-    }
+    for (int k = 0; k < n / 2; ++k)
+        store_by<how>(p + 2 * k * lanes<vec<float>>, join_words(round_bf16(r[k]), round_bf16(r[k + n / 2])));
 }
 template <int n>
 inline void load_group(const f16* p, vec<float> (&r)[n]) {
     for (int k = 0; k < n; ++k) r[k] = load<vec<float>>(p + k * lanes<vec<float>>);
 }
-template <int n>
+template <way_out how, int n>
 inline void store_group(f16* p, const vec<float> (&r)[n]) {
-    for (int k = 0; k < n; ++k) store(p + k * lanes<vec<float>>, r[k]);
+    for (int k = 0; k < n; ++k) store_by<how>(p + k * lanes<vec<float>>, narrow_f16(r[k]));
 }
 
 // ---- tiles ----------------------------------------------------------------------------------------------------------

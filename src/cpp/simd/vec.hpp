@@ -69,11 +69,6 @@ template <class V, int n>
 inline void load_group(const lane_t<V>* p, V (&r)[n]) {
     for (int k = 0; k < n; ++k) r[k] = load<V>(p + k * lanes<V>);
 }
-template <class V, int n>
-inline void store_group(lane_t<V>* p, const V (&r)[n]) {
-    for (int k = 0; k < n; ++k) store(p + k * lanes<V>, r[k]);
-}
-
 // All ones in the first n lanes.
 template <class V>
 inline bits<V> first_lanes(int n) {
@@ -121,24 +116,64 @@ inline void store_first(lane_t<V>* p, V v, int n) {
 #endif
 }
 
-// Stores past the caches; p is aligned to the register. Pair with stream_fence() before other threads read.
-template <class V>
-inline void store_streaming(lane_t<V>* p, V v) {
+// Stores past the caches; p is aligned to what is stored. Pair with stream_fence() before other threads read.
+template <class W>
+inline void store_streaming(void* p, W w) {
 #if defined(__AVX512F__)
-    _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
-#elif defined(__AVX2__)
-    _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
-#elif defined(__x86_64__)
-    _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)v);
-#else
-    store(p, v);
+    if constexpr (sizeof w == 64) return _mm512_stream_si512(static_cast<__m512i*>(p), (__m512i)w);
 #endif
+#if defined(__AVX2__)
+    if constexpr (sizeof w == 32) return _mm256_stream_si256(static_cast<__m256i*>(p), (__m256i)w);
+#endif
+#if defined(__x86_64__)
+    if constexpr (sizeof w == 16) return _mm_stream_si128(static_cast<__m128i*>(p), (__m128i)w);
+#endif
+    __builtin_memcpy(p, &w, sizeof w);
+}
+
+// The same for an address that is aligned to 16 bytes only, as those of large NumPy arrays are.
+template <class W>
+inline void store_streaming_by_16(void* p, W w) {
+    char* const to = static_cast<char*>(p);
+#if defined(__AVX512F__)
+    if constexpr (sizeof w == 64) {
+        store_streaming(to, _mm512_extracti32x4_epi32((__m512i)w, 0));
+        store_streaming(to + 16, _mm512_extracti32x4_epi32((__m512i)w, 1));
+        store_streaming(to + 32, _mm512_extracti32x4_epi32((__m512i)w, 2));
+        return store_streaming(to + 48, _mm512_extracti32x4_epi32((__m512i)w, 3));
+    }
+#endif
+#if defined(__AVX2__)
+    if constexpr (sizeof w == 32) {
+        store_streaming(to, _mm256_castsi256_si128((__m256i)w));
+        return store_streaming(to + 16, _mm256_extracti128_si256((__m256i)w, 1));
+    }
+#endif
+    store_streaming(to, w);
 }
 
 inline void stream_fence() {
 #if defined(__x86_64__)
     _mm_sfence();
 #endif
+}
+
+// How registers are left in memory.
+enum class way_out { usual, streaming, streaming_by_16 };
+
+template <way_out how, class W>
+inline void store_by(void* p, W w) {
+    if constexpr (how == way_out::usual)
+        __builtin_memcpy(p, &w, sizeof w);
+    else if constexpr (how == way_out::streaming)
+        store_streaming(p, w);
+    else
+        store_streaming_by_16(p, w);
+}
+
+template <way_out how, class V, int n>
+inline void store_group(lane_t<V>* p, const V (&r)[n]) {
+    for (int k = 0; k < n; ++k) store_by<how>(p + k * lanes<V>, r[k]);
 }
 
 // ---- arithmetic ---------------------------------------------------------------------------------------------
@@ -269,6 +304,22 @@ inline V from_bits(bits<V> b) {
 template <class V>
 inline V abs(V v) {
     return (V)(as_bits(v) & ~as_bits(splat<V>(lane_t<V>(-0.0))));
+}
+// table[at mod 8], lane by lane.
+inline bits<vec<float>> look_up(const std::uint32_t (&table)[8], bits<vec<float>> at) {
+#if defined(__AVX512F__)
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table));
+    return (bits<vec<float>>)_mm512_permutexvar_epi32((__m512i)at, _mm512_broadcast_i64x4(half));
+#elif defined(__AVX2__)
+    const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(table));
+    return (bits<vec<float>>)_mm256_permutevar8x32_epi32(all, (__m256i)at);
+#elif defined(__aarch64__)
+    const uint8x16x2_t bytes = vld1q_u8_x2(reinterpret_cast<const std::uint8_t*>(table));
+    return (bits<vec<float>>)vqtbl2q_u8(bytes, (uint8x16_t)((at & 7) * 0x04040404 + 0x03020100));
+#else
+    for (int i = 0; i < lanes<vec<float>>; ++i) at[i] = static_cast<std::int32_t>(table[at[i] & 7]);
+    return at;
+#endif
 }
 // |magnitude| with the sign of `sign`.
 template <class V>
