@@ -15,8 +15,8 @@ import pytest
 from support import Array, bits, each_dtype
 
 import lossk
-from lossk.linear._sums import wide_sums
-from lossk.linear._tiles import Sizes, sizes_for
+from lossk.linear._sums import passes, wide_sums
+from lossk.linear._tiles import Sizes, even_size, sizes_for
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 NARROW = (BFLOAT16, np.dtype(np.float16))
@@ -158,13 +158,16 @@ def test_sums_in_the_memory_of_16_bits_are_rounded_before_they_are_lost(rows: in
     tile = np.empty((2, 6), np.float32)
     wanted = np.arange(rows * 6, dtype=np.float32).reshape(rows, 6)
     done = np.zeros(rows, bool)
+    count = 0
     for segments in wide_sums(dw, np.empty((room_rows, 6), np.float32), tile, 1):
+        count += 1
         for segment in segments:
             classes = slice(segment.first, segment.first + len(segment.sums))
             assert not done[classes].any()
             segment.sums[...] = wanted[classes]
             done[classes] = True
     assert done.all()
+    assert count == passes(rows, room_rows)
     np.testing.assert_array_equal(dw, wanted.astype(np.float16))
 
 
@@ -198,6 +201,32 @@ def test_memory_stays_below_chunk_bytes(
         assert peak < chunk_bytes + (results if "stats" in given else 0)
 
 
+@pytest.mark.parametrize("given", [{"stats": True}, {"label_smoothing": 0.1}, {"softcap": 5.0}], ids=str)
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("dtype", [np.float32, BFLOAT16], ids=str)
+def test_options_of_whole_rows_keep_to_chunk_bytes(
+    dtype: Any, rows: int, given: dict[str, Any], rng: np.random.Generator, tiled: list[Sizes]
+) -> None:
+    """Of so many classes a chunk holds one to three rows: tiles cannot do it, so that rows are gone through."""
+    x, w, _, _ = problem(rng, rows, 2, 250_000, dtype)
+    target, stats = rng.integers(0, 250_000, rows), "stats" in given
+    loss = lossk.LinearCrossEntropy(chunk_bytes=4 * MB, **({} if stats else given))
+    out = (np.empty_like(x), np.empty_like(w), None)
+    tracemalloc.start()
+    try:
+        value, *_ = loss.value_and_grad(x, w, target, stats=stats, out=out)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * MB
+    assert not tiled
+    wanted, dx, dw, _ = loss.reference(x, w, target, derivatives=True)
+    close(value, wanted, np.float32, "value")
+    ulp = 2**-8 if dtype == BFLOAT16 else 3e-5
+    for got, want in zip(out[:2], (dx, dw), strict=True):
+        np.testing.assert_allclose(got.astype(np.float64), want, rtol=ulp, atol=3e-5 * np.abs(want).max())
+
+
 RESIDENT = """
 import numpy as np, lossk
 def status(key):
@@ -222,7 +251,7 @@ def test_products_of_many_classes_take_no_memory_of_blas_to_speak_of() -> None:
 
 # ---- tiles of classes ---------------------------------------------------------------------------------------------
 
-TILED = [(300, 8, 5000), (50, 3, 20_011), (400, 64, 3001)]  # with 1 MB a chunk holds 11 to 75 rows
+TILED = [(300, 8, 5000), (50, 3, 20_011), (400, 64, 6001)]  # with 1 MB a chunk holds 3 to 45 rows
 
 
 @pytest.fixture
@@ -237,6 +266,15 @@ def tiled(monkeypatch: pytest.MonkeyPatch) -> list[Sizes]:
 
     monkeypatch.setattr("lossk.linear._loss.sizes_for", noted)
     return used
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 509, 2048, 50_257])
+@pytest.mark.parametrize("largest", [1, 2, 15, 16, 509, 1358, 4096])
+def test_even_pieces_leave_no_small_rest(length: int, largest: int) -> None:
+    size = even_size(length, largest)
+    assert 0 < size <= largest
+    count = -(-length // size)
+    assert largest < 16 or length <= largest or count * size - length < 16 * count
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, *NARROW], ids=lambda d: np.dtype(d).name)
@@ -285,6 +323,27 @@ def test_tiles_know_special_logits(rng: np.random.Generator, tiled: list[Sizes])
         for mine, theirs in zip(got, want, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-13, equal_nan=True)
     assert len(tiled) == 3
+
+
+@pytest.mark.parametrize("weighs", ["class", "row"])
+def test_tiles_know_what_0_times_infinity_is(weighs: str, rng: np.random.Generator, tiled: list[Sizes]) -> None:
+    """0 where the class weighs nothing, and NaN where the row does, as in chunks of rows."""
+    x, w, target, bias = problem(rng, 200, 4, 6000, np.float64)
+    target[:] = rng.integers(4000, 6000, 200)
+    target[5], bias[4100] = 4100, -np.inf
+    class_weight, row_weight = np.ones(6000), np.ones(200)
+    if weighs == "class":
+        class_weight[4100] = 0
+    else:
+        row_weight[5] = 0
+    given = {"sample_weight": row_weight, "reduction": "none"}
+    small, large = (lossk.LinearCrossEntropy(class_weight, chunk_bytes=n) for n in (MB, 256 * MB))
+    got = small.value_and_grad(x, w, target, bias, wrt="x", **given)
+    want = large.value_and_grad(x, w, target, bias, wrt="x", **given)
+    for mine, theirs in zip(got, want, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-13, equal_nan=True)
+    assert np.isnan(got[0][5]) == (weighs == "row")
+    assert len(tiled) == 1
 
 
 def test_tiles_keep_the_digits_of_confident_predictions(tiled: list[Sizes]) -> None:

@@ -178,41 +178,26 @@ def test_functions_and_sums_stay_inside(dtype: Any, at: str, isa: str) -> None:
         assert _core.twin([x], [out], False, 1) is not None
 
 
+@pytest.mark.parametrize("function", ["CrossEntropy", "softmax", "log_softmax"])
 @each_dtype
-def test_stores_past_the_caches_stay_inside(dtype: Any, isa: str, rng: np.random.Generator) -> None:
-    """Outputs large enough to be streamed, at every start within a cache line; neighbours keep their bytes."""
-    n = _core.last_level_cache() // 2 // dtype.itemsize + 4099
-    memory = np.full(n + 64, 7, dtype)
-    z, y = np.ones(n, dtype), np.zeros(n, dtype)
-    loss = lossk.SquaredError()
-    for offset in (0, 1, 3, 64 // dtype.itemsize - 1):
-        memory[:] = 7
-        out = memory[offset : offset + n]
-        loss.grad(z, y, reduction="sum", out=out)
-        assert (out == 2).all()
-        assert (memory[:offset] == 7).all()
-        assert (memory[offset + n :] == 7).all()
+def test_long_rows_past_the_caches_stay_inside(dtype: Any, function: str, isa: str, rng: np.random.Generator) -> None:
+    """Rows of one block and of several, whose last one ends before a cache line does, in it, or behind it."""
+    for classes in (1023, 1025, 1026, 1030, 1039, 1041, 2047, 2052, 3100):
+        z, labels = rng.normal(size=(5, classes)).astype(dtype), np.array([0, classes - 1, -100, 1, 1024 % classes])
 
+        def call(out: Array | None, z: Array = z, labels: Array = labels) -> Array:
+            if function == "CrossEntropy":
+                return lossk.CrossEntropy().grad(z, labels, out=out)
+            result: Array = getattr(lossk, function)(z, out=out)
+            return result
 
-@pytest.mark.parametrize("classes", [1001, 1026, 1030])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=str)
-def test_rows_past_the_caches_stay_inside(dtype: Any, classes: int, isa: str, rng: np.random.Generator) -> None:
-    """The same for softmax: rows of one block, and rows whose second block ends before a cache line does."""
-    if _core.last_level_cache() > 1 << 26:
-        pytest.skip("what outgrows these caches takes too much memory")
-    rows = 2 * _core.last_level_cache() // np.dtype(dtype).itemsize // classes + 9
-    memory = np.empty(rows * classes + 64, dtype)
-    logits = np.broadcast_to(rng.normal(size=classes).astype(dtype), (rows, classes)).copy()
-    labels = np.zeros(rows, int)
-    loss = lossk.CrossEntropy()
-    want = loss.grad(logits[:1], labels[:1], reduction="sum")
-    for offset in (0, 1, 5):
-        memory[:] = 7
-        out = memory[offset : offset + rows * classes].reshape(rows, classes)
-        loss.grad(logits, labels, reduction="sum", out=out)
-        assert (out == want).all()
-        assert (memory[:offset] == 7).all()
-        assert (memory[offset + rows * classes :] == 7).all()
+        want = call(None)
+        for offset in range(64 // dtype.itemsize):
+            out = at_offset(z, offset)
+            with results_past_caches():
+                call(out)
+            assert bits(out) == bits(want), (classes, offset)
+            assert_surroundings_kept(out)
 
 
 # ---- alignment ----------------------------------------------------------------------------------------------------

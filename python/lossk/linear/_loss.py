@@ -48,7 +48,7 @@ class LinearCrossEntropy(Frozen):
     number of rows and classes (inputs that are not C-contiguous arrays are copied first; what BLAS keeps for itself is
     its own). The bits do not depend on lossk's thread count.
 
-    Where a chunk would hold fewer than 128 rows, classes are taken in tiles, so that a part of `w`, its part of `dw`
+    Where a chunk would hold fewer than 48 rows, classes are taken in tiles, so that a part of `w`, its part of `dw`
     and logits of many rows are in the cache together; logits are computed twice then. Not so with smoothing, `softcap`
     or statistics.
 
@@ -268,7 +268,7 @@ class LinearCrossEntropy(Frozen):
         """Return value and statistics, and fill the gradients: by chunks of rows, or by tiles where those are few."""
         memory, sizes = Memory(problem, self.chunk_bytes, into), None
         if not (stats or self.label_smoothing or self.softcap is not None):
-            sizes = sizes_for(problem, self.chunk_bytes, memory.rows, memory.sum_classes > 0)
+            sizes = sizes_for(problem, self.chunk_bytes, memory)
         if sizes is not None:
             return TiledRun(problem, self._loss, sizes, threads, into).all(), None
         return Run(problem, self._loss, memory, threads, into).all(stats)

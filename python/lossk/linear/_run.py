@@ -12,7 +12,7 @@ from .._families import Value
 from .._rows import RowStats
 from ..cross_entropy import CrossEntropy
 from ._problem import Outputs, Problem, Results, Rows
-from ._sums import Segment, plain_sums, wide_sums
+from ._sums import Segment, passes, plain_sums, wide_sums
 
 CACHED_CHUNK = 8 << 20
 # Beside arrays of the sizes below: masks of a piece, and what the kernel keeps of a row.
@@ -35,10 +35,11 @@ class Memory:
         fixed = RESERVE + (2 * classes * size if into is not None and into.dbias is not None else 0)
         self.tile_classes = min(classes, max(1, chunk_bytes // 8 // max(1, features * size)))
         self.rows = self._rows(problem, chunk_bytes, 7, fixed)
-        self.sum_classes = 0
+        self.sum_classes, self.passes = 0, 1
         if into is not None and into.dw is not None and into.dw.dtype != problem.wide and self.rows < problem.counted:
             self.rows = self._rows(problem, chunk_bytes, 3, fixed)
             self.sum_classes = max(1, chunk_bytes // 2 // max(1, features * size))
+            self.passes = passes(classes, self.sum_classes)
 
     def _rows(self, problem: Problem, chunk_bytes: int, eighths: int, fixed: int) -> int:
         features = problem.w.shape[1]

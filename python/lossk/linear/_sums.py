@@ -23,6 +23,20 @@ def plain_sums(dw: Array) -> Iterator[list[Segment]]:
     yield [Segment(0, dw)]
 
 
+def _in_place(classes: int, room: int) -> int:
+    """Return of how many classes a pass keeps the sums in dw itself."""
+    return max(0, min(classes // 2, classes - room))
+
+
+def passes(classes: int, room: int) -> int:
+    """Return how many passes `wide_sums` takes where `room` has so many rows."""
+    count = 0
+    while classes > 0:
+        classes -= _in_place(classes, room) + room
+        count += 1
+    return count
+
+
 def wide_sums(dw: Array, room: Array, tile: Array, threads: int | None) -> Iterator[list[Segment]]:
     """Yield float32 sums for a dw (C, D) of 16 bits, class by class from the last down; they are rounded afterwards.
 
@@ -33,7 +47,7 @@ def wide_sums(dw: Array, room: Array, tile: Array, threads: int | None) -> Itera
     stop = len(dw)
     aligned = dw.ctypes.data % 4 == 0
     while stop:
-        own = max(0, min(stop // 2, stop - len(room))) if aligned else 0
+        own = _in_place(stop, len(room)) if aligned else 0
         extra = min(len(room), stop - own)
         start = stop - own - extra
         in_place = dw[: 2 * own].reshape(-1).view(np.float32).reshape(own, dw.shape[1])

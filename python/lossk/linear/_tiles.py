@@ -1,9 +1,10 @@
 """Tiles of classes, for layers of which a chunk holds few rows: sums of exponentials first, then gradients.
 
-A chunk of R rows of logits reads w and adds to dw once, which costs what a product of about 100 rows costs. Where a
-chunk would hold fewer, rows are taken in larger groups and classes in tiles, so that logits, a part of w and a part of
-dw are in the cache together. A tile's gradient needs the log-sum-exp of the whole row, so its logits are computed
-twice. With `p` the softmax of a tile and `s` one factor a row, ``dz = s p`` beside the label's own element::
+A chunk of R rows of logits reads w and adds to dw once, which costs about what a product and a softmax of 48 rows
+cost, for few features and for many. Where a chunk would hold fewer, rows are taken in larger groups and classes in
+tiles, so that logits, a part of w and a part of dw are in the cache together. A tile's gradient needs the log-sum-exp
+of the whole row, so its logits are computed twice. With `p` the softmax of a tile and `s` one factor a row,
+``dz = s p`` beside the label's own element::
 
     s = a exp(lse of the tile - lse)    dx = s (p @ w)    dw = p.T @ (s x)
 """
@@ -21,9 +22,10 @@ from .._arrays import Array
 from .._families import GRAD, VALUE, Value
 from .._rows import LOSS, NO_OPTIONS, SOFTMAX
 from ..cross_entropy import CrossEntropy
-from ._problem import Outputs, Problem, Results, Rows
+from ._problem import EVEN_ROWS, Outputs, Problem, Results, Rows
+from ._run import Memory
 
-FEW_ROWS = 128
+FEW_ROWS = 48
 CACHED_LOGITS = 8 << 20
 LARGEST_TILE = 4096  # classes
 VECTORS = 16 * 8  # bytes of a row in the vectors of a group
@@ -39,26 +41,36 @@ class Sizes(NamedTuple):
     group: int
 
 
-def sizes_for(problem: Problem, chunk_bytes: int, rows_of_a_chunk: int, sums_in_passes: bool) -> Sizes | None:
-    """Return the sizes of tiles; None where chunks of whole rows are as good, or tiles cannot do it.
+def sizes_for(problem: Problem, chunk_bytes: int, memory: Memory) -> Sizes | None:
+    """Return the sizes of tiles; None where chunks of whole rows, which `memory` is for, are as good or better.
 
     Tiles are for plain losses: smoothing and softcap are functions of all of a row's logits, or of each. A `dw` of 16
     bits is rounded once, so all rows must be one group.
     """
-    if problem.counted <= rows_of_a_chunk or not (rows_of_a_chunk < FEW_ROWS or sums_in_passes):
+    if problem.counted <= memory.rows or (memory.rows >= FEW_ROWS and memory.passes == 1):
         return None
+    one_group = memory.sum_classes > 0
     classes, features = problem.w.shape
     size = problem.wide.itemsize
-    eighth = chunk_bytes // 8
-    # Quarters: parts of w and of dw, twice where those are widened; logits; a block's products, and dbias; a group.
-    tile = min(classes, LARGEST_TILE, 2 * eighth // (3 * features * size))
-    logits = min(2 * eighth, CACHED_LOGITS)
-    block = min(logits // (max(1, tile) * size), eighth // (4 * features * size), problem.counted)
-    group = min(2 * eighth // (VECTORS + 2 * features * size), problem.counted)
-    too_long = problem.bias is not None and 2 * classes * size > eighth
-    if min(tile, block) < 2 or group < block or too_long or (sums_in_passes and group < problem.counted):
+    row = VECTORS + 2 * features * size
+    group = min(chunk_bytes // (2 if one_group else 4) // row, problem.counted)
+    # Thirds of what a group leaves: parts of w and of dw, twice where those are widened; logits; products and dbias.
+    sixth = (chunk_bytes - group * row) // 6
+    tile = min(classes, LARGEST_TILE, 2 * sixth // (3 * features * size))
+    logits = min(2 * sixth, CACHED_LOGITS)
+    block = min(logits // (max(1, tile) * size), sixth // (4 * features * size), problem.counted)
+    too_long = problem.bias is not None and 2 * classes * size > sixth
+    if min(tile, block) < 2 or group < block or too_long or (one_group and group < problem.counted):
         return None
-    return Sizes(tile, block, group)
+    return Sizes(even_size(classes, tile), even_size(group, block), group)
+
+
+def even_size(length: int, largest: int) -> int:
+    """Return the size of nearly equal pieces, if need be a multiple of what registers hold: no small rest is left."""
+    if length <= largest or largest < EVEN_ROWS:
+        return largest
+    count = -(-length // (largest // EVEN_ROWS * EVEN_ROWS))
+    return -(-length // (count * EVEN_ROWS)) * EVEN_ROWS
 
 
 class Group(NamedTuple):
@@ -190,8 +202,9 @@ class TiledRun:
     def _values(self, group: Group, rest: Vector, own: Vector) -> Value:
         with np.errstate(invalid="ignore"):
             lse = np.logaddexp(rest, own)
-            value = group.of_class * np.logaddexp(rest - own, 0.0) + self.loss.z_loss * lse**2
-        value = group.weight * np.where(np.isfinite(lse), value, np.nan)
+            value = group.of_class * np.logaddexp(rest - own, 0.0)
+            value[group.of_class == 0] = 0  # at a logit of -infinity, too
+            value = group.weight * np.where(np.isfinite(lse), value + self.loss.z_loss * lse**2, np.nan)
         return value if self.problem.reduction == "none" else float(value.sum()) * self._scale()
 
     def _gradients(self, group: Group, rest: Vector, own: Vector, first: bool) -> None:

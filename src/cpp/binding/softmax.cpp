@@ -9,9 +9,12 @@
 namespace lossk {
 namespace {
 
-// What is kept between the passes over a row competes for the cache with what is streamed: only large outputs gain.
-constexpr double streaming_caches = 2;
-constexpr index streaming_row_limit = index{4} << 20;  // bytes: longer rows would not fit their scratch in cache
+// Whether results should be stored past the caches. A row's e_k are kept elsewhere then, and compete for the caches with
+// what is streamed: rows of a block or less lose by it, and those of more than 4 MB would not fit there.
+bool should_stream_rows(const array_view& out, const array_view& z, index rows, index classes) {
+    if (classes <= few_classes) return should_stream(out, z, 2);
+    return classes > row_block && out.bytes() <= rows * (index{4} << 20) && should_stream(out, z, 1);
+}
 
 // Positions of what Python passes.
 enum argument : std::size_t {
@@ -94,17 +97,17 @@ void call::allocate() {
     a.correct = correct ? reinterpret_cast<std::uint8_t*>(correct->mutable_data()) : nullptr;
     a.kind = storage_of(in.type);
     const bool narrow = a.kind != storage::same;
-    const index row_bytes = a.classes * dtype.itemsize();
-    a.streaming = out.g && !narrow && row_bytes <= streaming_row_limit && should_stream(*out.g, z, streaming_caches);
+    a.streaming = out.g && !narrow && should_stream_rows(*out.g, z, a.rows, a.classes);
     const int kept = int{a.streaming || (a.g && narrow)} + int{a.g && a.softcap > 0};  // e_k, and capped logits
     a.scratch_stride = softmax_scratch_bytes(a.classes, dtype.itemsize(), kept);
 }
 
-// Rows to a piece: a chunk's worth, and where rows are long several all the same, as a row is written while the next
-// is reduced, but not so many that threads would run out of pieces.
+// Rows to a piece: a chunk's worth, and where rows are many more, as rows are written while others are reduced, which
+// the first and the last of a piece miss; but not so many that threads would run out of pieces.
 index rows_per_piece(index rows, index classes) {
     const index chunkful = row_chunk / classes;
-    return chunkful >= 64 ? chunkful / 64 * 64 : std::max(chunkful, std::clamp(rows / 64, index{1}, index{8}));
+    if (chunkful >= 64) return chunkful / 64 * 64;
+    return std::max({chunkful, std::clamp(rows / 64, index{1}, index{8}), std::min(rows / 128, index{64})});
 }
 
 double call::run_rows() {

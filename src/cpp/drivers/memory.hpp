@@ -115,6 +115,18 @@ public:
         to_ += whole;
         filled_ -= whole;
     }
+    // Any number of zeros, of which whole lines need no buffer.
+    void push_zeros(index n) {
+        const auto few = [&](index count) {
+            __builtin_memset(here(), 0, static_cast<std::size_t>(count) * sizeof(T));
+            push(count);
+        };
+        const index head = smaller(n, (line - filled_) % line), whole = (n - head) / line * line;
+        few(head);
+        for (index i = 0; i < whole; i += step) store_streaming(to_ + i, V{});
+        to_ += whole;
+        few(n - head - whole);
+    }
     // Where the array's element at p is once it was pushed: there, or still here.
     T* pushed(T* p) { return p < to_ ? p : buffer_ + (p - to_); }
 };

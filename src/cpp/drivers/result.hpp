@@ -31,11 +31,7 @@ public:
 
     // Zeros.
     void clear(index begin, index end) {
-        if (!streaming_) return clear_elements<T>(kind_, array_, begin, end);
-        each_piece(begin, end, [&](index, index n) {
-            clear_elements<T>(kind_, stream_.here(), 0, n);
-            stream_.push(n);
-        });
+        streaming_ ? stream_.push_zeros(end - begin) : clear_elements<T>(kind_, array_, begin, end);
     }
 
     // Another value for an element that was written.

@@ -24,6 +24,7 @@ from lossk.cli.bench.series import median_ratio
 
 PAUSE = 0.003  # seconds between measurements: thread pools spin for about a millisecond after their last region
 FEWEST_ROUNDS = 3
+LONGEST_ROUND = 60.0  # seconds; with a budget, a round that takes longer is the only one
 ARRAYS_PER_FAMILY = 5  # rough number of arrays of the case's size that a worker holds at its peak
 
 
@@ -31,7 +32,8 @@ ARRAYS_PER_FAMILY = 5  # rough number of arrays of the case's size that a worker
 class Settings:
     """How to measure: rounds, seconds that one measurement should last, seed of inputs and order.
 
-    budget: seconds that the rounds of a case may take; a slow case has fewer of them, but FEWEST_ROUNDS.
+    budget: seconds that the rounds of a case may take; a slow case has fewer of them, but FEWEST_ROUNDS, or one where
+    that takes longer than LONGEST_ROUND.
     """
 
     rounds: int
@@ -95,9 +97,10 @@ def run_case(case: Case, pool: Pool, settings: Settings, advance: Advance) -> Ca
 def rounds_within(settings: Settings, first: float) -> int:
     """How many rounds the budget allows where the first took so many seconds."""
     affordable = settings.budget / max(first, 1e-9)
-    return (
-        settings.rounds if affordable >= settings.rounds else max(min(FEWEST_ROUNDS, settings.rounds), int(affordable))
-    )
+    if affordable >= settings.rounds:
+        return settings.rounds
+    fewest = 1 if first > LONGEST_ROUND else min(FEWEST_ROUNDS, settings.rounds)
+    return max(fewest, int(affordable))
 
 
 def _rounds(pool: Pool, rows: Sequence[Row], settings: Settings, name: str, advance: Advance) -> dict[Row, list[float]]:

@@ -130,8 +130,13 @@ class Pool:
     def build(self, case: Case, seed: int, meanwhile: Callable[[], Outcome]) -> tuple[dict[str, list[Built]], Outcome]:
         """Let the case's families build it at the same time (compilers are slow), and do something meanwhile.
 
+        Those of a linear layer, where time and memory are tried, build it one after the other.
         Returns what each family built, and what came of the other thing.
         """
+        if case.kind == "linear":
+            outcome = meanwhile()
+            built = {family: self._ask(family, "build", case, seed) for family in case.families}
+            return {family: found for family, found in built.items() if family in self.workers}, outcome
         asked = self._send_all(case.families, "build", case, seed)
         outcome = meanwhile()
         return self._gather(asked), outcome

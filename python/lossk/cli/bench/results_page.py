@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from lossk.cli.bench import text
 from lossk.cli.bench.notes import Note, assign
 from lossk.cli.bench.providers import YARDSTICKS
-from lossk.cli.bench.results import CaseResult, Entry, Results
+from lossk.cli.bench.results import OK, CaseResult, Entry, Results
 from lossk.cli.bench.series_tables import (
     BESIDE,
     COMPANY_HEADINGS,
@@ -94,10 +94,18 @@ def _peers(result: CaseResult, mode: str) -> str:
         ratio = entry.ratios.get(mode)
         if ratio is not None and entry.provider not in YARDSTICKS:
             best[entry.provider] = min(ratio, best.get(entry.provider, ratio))
-    return ", ".join(
+    measured = (
         f"{name} {text.times(ratio)}" if ratio >= 1 else f"**{name} {text.times(ratio)}**"
         for name, ratio in best.items()
     )
+    return ", ".join((*measured, *_not_measured(result)))
+
+
+def _not_measured(result: CaseResult) -> Iterator[str]:
+    """Yield the peers that a linear layer's case has no number of, and why."""
+    for entry in result.entries:
+        if entry.status != OK and result.kernel == "LinearCrossEntropy":
+            yield f"{entry.provider} {entry.status.replace('|', '/')}"
 
 
 def _errors(entry: Entry) -> str:

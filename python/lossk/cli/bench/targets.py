@@ -256,16 +256,15 @@ CHUNK_BYTES = 70 * MEGABYTE  # issue: "extra memory <= 70 MB"; chunk_bytes is 64
 
 def _linear() -> Iterator[Target]:
     row = "linear cross-entropy"
-    for shape in LINEAR:
-        # torch plain and JAX have no room for the largest one's logits, and torch chunked takes minutes a call.
-        peers = ("torch", "jax") if shape[2] < 1_000_000 else NO_PEERS
-        case = Case("LinearCrossEntropy", "value+grad", shape, peers=peers)
-        (mode,) = case.modes
-        if shape[1] >= 256:
-            yield Target(row, case, mode, "limit", 0.80)
-        if peers:
+    for dtype, shapes in (("float32", LINEAR), ("bfloat16", LINEAR[:2])):
+        for shape in shapes:
+            case = Case("LinearCrossEntropy", "value+grad", shape, dtype, peers=("torch", "jax"))
+            (mode,) = case.modes
+            if shape[1] >= 256 and dtype == "float32":
+                yield Target(row, case, mode, "limit", 0.80)
+            # Of the largest one torch plain and JAX have no room for the logits, and say so.
             yield Target(row, case, mode, "faster", 2.5, BEST_OF_LINEAR)
-        yield Target(row, case, mode, "memory", CHUNK_BYTES)
+            yield Target(row, case, mode, "memory", CHUNK_BYTES)
 
 
 def _small() -> Iterator[Target]:

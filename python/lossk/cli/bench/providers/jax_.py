@@ -81,7 +81,8 @@ def _sgd(inputs: Inputs) -> Runner:
 
 def _linear(case: Case, inputs: Inputs) -> Runner:
     rows, _, classes = case.shape
-    refuse_beyond_memory(LOGITS_HELD * rows * classes * inputs.z.itemsize, "the logits")
+    itemsize = max(4, inputs.z.itemsize)  # 16 bits are widened
+    refuse_beyond_memory(LOGITS_HELD * rows * classes * itemsize, "the logits")
     arguments = jnp.array(inputs.z), jnp.array(inputs.more[0]), jnp.array(inputs.y)
     compiled = jax.jit(jax.value_and_grad(linear_cross_entropy, argnums=(0, 1))).lower(*arguments).compile()
     run = _waited(compiled, *arguments)

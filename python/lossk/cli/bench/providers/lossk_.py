@@ -165,7 +165,8 @@ def build_product(case: Case) -> Runner | None:
     """Build a large product of NumPy's BLAS, scaled to the floating-point operations of a linear layer."""
     if not case.flops:
         return None
-    a, b, c = (np.ones((PRODUCT_SIZE, PRODUCT_SIZE), case.dtype) for _ in range(3))
+    dtype = "float64" if case.dtype == "float64" else "float32"  # 16 bits are widened
+    a, b, c = (np.ones((PRODUCT_SIZE, PRODUCT_SIZE), dtype) for _ in range(3))
     return Runner(partial(np.matmul, a, b, out=c), scale=case.flops / (2 * PRODUCT_SIZE**3))
 
 

@@ -1,4 +1,4 @@
-"""PyTorch in eager mode: `torch.nn.functional` and autograd; `torch.optim` plain and fused; its chunked linear loss."""
+"""PyTorch in eager mode: `torch.nn.functional` and autograd; `torch.optim` plain and fused; its linear losses."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import torch
 from torch.nn import functional
 
 from lossk.cli.bench.cases import AUTOGRAD, FRESH, MAP_FRESH, MAP_OUT, OPTIMIZER_OPTIONS, VJP_FRESH, Case
-from lossk.cli.bench.inputs import HINGE_MARGIN, HUBER_DELTA, Array, Inputs
-from lossk.cli.bench.memory import refuse_beyond_memory
-from lossk.cli.bench.providers import Build, Outcome, Runner
+from lossk.cli.bench.inputs import HINGE_MARGIN, HUBER_DELTA, Inputs
+from lossk.cli.bench.providers import Build, Outcome, Runner, torch_linear
+from lossk.cli.bench.providers.torch_tensors import tensor, to_numpy
 
 Loss = Callable[..., Any]
 
 # Optimizers with a fused form on the CPU in torch 2.13.
 FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
-LOGITS_HELD = 3  # arrays of logits' size that torch holds in forward and backward of a linear layer's loss
 
 
 def hinge(z: Any, y: Any) -> Any:
@@ -62,19 +61,6 @@ MAPS: dict[str, Callable[..., Any]] = {
     "Softplus": functional.softplus,
 }
 WITH_OUT = ("softmax", "log_softmax", "Sigmoid", "Tanh")
-
-
-def tensor(array: Array) -> Any:
-    """Share an array's memory; bfloat16 by way of its bits, which NumPy hands on."""
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
-
-
-def to_numpy(result: Any) -> Array:
-    """Return the tensor's numbers; bfloat16 as float32."""
-    array: Array = (result.float() if result.dtype == torch.bfloat16 else result).detach().numpy()
-    return array
 
 
 def to_outcome(result: Any) -> Outcome:
@@ -130,29 +116,6 @@ def vjp_runner(function: Callable[..., Any], inputs: Inputs) -> Runner:
     return Runner(call, lambda result: Outcome(None, to_numpy(result)))
 
 
-def linear_runner(loss: Loss, inputs: Inputs) -> Runner:
-    """Compute ``loss(x, w, labels)`` of a linear layer and the gradients of both factors by autograd."""
-    x, w, y = tensor(inputs.z).requires_grad_(), tensor(inputs.more[0]).requires_grad_(), tensor(inputs.y)
-
-    def call() -> Any:
-        x.grad = w.grad = None
-        value = loss(x, w, y)
-        value.backward()
-        return value.item(), x.grad, w.grad
-
-    return Runner(call, lambda r: Outcome(r[0], (to_numpy(r[1]), to_numpy(r[2]))))
-
-
-def plain_linear(x: Any, w: Any, y: Any) -> Any:
-    """Cross-entropy of a linear layer, all logits at once."""
-    return functional.cross_entropy(functional.linear(x, w), y)
-
-
-def chunked_linear(x: Any, w: Any, y: Any) -> Any:
-    """Cross-entropy of a linear layer, in chunks of rows as torch chooses them."""
-    return functional.linear_cross_entropy(x, w, y, options=torch.nn.LinearCrossEntropyOptions())
-
-
 def optimizer_runner(case: Case, inputs: Inputs, fused: bool) -> Runner | None:
     """Make one step of the optimizer of the same name over all tensors, where torch has it in this form."""
     kind = getattr(torch.optim, case.kernel, None)
@@ -172,9 +135,7 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
     if case.kind == "optimizer":
         return optimizer_runner(case, inputs, fused=False)
     if case.kind == "linear":
-        rows, _, classes = case.shape
-        refuse_beyond_memory(LOGITS_HELD * rows * classes * inputs.z.itemsize, "the logits")
-        return linear_runner(plain_linear, inputs)
+        return torch_linear.build_plain(case, inputs)
     if mode == MAP_FRESH or (mode == MAP_OUT and case.kernel in WITH_OUT):
         return map_runner(MAPS[case.kernel], mode, inputs)
     if mode == VJP_FRESH:
@@ -193,11 +154,9 @@ def build_fused(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner |
 
 
 def build_chunked(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
-    """Build torch's linear cross-entropy in chunks, where this torch has it."""
+    """Build torch's linear cross-entropy in chunks."""
     torch.set_num_threads(threads)
-    if case.kind != "linear" or not hasattr(torch.nn, "LinearCrossEntropyOptions"):
-        return None
-    return linear_runner(chunked_linear, inputs)
+    return torch_linear.build_chunked(inputs) if case.kind == "linear" else None
 
 
 PROVIDERS: dict[str, Build] = {"torch eager": build, "torch fused": build_fused, "torch chunked": build_chunked}
