@@ -132,15 +132,25 @@ inline void store(E* p, vec<float> v) {
 }
 template <class V, narrow_element E>
 inline V load_first(const E* p, int n, float fill) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    const auto mask = static_cast<__mmask16>((1u << n) - 1);
+    const V v = widen_register((words16)_mm256_maskz_loadu_epi16(mask, p), E());
+    return choose<V>(first_lanes<V>(n), v, splat<V>(fill));
+#else
     E all[lanes<V>]{};
     __builtin_memcpy(all, p, static_cast<std::size_t>(n) * sizeof(E));
     return choose<V>(first_lanes<V>(n), load<V>(all), splat<V>(fill));
+#endif
 }
 template <narrow_element E>
 inline void store_first(E* p, vec<float> v, int n) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << n) - 1), (__m256i)narrow_register(v, E()));
+#else
     E all[lanes<vec<float>>];
     store(all, v);
     __builtin_memcpy(p, all, static_cast<std::size_t>(n) * sizeof(E));
+#endif
 }
 
 // As many registers as r has. Of bf16 two neighbours are a word: the first of them goes to the lower half of r, the
