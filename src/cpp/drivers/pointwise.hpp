@@ -30,11 +30,12 @@ class pointwise_driver {
     const pointwise_args& a;
     const Formula formula{a.parameters};
     // Groups have neither weights nor single values. Their loop streams gradients itself where it can; what goes by way
-    // of tiles, and second derivatives, which few ask for, are left to others.
+    // of tiles, second derivatives, which few ask for, and registers of 16 bytes, whose code is long, are left to
+    // others.
     const bool grouped = !a.w && !a.each;
-    static constexpr bool may_stream = wants_grad(what) && !wants_hess(what);
+    static constexpr bool may_stream = wants_grad(what) && !wants_hess(what) && register_bytes > 16;
     const bool streams = may_stream && a.streaming && grouped && !piece_buffer<E>::holds(a.kind);
-    const way_out of_groups = streams ? streaming_to(a.g) : way_out::usual;
+    way_out of_groups = way_out::usual;
     pointwise_findings<T, K> found;
     pointwise_inputs<E, inputs> in;
 
@@ -129,6 +130,7 @@ public:
     explicit pointwise_driver(const pointwise_args& args) : a(args) {}
 
     double run(index begin, index end) {
+        if (streams) of_groups = streaming_to(static_cast<E*>(a.g) + begin);
         each_result<E, wants_grad(what), wants_hess(what)>(
             a, begin, end, of_groups != way_out::usual,
             [](void* self, index i, index n, E* g, E* h) {
