@@ -181,8 +181,8 @@ def test_functions_and_sums_stay_inside(dtype: Any, at: str, isa: str) -> None:
 @pytest.mark.parametrize("function", ["CrossEntropy", "softmax", "log_softmax"])
 @each_dtype
 def test_long_rows_past_the_caches_stay_inside(dtype: Any, function: str, isa: str, rng: np.random.Generator) -> None:
-    """Rows of one block and of several, whose last one ends before a cache line does, in it, or behind it."""
-    for classes in (1023, 1025, 1026, 1030, 1039, 1041, 2047, 2052, 3100):
+    """Rows of several blocks, whose last one ends before a cache line does, in it, or behind it; and of one block."""
+    for classes in (1023, 1025, 1039, 2048, 2049, 2050, 2054, 2063, 2065, 3079, 3100):
         z, labels = rng.normal(size=(5, classes)).astype(dtype), np.array([0, classes - 1, -100, 1, 1024 % classes])
 
         def call(out: Array | None, z: Array = z, labels: Array = labels) -> Array:

@@ -9,11 +9,11 @@
 namespace lossk {
 namespace {
 
-// Whether results should be stored past the caches. A row's e_k are kept elsewhere then, and compete for the caches with
-// what is streamed: rows of a block or less lose by it, and those of more than 4 MB would not fit there.
+// Whether results should be stored past the caches. A row's e_k are kept elsewhere then, and compete for the caches
+// with what is streamed: rows of up to two blocks lose by it, and those of more than 4 MB would not fit there.
 bool should_stream_rows(const array_view& out, const array_view& z, index rows, index classes) {
     if (classes <= few_classes) return should_stream(out, z, 2);
-    return classes > row_block && out.bytes() <= rows * (index{4} << 20) && should_stream(out, z, 1);
+    return classes > 2 * row_block && out.bytes() <= rows * (index{4} << 20) && should_stream(out, z, 1);
 }
 
 // Positions of what Python passes.
