@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -898,3 +900,63 @@ def test_row_functions_empty_and_wrong() -> None:
         with pytest.raises(ValueError, match=r"out: got memory that overlaps"):
             function(x[:-1], out=x[1:])
     assert lossk.logsumexp(np.zeros((0, 3))).shape == (0,)
+
+
+CHANGING = """
+import ctypes, mmap, os, sys, threading, time
+import numpy as np
+import lossk
+weighted, rows, classes = sys.argv[1] == "weighted", 16_384, 3
+size, libc = rows * 8, ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+start = libc.mmap(None, size + mmap.PAGESIZE, 3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+libc.mprotect(ctypes.c_void_p(start + size), mmap.PAGESIZE, 0)  # behind the labels nothing can be read
+t = np.ctypeslib.as_array((ctypes.c_int64 * rows).from_address(start))
+t[:] = 0
+
+def change():
+    while True:
+        t[-1 if not weighted else slice(None, None, 7)] = 1 << 40
+        t[:] = 0
+
+threading.Thread(target=change, daemon=True).start()
+loss = lossk.CrossEntropy(weight=np.ones(classes) if weighted else None)
+z, end, calls = np.zeros((rows, classes), np.float32), time.monotonic() + 1.5, 0
+while time.monotonic() < end:
+    try:
+        loss(z, t, num_threads=1)
+    except IndexError:
+        pass
+    calls += 1
+print(calls, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("how", ["plain", "weighted"])
+def test_labels_that_another_thread_changes_do_no_harm(how: str) -> None:
+    """Any result or IndexError will do; a crash would not."""
+    done = subprocess.run([sys.executable, "-c", CHANGING, how], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 64, 100])
+def test_losses_as_large_as_numbers_have_a_finite_mean(classes: int, isa: str) -> None:
+    z = np.zeros((600, classes), np.float32)
+    z[:, 1] = -3e38
+    assert lossk.CrossEntropy()(z, np.ones(600, int)) == pytest.approx(3e38, rel=1e-6)
+
+
+def test_few_rows_add_up_alike_with_any_number_of_threads(rng: np.random.Generator) -> None:
+    z, t = rng.normal(size=(130, 32_768)).astype(np.float32), rng.integers(0, 32_768, 130)
+    values = {lossk.CrossEntropy()(z, t, num_threads=n) for n in (1, 2, 64, 130)}
+    assert len(values) == 1
+
+
+def test_bfloat16_probabilities_have_no_label_to_ignore() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="bfloat16 arrays need ml_dtypes")
+    y = np.full((2, 4), 0.25, ml_dtypes.bfloat16)
+    with pytest.raises(ValueError, match=r"ignore_index: got 2, wanted a negative one"):
+        lossk.CrossEntropy(ignore_index=2)(np.zeros((2, 4), ml_dtypes.bfloat16), y)

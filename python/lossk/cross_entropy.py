@@ -166,7 +166,7 @@ class CrossEntropy(RowLoss):
         out: Any,
         stats: bool,
     ) -> Any:
-        if self.ignore_index >= 0 and getattr(getattr(target, "dtype", None), "kind", "i") == "f":
+        if self.ignore_index >= 0 and getattr(getattr(target, "dtype", None), "kind", "i") in "fV":
             raise ValueError(
                 f"ignore_index: got {self.ignore_index}, wanted a negative one: probabilities as targets have no label"
             )

@@ -98,7 +98,8 @@ label_summary row_inputs::check_labels(int threads, bool with_class_weights) {
     if (!ignore_index && all.first_bad < 0 && all.counted < rows) {
         // no_label itself, the only one that is not good and not bad
         const auto* t = reinterpret_cast<const std::int64_t*>(label->data());
-        for (all.first_bad = 0; t[all.first_bad] != no_label;) ++all.first_bad;
+        for (index i = 0; i < rows && all.first_bad < 0; ++i)
+            if (t[i] == no_label) all.first_bad = i;
     }
     return all;
 }

@@ -47,11 +47,11 @@ public:
         const index n = end - begin;
         // Past the caches go whole lines: elements before the first one are left as usual.
         const index head = a.streaming ? smaller(n, to_line(out)) : 0;
-        const index tail = n - (n - head) % (K * L);
+        const index grouped_end = n - (n - head) % (K * L);
         if (head > 0) run_rest(formula, x, c, head, out);
         (a.streaming ? run_groups<way_out::streaming> : run_groups<way_out::usual>)(formula, x + head, c + head,
-                                                                                    tail - head, out + head);
-        if (tail < n) run_rest(formula, x + tail, c + tail, n - tail, out + tail);
+                                                                                    grouped_end - head, out + head);
+        if (grouped_end < n) run_rest(formula, x + grouped_end, c + grouped_end, n - grouped_end, out + grouped_end);
         if (a.streaming) stream_fence();
     }
 };

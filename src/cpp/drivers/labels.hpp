@@ -15,16 +15,18 @@ struct label_driver {
     const std::uint64_t classes = static_cast<std::uint64_t>(a.classes);
     const bool can_ignore = I(-1) < I(0) || a.ignore_index >= 0;
 
-    // An unsigned 64-bit label past 2^63 becomes negative here, and is out of range either way.
+    // An unsigned 64-bit label past 2^63 becomes negative here, and is out of range either way. Another thread may
+    // change labels meanwhile: what is done with one must follow from a single look at it.
     std::int64_t at(index i) const { return static_cast<std::int64_t>(label[i]); }
-    bool ignored(index i) const { return can_ignore & (at(i) == a.ignore_index); }
-    bool good(index i) const { return !ignored(i) & (static_cast<std::uint64_t>(at(i)) < classes); }
+    bool ignored(std::int64_t t) const { return can_ignore & (t == a.ignore_index); }
+    bool good(std::int64_t t) const { return !ignored(t) & (static_cast<std::uint64_t>(t) < classes); }
 
     double weight(index begin, index end) const {
         double sum = 0;
         for (index i = begin; i < end; ++i) {
-            if (ignored(i)) continue;
-            const double w = class_weight ? static_cast<double>(class_weight[at(i)]) : 1.0;
+            const auto t = static_cast<std::int64_t>(__atomic_load_n(label + i, __ATOMIC_RELAXED));
+            if (!good(t)) continue;
+            const double w = class_weight ? static_cast<double>(class_weight[t]) : 1.0;
             sum += row_weight ? w * static_cast<double>(row_weight[i]) : w;
         }
         return sum;
@@ -34,18 +36,23 @@ struct label_driver {
     label_summary check(index begin, index end) const {
         index ignored_rows = 0, good_rows = 0;
         for (index i = begin; i < end; ++i) {
-            ignored_rows += ignored(i);
-            good_rows += good(i);
+            ignored_rows += ignored(at(i));
+            good_rows += good(at(i));
         }
         label_summary out{-1, good_rows, static_cast<double>(good_rows)};
-        if (good_rows + ignored_rows != end - begin)
-            for (out.first_bad = begin; good(out.first_bad) || ignored(out.first_bad);) ++out.first_bad;
-        else if (class_weight || row_weight)
+        if (good_rows + ignored_rows != end - begin) {
+            for (index i = begin; i < end && out.first_bad < 0; ++i)
+                if (!good(at(i)) && !ignored(at(i))) out.first_bad = i;
+        } else if (class_weight || row_weight) {
             out.weight = weight(begin, end);
+        }
         return out;
     }
     void convert(index begin, index end) const {
-        for (index i = begin; i < end; ++i) a.converted[i] = good(i) ? at(i) : -1;
+        for (index i = begin; i < end; ++i) {
+            const std::int64_t t = at(i);
+            a.converted[i] = good(t) ? t : -1;
+        }
     }
 };
 

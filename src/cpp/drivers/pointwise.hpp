@@ -29,9 +29,9 @@ class pointwise_driver {
 
     const pointwise_args& a;
     const Formula formula{a.parameters};
-    // Groups have neither weights nor single values. Their loop streams gradients itself where it can; what goes by way
-    // of tiles, second derivatives, which few ask for, and registers of 16 bytes, whose code is long, are left to
-    // others.
+    // Groups, which have neither weights nor single values, stream their gradients themselves. each_result_streamed
+    // does it for the rest: addresses that are no multiple of 16, second derivatives, which few ask for, and registers
+    // of 16 bytes, whose code would be long.
     const bool grouped = !a.w && !a.each;
     static constexpr bool may_stream = wants_grad(what) && !wants_hess(what) && register_bytes > 16;
     const bool streams = may_stream && a.streaming && grouped && !piece_buffer<E>::holds(a.kind);

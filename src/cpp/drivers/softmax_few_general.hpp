@@ -154,8 +154,8 @@ double softmax_general_rows(const softmax_args& a, index begin, index end) {
     const driver_type driver{a};
     typename driver_type::batch b;
     lane_sum<T, driver_type::K> total;
-    T *g = static_cast<T*>(a.g), *h = static_cast<T*>(a.h ? a.h : a.g);
-    typename driver_type::stream g_past(g + begin * a.classes), h_past(h + begin * a.classes);
+    const auto from_begin = [&](void* p) { return p ? static_cast<T*>(p) + begin * a.classes : nullptr; };
+    typename driver_type::stream g_past(from_begin(a.g)), h_past(from_begin(a.h));
     for (index row = begin; row < end; row += driver_type::B)
         driver.run_batch(row, static_cast<int>(smaller(driver_type::B, end - row)), b, total, g_past, h_past);
     if (a.streaming) stream_fence();

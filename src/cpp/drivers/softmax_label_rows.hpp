@@ -29,7 +29,10 @@ inline bits<V> load_labels(const std::int64_t* label) {
 template <class T>
 constexpr int label_batch = 128 / static_cast<int>(sizeof(T));
 
-// Losses so far, by the row's place in its batch.
+// Batches that an f32 lane adds up exactly enough; it adds shares of losses, as losses may be as large as numbers are.
+constexpr int batches_a_sum = 16;
+
+// Losses so far, by the row's place in its batch, divided by batches_a_sum.
 template <class T>
 struct label_sum {
     vec<T> of[128 / register_bytes]{};

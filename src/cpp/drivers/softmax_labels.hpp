@@ -67,7 +67,7 @@ struct some_classes {
                 r.weigh(keep(counts, a.template weights<V>(row + k * L)));
                 a.keep_losses(row + k * L, r.loss);
             }
-            part[k] += r.loss;
+            part[k] = fma(r.loss, splat<V>(T(1) / batches_a_sum), part[k]);
             if (!a.g) continue;
             in.store(a.g + (row + k * L) * in.n, [&](int c, auto& g) {
                 const I t_c = of - c;
@@ -102,7 +102,7 @@ struct two_classes {
             const V w = by_rows ? a.template weights<V>(row + k * L) : splat<V>(1);
             const two_classes_loss<V> r(z[k][0], z[k][1], t[k], w * a.scale);
             const V loss = keep(counts[k], r.loss * w);
-            part[k] += loss;
+            part[k] = fma(loss, splat<V>(T(1) / batches_a_sum), part[k]);
             if constexpr (by_rows) a.keep_losses(row + k * L, loss);
             if (wants_grad && (!by_rows || a.g))
                 in.store(a.g + (row + k * L) * 2, [&](int, auto& g) {

@@ -93,7 +93,7 @@ public:
         : a(args), past(args.g ? static_cast<T*>(args.g) + begin * args.classes : nullptr) {}
 
     double run(index begin, index end) {
-        constexpr index rows_a_sum = 16 * B;  // what f32 lanes sum exactly enough
+        constexpr index rows_a_sum = batches_a_sum * B;
         const index step = in.narrow || a.streaming ? room / classes / B * B : rows_a_sum;
         lane_sum<T, label_batch<T> / lanes<vec<T>>> total;
         for (index first = begin; first < end; first += rows_a_sum) {
@@ -104,7 +104,7 @@ public:
             total.add_all(part.of);
         }
         if (a.streaming) stream_fence();
-        return total.result();
+        return batches_a_sum * total.result();
     }
 };
 

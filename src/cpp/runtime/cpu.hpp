@@ -1,4 +1,4 @@
-// Which table of kernels runs: chosen once from what the CPU has, or forced by name.
+// Which table of kernels runs: chosen once from what the CPU has, or forced by name. And how large its last cache is.
 #pragma once
 
 #include <string>

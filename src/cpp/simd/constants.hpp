@@ -1,4 +1,4 @@
-// The constants of exp.hpp, log.hpp and math.hpp; tools/coefficients.py makes, and checks, the tables of hex floats.
+// The constants of exp.hpp, log.hpp and math.hpp; tools/coefficients.py makes, and checks, the polynomials.
 #pragma once
 
 #include "vec.hpp"

@@ -69,6 +69,7 @@ template <class V, int n>
 inline void load_group(const lane_t<V>* p, V (&r)[n]) {
     for (int k = 0; k < n; ++k) r[k] = load<V>(p + k * lanes<V>);
 }
+
 // All ones in the first n lanes.
 template <class V>
 inline bits<V> first_lanes(int n) {

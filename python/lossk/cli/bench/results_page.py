@@ -32,6 +32,7 @@ measured is in [README.md](README.md); notes on misses come from [misses.md](mis
   larger of the two is the limit.
 - **faster**: how many times faster lossk is than the best of the peers named, in the same mode. **cost**: time
   relative to the call named, in the same rounds. **memory**: resident memory that a call takes beyond its results.
+  A case whose round takes over a minute is measured once.
 - **peers**: how many times faster lossk is than each peer's best mode, bold where lossk loses; for memory, theirs.
 - **errors** against float64: of the loss (relative), of gradient or output (largest, relative to its largest entry).
 """
