@@ -1,50 +1,24 @@
-"""LinearCrossEntropy against its reference: options, chunks, ignored rows, outputs, and the memory that it may take."""
+"""LinearCrossEntropy against its reference: options, chunks, 16 bits, ignored rows, outputs, errors."""
 
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
-import tracemalloc
-from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
-from support import Array, bits, each_dtype
+from support import bits, each_dtype
+from support_linear import BFLOAT16, MB, NARROW, close, loss_of, problem
 
 import lossk
 from lossk.linear._sums import passes, wide_sums
-from lossk.linear._tiles import Sizes, even_size, sizes_for
 
-BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-NARROW = (BFLOAT16, np.dtype(np.float16))
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"label_smoothing": 0.2, "z_loss": 1e-2},
     {"softcap": 4.0, "ignore_index": 3},
     {"weight": "drawn"},
 )
-MB = 1 << 20
-
-
-def problem(rng: np.random.Generator, rows: int, features: int, classes: int, dtype: Any) -> tuple[Array, ...]:
-    x, w = rng.normal(size=(rows, features)).astype(dtype), (rng.normal(size=(classes, features)) / 4).astype(dtype)
-    target = rng.integers(0, classes, rows)
-    target[:: max(2, rows // 5)] = -100
-    return x, w, target, rng.normal(size=classes).astype(dtype)
-
-
-def loss_of(options: dict[str, Any], classes: int, rng: np.random.Generator, **more: Any) -> lossk.LinearCrossEntropy:
-    given = {**options, "weight": rng.uniform(0.5, 2, classes)} if "weight" in options else options
-    return lossk.LinearCrossEntropy(**given, **more)
-
-
-def close(got: Any, want: Any, dtype: Any, what: str) -> None:
-    tolerance = 1e-11 if dtype == np.float64 else 3e-5
-    scale = max(1e-3, float(np.abs(want).max(initial=0)))
-    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * scale, equal_nan=True, err_msg=what)
 
 
 @each_dtype
@@ -169,223 +143,6 @@ def test_sums_in_the_memory_of_16_bits_are_rounded_before_they_are_lost(rows: in
     assert done.all()
     assert count == passes(rows, room_rows)
     np.testing.assert_array_equal(dw, wanted.astype(np.float16))
-
-
-SHAPES_OF_MEMORY = [
-    (2000, 64, 20_000, 16 * MB),  # logits of 160 MB
-    (300_000, 4, 8, 2 * MB),  # many rows
-    (40, 8, 100_000, 8 * MB),  # few features
-    (500, 512, 3000, 8 * MB),
-]
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, *NARROW], ids=str)
-@pytest.mark.parametrize(("rows", "features", "classes", "chunk_bytes"), SHAPES_OF_MEMORY, ids=str)
-def test_memory_stays_below_chunk_bytes(
-    rows: int, features: int, classes: int, chunk_bytes: int, dtype: Any, rng: np.random.Generator
-) -> None:
-    """Everything that is allocated beside inputs and results: rows that do not count, weights, bias, statistics."""
-    x, w, target, bias = problem(rng, rows, features, classes, dtype)
-    loss = lossk.LinearCrossEntropy(chunk_bytes=chunk_bytes, label_smoothing=0.1)
-    out = (np.empty_like(x), np.empty_like(w), np.empty_like(bias))
-    weight = rng.uniform(size=rows)
-    loss.value_and_grad(x[:8], w, target[:8], bias)  # whatever is allocated once
-    results = rows * (np.dtype(dtype).itemsize if dtype == np.float64 else 4) + rows
-    for given in ({"out": out}, {"out": out, "sample_weight": weight, "stats": True}):
-        tracemalloc.start()
-        try:
-            loss.value_and_grad(x, w, target, bias, **given)
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert peak < chunk_bytes + (results if "stats" in given else 0)
-
-
-@pytest.mark.parametrize("given", [{"stats": True}, {"label_smoothing": 0.1}, {"softcap": 5.0}], ids=str)
-@pytest.mark.parametrize("rows", [1, 5])
-@pytest.mark.parametrize("dtype", [np.float32, BFLOAT16], ids=str)
-def test_options_of_whole_rows_keep_to_chunk_bytes(
-    dtype: Any, rows: int, given: dict[str, Any], rng: np.random.Generator, tiled: list[Sizes]
-) -> None:
-    """Of so many classes a chunk holds one to three rows: tiles cannot do it, so that rows are gone through."""
-    x, w, _, _ = problem(rng, rows, 2, 250_000, dtype)
-    target, stats = rng.integers(0, 250_000, rows), "stats" in given
-    loss = lossk.LinearCrossEntropy(chunk_bytes=4 * MB, **({} if stats else given))
-    out = (np.empty_like(x), np.empty_like(w), None)
-    tracemalloc.start()
-    try:
-        value, *_ = loss.value_and_grad(x, w, target, stats=stats, out=out)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 4 * MB
-    assert not tiled
-    wanted, dx, dw, _ = loss.reference(x, w, target, derivatives=True)
-    close(value, wanted, np.float32, "value")
-    ulp = 2**-8 if dtype == BFLOAT16 else 3e-5
-    for got, want in zip(out[:2], (dx, dw), strict=True):
-        np.testing.assert_allclose(got.astype(np.float64), want, rtol=ulp, atol=3e-5 * np.abs(want).max())
-
-
-RESIDENT = """
-import numpy as np, lossk
-def status(key):
-    return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith(key))
-x, w, t = np.ones((600, 256), np.float32), np.ones((60_000, 256), np.float32), np.zeros(600, int)
-out = np.ones_like(x), np.ones_like(w), None
-loss = lossk.LinearCrossEntropy(chunk_bytes=32 << 20)
-loss.value_and_grad(x[:300, :16], w[:2000, :16], t[:300])  # threads, and what a small product needs
-open("/proc/self/clear_refs", "w").write("5")  # forget the peak
-before = status("VmRSS")
-loss.value_and_grad(x, w, t, out=out)
-print(status("VmHWM") - before)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no /proc: the peak of memory is not known")
-def test_products_of_many_classes_take_no_memory_of_blas_to_speak_of() -> None:
-    """What BLAS keeps for itself grows with the longest side of a product: by tiles there is none of 60,000."""
-    done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True, timeout=120)
-    assert float(done.stdout) < 32 + 10
-
-
-# ---- tiles of classes ---------------------------------------------------------------------------------------------
-
-TILED = [(300, 8, 5000), (50, 3, 20_011), (400, 64, 6001)]  # with 1 MB a chunk holds 3 to 45 rows
-
-
-@pytest.fixture
-def tiled(monkeypatch: pytest.MonkeyPatch) -> list[Sizes]:
-    """Lists the sizes of every call that goes by tiles."""
-    used: list[Sizes] = []
-
-    def noted(*arguments: Any) -> Sizes | None:
-        sizes = sizes_for(*arguments)
-        used.extend([sizes] if sizes is not None else [])
-        return sizes
-
-    monkeypatch.setattr("lossk.linear._loss.sizes_for", noted)
-    return used
-
-
-@pytest.mark.parametrize("length", [1, 15, 16, 509, 2048, 50_257])
-@pytest.mark.parametrize("largest", [1, 2, 15, 16, 509, 1358, 4096])
-def test_even_pieces_leave_no_small_rest(length: int, largest: int) -> None:
-    size = even_size(length, largest)
-    assert 0 < size <= largest
-    count = -(-length // size)
-    assert largest < 16 or length <= largest or count * size - length < 16 * count
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, *NARROW], ids=lambda d: np.dtype(d).name)
-@pytest.mark.parametrize("options", [{}, {"z_loss": 1e-2, "weight": "drawn"}], ids=str)
-@pytest.mark.parametrize("shape", TILED, ids=str)
-def test_tiles_match_the_reference(
-    options: dict[str, Any], shape: Any, dtype: Any, rng: np.random.Generator, tiled: list[Sizes]
-) -> None:
-    x, w, target, bias = problem(rng, *shape, dtype)
-    target[1] = target[2] = target[3]
-    loss = loss_of(options, shape[2], rng, chunk_bytes=MB)
-    narrow = np.dtype(dtype) in NARROW
-    for b, reduction in ((None, "mean"), (bias, "none"), (bias, "sum")):
-        given = {"sample_weight": rng.uniform(0.5, 2, shape[0]).astype(dtype), "reduction": reduction}
-        value, *want = loss.reference(x, w, target, b, derivatives=True, **given)
-        close(loss(x, w, target, b, **given), value, dtype, "loss only")
-        got, gradients = loss.value_and_grad(x, w, target, b, **given)
-        close(got, value, dtype, "value")
-        for gradient, wanted in zip(gradients, want, strict=True):
-            assert (gradient is None) == (wanted is None)
-            if gradient is not None:
-                assert gradient.dtype == dtype
-                largest = float(np.abs(wanted).max())
-                ulp = (2**-7 if dtype == BFLOAT16 else 2**-10) if narrow else 0.0
-                tolerance = 1e-11 if dtype == np.float64 else 3e-5
-                np.testing.assert_allclose(
-                    gradient.astype(np.float64), wanted, rtol=max(ulp, tolerance), atol=tolerance * max(largest, 1e-3)
-                )
-    assert tiled
-
-
-def test_tiles_know_special_logits(rng: np.random.Generator, tiled: list[Sizes]) -> None:
-    """Infinities and NaN give what chunks of rows give, class by class that -infinity shuts out among them."""
-    x, w, target, bias = problem(rng, 200, 4, 6000, np.float64)
-    target[:] = rng.integers(4000, 6000, 200)
-    bias[:4000] = -np.inf  # whole tiles
-    target[5], bias[4100], target[7] = 4100, -np.inf, 17  # labels that are shut out
-    x[9] = 0
-    small, large = (lossk.LinearCrossEntropy(chunk_bytes=n) for n in (MB, 256 * MB))
-    for poison in (None, np.nan, np.inf):
-        if poison is not None:
-            x[11, 2] = poison
-        with np.errstate(invalid="ignore"):
-            got = small.value_and_grad(x, w, target, bias, reduction="none", wrt="x")
-            want = large.value_and_grad(x, w, target, bias, reduction="none", wrt="x")
-        for mine, theirs in zip(got, want, strict=True):
-            np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-13, equal_nan=True)
-    assert len(tiled) == 3
-
-
-@pytest.mark.parametrize("weighs", ["class", "row"])
-def test_tiles_know_what_0_times_infinity_is(weighs: str, rng: np.random.Generator, tiled: list[Sizes]) -> None:
-    """0 where the class weighs nothing, and NaN where the row does, as in chunks of rows."""
-    x, w, target, bias = problem(rng, 200, 4, 6000, np.float64)
-    target[:] = rng.integers(4000, 6000, 200)
-    target[5], bias[4100] = 4100, -np.inf
-    class_weight, row_weight = np.ones(6000), np.ones(200)
-    if weighs == "class":
-        class_weight[4100] = 0
-    else:
-        row_weight[5] = 0
-    given = {"sample_weight": row_weight, "reduction": "none"}
-    small, large = (lossk.LinearCrossEntropy(class_weight, chunk_bytes=n) for n in (MB, 256 * MB))
-    got = small.value_and_grad(x, w, target, bias, wrt="x", **given)
-    want = large.value_and_grad(x, w, target, bias, wrt="x", **given)
-    for mine, theirs in zip(got, want, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-13, equal_nan=True)
-    assert np.isnan(got[0][5]) == (weighs == "row")
-    assert len(tiled) == 1
-
-
-def test_tiles_keep_the_digits_of_confident_predictions(tiled: list[Sizes]) -> None:
-    x, w = np.full((150, 1), 20.0, np.float32), np.zeros((9000, 1), np.float32)
-    w[8000] = 1
-    value, (_, dw, _) = lossk.LinearCrossEntropy(chunk_bytes=MB).value_and_grad(x, w, np.full(150, 8000))
-    rest = 8999 * np.exp(-20.0)
-    np.testing.assert_allclose(value, np.log1p(rest), rtol=1e-5)
-    np.testing.assert_allclose(dw[8000], -20 * rest / (1 + rest), rtol=1e-5)
-    assert tiled
-
-
-@pytest.mark.parametrize("dtype", [np.float32, BFLOAT16], ids=str)
-def test_threads_do_not_change_the_bits_of_tiles(dtype: Any, rng: np.random.Generator, tiled: list[Sizes]) -> None:
-    x, w, target, bias = problem(rng, 300, 20, 9000, dtype)
-    loss = lossk.LinearCrossEntropy(chunk_bytes=MB)
-    first = loss.value_and_grad(x, w, target, bias, num_threads=1)
-    for threads in (2, 7):
-        again = loss.value_and_grad(x, w, target, bias, num_threads=threads)
-        assert again[0] == first[0]
-        assert all(bits(a) == bits(b) for a, b in zip(again[1], first[1], strict=True))
-    assert len(tiled) == 3
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, *NARROW], ids=lambda d: np.dtype(d).name)
-@pytest.mark.parametrize("shape", [(500, 32, 100_000), (20_000, 8, 20_000), (300, 256, 20_000)], ids=str)
-def test_memory_of_tiles_stays_below_chunk_bytes(
-    shape: Any, dtype: Any, rng: np.random.Generator, tiled: list[Sizes]
-) -> None:
-    x, w, target, _ = problem(rng, *shape, dtype)
-    out = (np.empty_like(x), np.empty_like(w), None)
-    loss = lossk.LinearCrossEntropy(chunk_bytes=4 * MB, z_loss=1e-4)
-    loss.value_and_grad(x[:300], w, target[:300])
-    tiled.clear()
-    tracemalloc.start()
-    try:
-        loss.value_and_grad(x, w, target, sample_weight=np.ones(len(x), np.float32), out=out)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 4 * MB
-    assert tiled or (dtype in NARROW and len(x) == 20_000)  # as many rows are not one group
 
 
 def test_no_row_counts(rng: np.random.Generator) -> None:

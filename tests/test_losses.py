@@ -387,7 +387,7 @@ def special_targets(case: Case, special: Array, dtype: Any) -> Array:
 def test_special_values(case: Case, dtype: Any, isa: str) -> None:
     """Infinities, NaN, zeros, subnormals and huge numbers give what the formula gives, in every lane.
 
-    Of row losses: test_cross_entropy.py.
+    Of row losses: test_cross_entropy_special.py, test_rows.py.
     """
     info = np.finfo(dtype)
     numbers = [

@@ -1,4 +1,4 @@
-"""What softmax, log_softmax and logsumexp pass back: formulas, layouts, memory, threads, errors, PyTorch."""
+"""softmax, log_softmax, logsumexp: their values, and what they pass back: layouts, memory, threads, errors, PyTorch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import LAYOUTS, Array, bits, each_dtype, guarded
+from support import LAYOUTS, TOLERANCE, Array, assert_close, bits, each_dtype, guarded
+from support_rows import FEW, MANY, each_count, log_sum_exp, rows_for
 
 import lossk
 from lossk.row_functions import RowFunction
@@ -19,6 +20,116 @@ each_function = pytest.mark.parametrize("function", FUNCTIONS, ids=repr)
 SHAPES = ((1, 1), (5, 2), (3, 64), (4, 65), (2, 513), (3, 2000), (2, 3, 7), (200, 10), (17,), (1, 40_000))
 
 
+def softmax64(x: Array) -> Array:
+    """In float64, over the last axis."""
+    result: Array = np.exp(x.astype(np.float64) - log_sum_exp(x)[..., None])
+    return result
+
+
+# ---- values -------------------------------------------------------------------------------------------------------
+
+
+@each_dtype
+def test_values(dtype: Any, isa: str, rng: np.random.Generator) -> None:
+    tolerance = TOLERANCE[np.dtype(dtype)]
+    for classes in (*FEW, *MANY, 16385, 33000):
+        x = rng.normal(scale=5.0, size=(rows_for(classes), classes)).astype(dtype)
+        lse = log_sum_exp(x)
+        assert_close(lossk.softmax(x), softmax64(x), tolerance.grad, 0, f"softmax of {classes}")
+        # x - max - log(sum): roundings of numbers as large as the logits
+        atol = float(4 * np.finfo(dtype).eps * np.abs(x).max())
+        assert_close(lossk.log_softmax(x), x.astype(np.float64) - lse[:, None], 0, atol, f"log_softmax of {classes}")
+        assert_close(lossk.logsumexp(x), lse, 0, atol, f"logsumexp of {classes}")
+        assert lossk.softmax(x).dtype == lossk.log_softmax(x).dtype == lossk.logsumexp(x).dtype == dtype
+
+
+@each_dtype
+def test_values_on_any_axis_into_any_output(dtype: Any, rng: np.random.Generator) -> None:
+    for shape in ((3, 4, 5), (2, 70, 3), (6,)):
+        x = rng.normal(size=shape).astype(dtype)
+        for axis in range(-len(shape), len(shape)):
+            moved = np.moveaxis(x, axis, -1)
+            for function in (lossk.softmax, lossk.log_softmax):
+                want = np.moveaxis(function(np.ascontiguousarray(moved)), -1, axis)
+                np.testing.assert_array_equal(function(x, axis=axis), want)
+                for out in (np.zeros_like(x), np.zeros(shape, dtype, order="F"), np.zeros((*shape, 2), dtype)[..., 0]):
+                    assert function(x, axis=axis, out=out) is out
+                    np.testing.assert_array_equal(out, want)
+                own = x.copy()
+                assert function(own, axis=axis, out=own) is own
+                np.testing.assert_array_equal(own, want)
+                strided = np.zeros((*shape, 2), dtype)[..., 0]
+                strided[...] = x
+                assert function(strided, axis=axis, out=strided) is strided
+                np.testing.assert_array_equal(strided, want)
+            assert_close(lossk.logsumexp(x, axis=axis), log_sum_exp(moved), 1e-5, 1e-6, "logsumexp")
+    with pytest.raises(ValueError, match=r"axis: got 3, wanted an integer in \[-1, 1\)"):
+        lossk.softmax(np.zeros(4), axis=3)
+
+
+@pytest.mark.parametrize("function", ["softmax", "log_softmax"])
+@each_dtype
+def test_values_in_place_large(dtype: Any, function: str, isa: str, rng: np.random.Generator) -> None:
+    for shape in ((1000, 7), (3, 700), (2, 40_000)):
+        x = rng.normal(size=shape).astype(dtype)
+        want = getattr(lossk, function)(x)
+        assert getattr(lossk, function)(x, out=x) is x
+        assert bits(x) == bits(want)
+
+
+@each_count
+@each_dtype
+def test_values_of_special_rows(dtype: Any, classes: int, isa: str) -> None:
+    rows: dict[str, Array] = {}
+    for name, at_0, elsewhere in (
+        ("all -inf", -np.inf, -np.inf),
+        ("one +inf", np.inf, 0.0),
+        ("one nan", np.nan, 0.0),
+        ("one finite", 2.0, -np.inf),
+        ("huge", 1e4, -1e4),
+        ("largest", 3.4e38, -3.4e38),
+        ("all largest", 3.4e38, 3.4e38),
+    ):
+        row = np.full(classes, elsewhere, dtype)
+        row[0] = at_0
+        rows[name] = row
+    x = np.array(list(rows.values()), dtype)
+    p, lp, lse = (dict(zip(rows, f(x), strict=True)) for f in (lossk.softmax, lossk.log_softmax, lossk.logsumexp))
+    for name in ("all -inf", "one +inf", "one nan"):
+        assert np.isnan(p[name]).all(), name
+        assert np.isnan(lp[name]).all(), name
+    assert lse["all -inf"] == -np.inf
+    assert np.isnan(lse["one nan"])
+    assert lse["one +inf"] == np.inf or np.isnan(lse["one +inf"])
+    for name in ("one finite", "huge", "largest"):
+        assert p[name][0] == 1.0, name
+        assert not p[name][1:].any(), name
+        assert lp[name][0] == 0.0, name
+        assert lse[name] == rows[name][0], name
+    assert (lp["one finite"][1:] == -np.inf).all()
+    assert (lp["huge"][1:] == -2e4).all()
+    np.testing.assert_allclose(p["all largest"], 1 / classes, rtol=1e-6)
+    np.testing.assert_allclose(lp["all largest"], -np.log(classes), rtol=1e-6)
+
+
+def test_nothing_and_wrong_arguments() -> None:
+    for function in (lossk.softmax, lossk.log_softmax):
+        assert function(np.zeros((0, 3))).shape == (0, 3)
+        with pytest.raises(ValueError, match=r"got a 0-dimensional array"):
+            function(np.array(1.0))
+        with pytest.raises(TypeError, match=r"x: got dtype int64"):
+            function(np.zeros(3, np.int64))
+        with pytest.raises(TypeError, match=r"out: got dtype float32, wanted float64"):
+            function(np.zeros(3), out=np.zeros(3, np.float32))
+        x = np.zeros(10)
+        with pytest.raises(ValueError, match=r"out: got memory that overlaps"):
+            function(x[:-1], out=x[1:])
+    assert lossk.logsumexp(np.zeros((0, 3))).shape == (0,)
+
+
+# ---- what is passed back ------------------------------------------------------------------------------------------
+
+
 def drawn(function: RowFunction, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
     x = rng.normal(scale=2, size=shape).astype(dtype)
     return x, np.asarray(rng.normal(size=function(x).shape)).astype(dtype)
@@ -26,9 +137,7 @@ def drawn(function: RowFunction, rng: np.random.Generator, shape: tuple[int, ...
 
 def passed_back(function: RowFunction, x: Array, c: Array) -> Array:
     """The formula in float64, over the last axis."""
-    x, c = x.astype(np.float64), c.astype(np.float64)
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    p = e / e.sum(axis=-1, keepdims=True)
+    p, c = softmax64(x), c.astype(np.float64)
     if function is lossk.softmax:
         return np.asarray(p * (c - (p * c).sum(axis=-1, keepdims=True)))
     return np.asarray(c - p * c.sum(axis=-1, keepdims=True) if function is lossk.log_softmax else p * c[..., None])
@@ -118,7 +227,7 @@ def test_narrow_types(function: RowFunction, isa: str, rng: np.random.Generator)
 
 
 @each_dtype
-def test_special_values(dtype: Any, isa: str) -> None:
+def test_special_values_of_vjp(dtype: Any, isa: str) -> None:
     x = np.array([[0, -INF, 0], [0, NAN, 0], [0, 0, INF], [-INF, -INF, -INF]], dtype)
     for function in FUNCTIONS:
         got = function.vjp(x, np.ones(function(x).shape, dtype))
@@ -135,7 +244,7 @@ def test_out_of_logsumexp(rng: np.random.Generator) -> None:
 
 
 @each_function
-def test_wrong_arguments(function: RowFunction) -> None:
+def test_wrong_arguments_of_vjp(function: RowFunction) -> None:
     x = np.ones((3, 4))
     c = np.ones(function(x).shape)
     out = np.full((3, 4), 7.0)

@@ -1,0 +1,33 @@
+"""What tests of LinearCrossEntropy share: drawn layers, losses of an option, closeness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from support import Array
+
+import lossk
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+NARROW = (BFLOAT16, np.dtype(np.float16))
+MB = 1 << 20
+
+
+def problem(rng: np.random.Generator, rows: int, features: int, classes: int, dtype: Any) -> tuple[Array, ...]:
+    x, w = rng.normal(size=(rows, features)).astype(dtype), (rng.normal(size=(classes, features)) / 4).astype(dtype)
+    target = rng.integers(0, classes, rows)
+    target[:: max(2, rows // 5)] = -100
+    return x, w, target, rng.normal(size=classes).astype(dtype)
+
+
+def loss_of(options: dict[str, Any], classes: int, rng: np.random.Generator, **more: Any) -> lossk.LinearCrossEntropy:
+    given = {**options, "weight": rng.uniform(0.5, 2, classes)} if "weight" in options else options
+    return lossk.LinearCrossEntropy(**given, **more)
+
+
+def close(got: Any, want: Any, dtype: Any, what: str) -> None:
+    tolerance = 1e-11 if dtype == np.float64 else 3e-5
+    scale = max(1e-3, float(np.abs(want).max(initial=0)))
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * scale, equal_nan=True, err_msg=what)
