@@ -19,6 +19,7 @@ from ._families import (
     Loss,
     Reference,
     Value,
+    constant_array,
     divisor_of,
     fill_outputs,
     prepare_outputs,
@@ -61,8 +62,10 @@ class RowLoss(Loss):
     # Labels, probabilities, or either as targets?
     takes_labels: ClassVar[bool] = True
     takes_probabilities: ClassVar[bool] = False
-    # Do class weights enter the divisor of "mean"? Are derivatives exactly 0 but at the label?
+    # Does a label's class weight multiply the row's loss (else the formula weighs)? Does the mean divide by it?
+    class_weights_multiply: ClassVar[bool] = True
     class_weights_divide: ClassVar[bool] = False
+    # Are derivatives exactly 0 but at the label?
     only_label: ClassVar[bool] = False
 
     _index: int
@@ -231,12 +234,12 @@ class RowLoss(Loss):
         y = np.asarray(target)
         r = np.ones(z64.shape[:-1]) if sample_weight is None else np.asarray(sample_weight, np.float64)
         divisors, counts, touched = r, np.ones(r.shape, bool), np.ones(z64.shape, bool)
-        if self.takes_labels:
+        if self.takes_labels and (y.dtype.kind in "iu" or not self.takes_probabilities):
             counts = counts if self._ignored is None else y != self._ignored
             y = np.where(counts, y, 0).astype(np.int64)
-            if self._weights:
-                r = r * self._weights[np.dtype(np.float64)][y]
-            divisors = r if self.class_weights_divide else divisors
+            weighted = r * self._weights[np.dtype(np.float64)][y] if self._weights else r
+            divisors = weighted if self.class_weights_divide else divisors
+            r = weighted if self.class_weights_multiply else r
             if self.only_label:
                 touched = np.arange(z64.shape[-1]) == y[..., None]
         else:
@@ -359,10 +362,7 @@ def _class_weights(weight: ArrayLike) -> dict[np.dtype[Any], Array]:
     array = as_array("weight", weight)
     if array.dtype.kind not in "fiu" or array.ndim != 1:
         raise TypeError(f"weight: got dtype {array.dtype} and shape {array.shape}, wanted one real number a class")
-    copies = {np.dtype(d): np.array(array, dtype=d) for d in (np.float64, np.float32)}
-    for copy in copies.values():
-        copy.flags.writeable = False
-    return copies
+    return constant_array("weight", array)
 
 
 def _move_classes(verb: int, main: Any, axis: int) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
 from . import _core
 from ._arrays import Array, arithmetic
-from ._families import Value, at_least_0, check_number, divisor_of, loss, reduce_reference
+from ._families import Reference, at_least_0, check_number, loss
 from ._rows import LOSS, RowLoss
 
 
@@ -69,6 +69,8 @@ class CrossEntropy(RowLoss):
 
     kernel: ClassVar[str] = "cross_entropy"
     takes_probabilities: ClassVar[bool] = True
+    class_weights_multiply: ClassVar[bool] = False
+    class_weights_divide: ClassVar[bool] = True
     variants: ClassVar[tuple[dict[str, Any], ...]] = (
         {},
         {"label_smoothing": 0.1},
@@ -97,62 +99,30 @@ class CrossEntropy(RowLoss):
         """Draw logits and labels, for tests and benchmarks."""
         return rng.normal(scale=3.0, size=shape).astype(dtype), rng.integers(0, shape[-1], size=shape[:-1])
 
-    def reference(
-        self,
-        z: ArrayLike,
-        target: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
-        normalizer: float | None = None,
-        axis: int = -1,
-        derivatives: bool = False,
-    ) -> Value:
-        """Return what calling the loss returns, from the formula in plain float64 NumPy: the specification.
-
-        With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
-        """
-        z64 = np.moveaxis(np.asarray(z, np.float64), axis, -1)
-        y = np.asarray(target)
-        is_label = y.dtype.kind in "iu"
-        classes, rows = z64.shape[-1], z64.shape[:-1]
+    def _reference(self, z: NDArray[np.float64], y: Array) -> Reference:
+        e, classes = self.label_smoothing, z.shape[-1]
         w = np.ones(classes) if self.weight is None else self.weight
-        r = np.ones(rows) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        e = self.label_smoothing
-
-        # The share of each class in the target, w y', and which rows count.
-        counts = y != self.ignore_index if is_label else np.ones(rows, bool)
-        if is_label:
-            t = np.where(counts, y, 0).astype(np.int64)
-            hard = np.arange(classes) == t[..., None]
-            share = np.where(hard, (1 - e) * w[t][..., None], 0.0) + (e / classes) * w
-            divisor = float((w[t] * r)[counts].sum())
+        # The share of each class in the target, w y'.
+        if y.dtype.kind == "i":
+            share = np.where(np.arange(classes) == y[..., None], (1 - e) * w[y][..., None], 0.0) + (e / classes) * w
         else:
-            y = np.moveaxis(y.astype(np.float64), axis, -1)
             share = w * (y * (1 - e) + e / classes)
-            divisor = float(r.sum())
-
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            x = z64 if self.softcap is None else self.softcap * np.tanh(z64 / self.softcap)
-            largest = x.max(axis=-1, keepdims=True)
-            d = x - largest
-            total = np.exp(d).sum(axis=-1, keepdims=True)
-            p, lse = np.exp(d) / total, (largest + np.log(total))[..., 0]
-            lp = d - np.log(total)
-            value = -np.where(share != 0, share * lp, 0.0).sum(axis=-1) + self.z_loss * lse**2
-            value = np.where(np.isnan(p).any(axis=-1), np.nan, value)
-            slope = (share.sum(axis=-1) + 2 * self.z_loss * lse)[..., None]
-            grad = p * slope - share
-            hess = p * (1 - p) * slope + 2 * self.z_loss * p**2
-            if self.softcap is not None:
-                bend = 1 - (x / self.softcap) ** 2
-                hess = hess * bend**2 + grad * (-2 * x / self.softcap**2) * bend
-                grad = grad * bend
-            value = np.where(counts, value * r, 0.0)
-            grad, hess = (np.moveaxis(d * r[..., None], -1, axis) for d in (grad, hess))
-        divisor = divisor_of(reduction, divisor, normalizer)
-        counts = np.expand_dims(counts, axis)
-        return reduce_reference(reduction, value, (grad, hess), divisor, derivatives, counts)
+        x = z if self.softcap is None else self.softcap * np.tanh(z / self.softcap)
+        largest = x.max(axis=-1, keepdims=True)
+        d = x - largest
+        total = np.exp(d).sum(axis=-1, keepdims=True)
+        p, lse = np.exp(d) / total, (largest + np.log(total))[..., 0]
+        lp = d - np.log(total)
+        value = -np.where(share != 0, share * lp, 0.0).sum(axis=-1) + self.z_loss * lse**2
+        value = np.where(np.isnan(p).any(axis=-1), np.nan, value)
+        slope = (share.sum(axis=-1) + 2 * self.z_loss * lse)[..., None]
+        grad = p * slope - share
+        hess = p * (1 - p) * slope + 2 * self.z_loss * p**2
+        if self.softcap is not None:
+            bend = 1 - (x / self.softcap) ** 2
+            hess = hess * bend**2 + grad * (-2 * x / self.softcap**2) * bend
+            grad = grad * bend
+        return value, grad, hess
 
     def _call(
         self,
