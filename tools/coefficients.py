@@ -1,7 +1,8 @@
 """Make, or check, the tables of src/cpp/simd/constants.hpp.
 
     python tools/coefficients.py                        print every table as the C++ lines of the headers
-    python tools/coefficients.py --check src/cpp/simd   exit 1 unless the headers contain exactly these lines
+    python tools/coefficients.py --check src/cpp/simd   exit 1 unless the headers contain exactly these lines, and no
+                                                        other table
 
 Each polynomial is a weighted minimax fit: the Remez exchange (E. Ya. Remez, 1934; see J.-M. Muller, "Elementary
 Functions", 3rd ed., section 3.6) run on a fine Chebyshev grid, where an exchange is an argmax. The coefficients are
@@ -11,6 +12,7 @@ the evaluation; it is relative to the function which the table serves.
 """
 
 import argparse
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -147,6 +149,22 @@ def literal(x: Real, ctype: str) -> str:
     return f"{digits.rstrip('0').rstrip('.')}p{exponent}{'f' if ctype == 'float' else ''}"
 
 
+def wrapped(line: str) -> str:
+    """Indent a C++ line as a member, and break it."""
+    return textwrap.fill(line, 120, initial_indent=" " * 4, subsequent_indent=" " * 8)
+
+
+def eighths() -> str:
+    """Spell the table of powers of two: where the bits hold 2^n and i << 20, adding entry i makes them 2^(n + i/8)."""
+    values = []
+    for i in range(8):
+        power = rounded(mpmath.mpf(2) ** (mpmath.mpf(i) / 8), "float")
+        fraction = int((power - 1) * 2**23)
+        values.append(f"{(fraction - (i << 20)) % 2**32:#x}")
+    comment = "    // The bits of 2^(i/8), less those of 1 and less i << 20."
+    return comment + "\n" + wrapped(f"static constexpr word eighths[] = {{{', '.join(values)}}};")
+
+
 def tables() -> Iterator[str]:
     """Yield every group of C++ lines, in the order of the headers."""
     for ctype, bits in DIGITS.items():
@@ -158,8 +176,18 @@ def tables() -> Iterator[str]:
             coefficients, error = fitted(fit, ctype)
             comment = f"    // {fit.serves}; error {mpmath.nstr(error * 2**bits, 2)} * 2^-{bits}"
             values = ", ".join(literal(c, ctype) for c in coefficients)
-            line = f"static constexpr {ctype} {fit.name}[] = {{{values}}};"
-            yield comment + "\n" + textwrap.fill(line, 120, initial_indent=" " * 4, subsequent_indent=" " * 8)
+            yield comment + "\n" + wrapped(f"static constexpr {ctype} {fit.name}[] = {{{values}}};")
+            if fit.name == "quick_poly":
+                yield eighths()
+
+
+def differences(folder: Path) -> list[str]:
+    """Return the lines that the headers of a folder lack, and the tables there that are not made here."""
+    headers = " ".join(" ".join(path.read_text().split()) for path in sorted(folder.glob("*.hpp")))
+    made = [" ".join(table.split()) for table in tables()]
+    found = re.findall(r"static constexpr \w+ \w+\[\] = [^;]*;", headers)
+    lacking = [f"not in the headers: {table}" for table in made if table not in headers]
+    return lacking + [f"not made here: {table}" for table in found if not any(table in own for own in made)]
 
 
 def main() -> int:
@@ -170,10 +198,9 @@ def main() -> int:
     if folder is None:
         print("\n".join(tables()))
         return 0
-    headers = " ".join(" ".join(path.read_text().split()) for path in sorted(folder.glob("*.hpp")))
-    missing = [table for table in tables() if " ".join(table.split()) not in headers]
-    print("\n".join(["not in the headers:", *missing]) if missing else "the headers contain these constants")
-    return 1 if missing else 0
+    different = differences(folder)
+    print("\n".join(different) if different else "the headers contain these constants")
+    return 1 if different else 0
 
 
 if __name__ == "__main__":

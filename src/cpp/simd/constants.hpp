@@ -1,4 +1,4 @@
-// The constants of exp.hpp, log.hpp and math.hpp; tools/coefficients.py makes, and checks, the polynomials.
+// The constants of exp.hpp, log.hpp and math.hpp; tools/coefficients.py makes, and checks, the tables.
 #pragma once
 
 #include "vec.hpp"
@@ -35,7 +35,8 @@ struct constants<float> {
     // 2^f = 1 + f poly(f), |f| <= 1/16; error 0.43 * 2^-24
     static constexpr float quick_poly[] = {0x1.62e432p-1f, 0x1.ec0c6ap-3f, 0x1.c67d78p-5f};
     // The bits of 2^(i/8), less those of 1 and less i << 20.
-    static constexpr word eighths[] = {0, 0xfffb95c2, 0xfff837f0, 0xfff5fed7, 0xfff504f3, 0xfff5672a, 0xfff744fd, 0xfffac0c7};
+    static constexpr word eighths[] = {0x0, 0xfffb95c2, 0xfff837f0, 0xfff5fed7, 0xfff504f3, 0xfff5672a, 0xfff744fd,
+        0xfffac0c7};
     // log((1+s)/(1-s)) = 2s + s^3 poly(s^2), s^2 <= 1/24; error 0.056 * 2^-24
     static constexpr float log_poly[] = {0x1.5555cp-1f, 0x1.99216p-2f, 0x1.37b098p-2f};
     // the same, 0 <= s <= 1/3; error 0.077 * 2^-24
