@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,10 @@ REFERENCE: dict[str, Callable[[Array], Array]] = {
     "expm1": np.expm1,
     "log": np.log,
     "log1p": np.log1p,
+    "log1p_positive": np.log1p,
+    "log1p_unit": np.log1p,
+    "log_probability": np.log,
+    "log_other_probability": lambda x: np.log1p(-x),
     "tanh": np.tanh,
     "sigmoid": sigmoid,
     "softplus": softplus,
@@ -88,9 +93,25 @@ def test_every_function_has_a_reference() -> None:
     assert set(FUNCTIONS) == set(REFERENCE)
 
 
+# From where to where a function takes numbers, if it does not take all.
+DOMAINS = {
+    "log1p_positive": (0.0, 2.0**64),
+    "log1p_unit": (-0.5, 1.0),
+    "log_probability": (0.0, 1.0),
+    "log_other_probability": (0.0, 1.0),
+}
+# Where it gives anything below -100, as binary cross-entropy goes no further.
+FAR_BELOW = {"log_probability": (0.0, -0.0), "log_other_probability": (1.0,)}
+
+
 def domain(name: str, x: Array) -> Array:
-    """What the function promises to take."""
-    return x[~(x > (88 if x.dtype == np.float32 else 709))] if name == "exp_flush" else x
+    """What the function promises to take, and to be accurate at."""
+    if name == "exp_flush":
+        return x[~(x > (88 if x.dtype == np.float32 else 709))]
+    if name not in DOMAINS:
+        return x
+    low, high = DOMAINS[name]
+    return x[(x >= low) & (x <= high) & ~np.isin(x, FAR_BELOW.get(name, ()))]
 
 
 def ulps(got: Array, want: Array, name: str) -> Array:
@@ -128,7 +149,7 @@ def f32_patterns() -> Array:
     """Bit patterns over the whole range, and all those around points where a function changes its ways."""
     sweep = np.arange(0, 2**32, STRIDE, dtype=np.uint64).astype(np.uint32)
     points = [0.0, 1.0, -1.0, 0.25, 0.5, 0.75, 1.5, 2.0, np.sqrt(2), np.sqrt(0.5), np.log(2), np.log(2) / 2]
-    points += [88.0, 88.72284, 87.33655, 103.97208, 127.0, 9.0, 18.0, 17.3, 1e-20, 1.1754944e-38, 3.4028235e38]
+    points += [2.0**64, 88.0, 88.72284, 87.33655, 103.97208, 127.0, 9.0, 18.0, 17.3, 1e-20, 1.1754944e-38, 3.4028235e38]
     points += [k * np.log(2) for k in (1.5, 2.5, 60.5, 126.5)]
     near = np.array([*points, *(-p for p in points)], np.float32).view(np.uint32).astype(np.int64)
     around = (near[:, None] + np.arange(-3000, 3001)).clip(0, 2**32 - 1).astype(np.uint32)
@@ -210,12 +231,15 @@ def mpmath_expected(name: str) -> tuple[Array, list[Any]]:
         "expm1": mpmath.expm1,
         "log": lambda x: mpmath.log(x) if x > 0 else mpmath.nan,
         "log1p": lambda x: mpmath.log1p(x) if x > -1 else mpmath.nan,
+        "log1p_positive": mpmath.log1p,
+        "log1p_unit": mpmath.log1p,
+        "log_probability": mpmath.log,
+        "log_other_probability": lambda x: mpmath.log1p(-x),
         "tanh": mpmath.tanh,
         "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
         "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
     }
-    x = domain(name, f64_points())
-    x = np.concatenate([x[::301], np.linspace(-30, 30, 500)])
+    x = np.concatenate([domain(name, f64_points())[::301], domain(name, np.linspace(-30, 30, 500))])
     x = x[np.abs(x) < 700]
     with mpmath.workprec(240):
         return x, [functions[name](mpmath.mpf(float(v))) for v in x]
@@ -258,6 +282,10 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
         (1e-30, 1e-30),
         (-1e30, -1.0),
     ],
+    "log1p_positive": [(0.0, 0.0), (1e-30, 1e-30), (NAN, NAN)],
+    "log1p_unit": [(0.0, 0.0), (-0.0, -0.0), (1e-30, 1e-30), (-1e-30, -1e-30), (NAN, NAN)],
+    "log_probability": [(1.0, 0.0)],
+    "log_other_probability": [(0.0, 0.0), (1e-30, -1e-30)],
     "sigmoid": [(0.0, 0.5), (-0.0, 0.5), (INF, 1.0), (-INF, 0.0), (NAN, NAN), (1e30, 1.0), (-1e30, 0.0)],
     "softplus": [(INF, INF), (-INF, 0.0), (NAN, NAN), (1e30, 1e30), (-1e30, 0.0)],
 }
@@ -273,6 +301,14 @@ def test_special_values(dtype: Any, name: str, isa: str) -> None:
             np.testing.assert_array_equal(got, expected, err_msg=f"{name}({x})")
             if want == 0:
                 assert (np.signbit(got) == np.signbit(expected)).all(), f"sign of {name}({x})"
+
+
+@pytest.mark.parametrize("name", FAR_BELOW)
+@each_dtype
+def test_far_below_at_the_edge(dtype: Any, name: str, isa: str) -> None:
+    for at, n in itertools.product(FAR_BELOW[name], (1, 16, 17)):
+        got = run(name, np.full(n, at, dtype))
+        assert ((got < -100) & np.isfinite(got)).all()
 
 
 @pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "exp", "log"])
@@ -297,7 +333,8 @@ def test_subnormal_numbers(dtype: Any, name: str, isa: str) -> None:
 @each_function
 @each_dtype
 def test_results_do_not_depend_on_the_lane(dtype: Any, name: str, isa: str, rng: np.random.Generator) -> None:
-    x = rng.normal(scale=3, size=67).astype(dtype)
+    low, high = DOMAINS.get(name, (-9.0, 9.0))
+    x = rng.uniform(low, min(high, 9.0), size=67).astype(dtype)
     whole = run(name, x)
     for start in (1, 2, 5, 16, 33, 66):
         assert bits(run(name, x[start:].copy())) == bits(whole[start:])

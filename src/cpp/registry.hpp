@@ -183,6 +183,10 @@ struct exp_quick_function { template <class V> V operator()(V x) const { return 
 struct expm1_function { template <class V> V operator()(V x) const { return expm1(x); } };
 struct log_function { template <class V> V operator()(V x) const { return log(x); } };
 struct log1p_function { template <class V> V operator()(V x) const { return log1p(x); } };
+struct log1p_positive_function { template <class V> V operator()(V x) const { return log1p_positive(x); } };
+struct log1p_unit_function { template <class V> V operator()(V x) const { return log1p_unit(x); } };
+struct log_probability_function { template <class V> V operator()(V x) const { return log_probability(x); } };
+struct log_other_probability_function { template <class V> V operator()(V x) const { return log_other_probability(x); } };
 struct tanh_function { template <class V> V operator()(V x) const { return tanh(x); } };
 struct sigmoid_function { template <class V> V operator()(V x) const { return sigmoid(x); } };
 struct softplus_function { template <class V> V operator()(V x) const { return softplus(x); } };
@@ -195,6 +199,10 @@ constexpr unary_entry functions[] = {
     function<expm1_function>("expm1"),
     function<log_function>("log"),
     function<log1p_function>("log1p"),
+    function<log1p_positive_function>("log1p_positive"),
+    function<log1p_unit_function>("log1p_unit"),
+    function<log_probability_function>("log_probability"),
+    function<log_other_probability_function>("log_other_probability"),
     function<tanh_function>("tanh"),
     function<sigmoid_function>("sigmoid"),
     function<softplus_function>("softplus"),

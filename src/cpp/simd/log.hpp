@@ -1,4 +1,5 @@
-// log, log1p, log1p_positive, log1p_unit: one vec in, one vec out. math.hpp says how the stated ULPs were measured.
+// log, log1p, and each without its edges on a part of its domain: one vec in, one vec out. math.hpp says how the stated
+// ULPs were measured.
 #pragma once
 
 #include "constants.hpp"
@@ -68,7 +69,7 @@ inline V log1p(V x) {
     return x > T(-1) ? y : edge;
 }
 
-// log(1 + x) for 0 <= x <= 2^64: log1p without its edges, and with its errors.
+// log(1 + x) for 0 <= x <= 2^64: log1p without its edges. f32: 0.98 ULP, f64: 1.
 template <class V>
 inline V log1p_positive(V x) {
     using T = lane_t<V>;
@@ -78,7 +79,7 @@ inline V log1p_positive(V x) {
     return log_sum(e, fma(x, inverse, inverse - T(1)));
 }
 
-// log(x) for 0 <= x <= 1: anything below -100 at 0. Errors are those of log.
+// log(x) for 0 <= x <= 1: anything below -100 at 0. f32: 0.96 ULP, f64: 1.
 template <class V>
 inline V log_probability(V x) {
     using T = lane_t<V>;
@@ -87,7 +88,7 @@ inline V log_probability(V x) {
     return log_sum(e - T(k::up_exponent), m - T(1));
 }
 
-// log(1 - x) for 0 <= x <= 1: anything below -100 at 1. Errors are those of log1p.
+// log(1 - x) for 0 <= x <= 1: anything below -100 at 1. f32: 0.99 ULP, f64: 1.1.
 template <class V>
 inline V log_other_probability(V x) {
     using T = lane_t<V>;
@@ -102,13 +103,10 @@ inline V log_other_probability(V x) {
 // log(1 + x) for -1/2 <= x <= 1: log_sum with f = x and e = 0, the polynomial reaching up to |s| = 1/3.
 // f32: 1.32 ULP, f64: 1.4.
 template <class V>
-inline V log1p_unit_sum(V x, V s) {  // s = x / (2 + x)
+inline V log1p_unit(V x) {
+    const V s = x / (lane_t<V>(2) + x);
     const V z = s * s;
     return fma(-s, fma(-z, polynomial(z, constants<lane_t<V>>::unit_poly), x), x);
-}
-template <class V>
-inline V log1p_unit(V x) {
-    return log1p_unit_sum(x, x / (lane_t<V>(2) + x));
 }
 
 }  // namespace
