@@ -37,49 +37,53 @@ class softmax_plain {
     const softmax_args& a;
     const softmax_problem<T> in{a};
     const int classes = static_cast<int>(a.classes);
+    const T scale = static_cast<T>(a.scale);
     alignas(line_bytes) T z_room[room], g_room[room];
     line_stream<T, room> past;
-
-    // Rows [row, row + n), whole batches; z and the gradient by way of buffers if need be.
-    void run_batches(index row, index n, label_sum<T>& part) {
-        const index first = row * classes, count = n * classes;
-        const T* z = in.read(a.z, first, count, z_room);
-        T* const g = !a.g ? nullptr : a.streaming ? past.here() : in.narrow ? g_room : static_cast<T*>(a.g) + first;
-        run_label_rows<T>({z, a.label + row, in.row_weight ? in.row_weight + row : nullptr, g,
-                           in.each ? in.each + row : nullptr, n, classes, static_cast<T>(a.scale)},
-                          part);
-        if (g && a.streaming) past.push(count);
-        if (g && in.narrow) in.write_narrow(g_room, count, a.g, first);
-    }
 
     static void copy(const T* from, index n, T* to) {
         __builtin_memcpy(to, from, static_cast<std::size_t>(n) * sizeof(T));
     }
-    // The last rows, fewer than a batch: the others have no label.
-    void run_rest(index row, index n, label_sum<T>& part) {
+
+    // Whole batches, of which the first n rows are those from `row` on: their gradient by way of a buffer if need be.
+    void run_batches(label_rows<T> of, index row, index n, label_sum<T>& part) {
         const index first = row * classes, count = n * classes;
+        const bool by_room = in.narrow || n < of.rows;
+        if (a.g) of.g = a.streaming ? past.here() : by_room ? g_room : static_cast<T*>(a.g) + first;
+        run_label_rows<T>(of, part);
+        if (!a.g) return;
+        if (a.streaming)
+            past.push(count);
+        else if (in.narrow)
+            in.write_narrow(g_room, count, a.g, first);
+        else if (by_room)
+            copy(g_room, count, static_cast<T*>(a.g) + first);
+    }
+
+    // Rows [row, row + n), whole batches, from where they lie.
+    void run_whole(index row, index n, label_sum<T>& part) {
+        const T* z = in.read(a.z, row * classes, n * classes, z_room);
+        run_batches({z, a.label + row, in.row_weight ? in.row_weight + row : nullptr, nullptr,
+                     in.each ? in.each + row : nullptr, n, classes, scale},
+                    row, n, part);
+    }
+
+    // The last rows, fewer than a batch, from a copy that fills one: the others have no label.
+    void run_rest(index row, index n, label_sum<T>& part) {
+        const index count = n * classes;
         std::int64_t label[B];
         T weight[B], each[B];
         for (index j = 0; j < B; ++j) {
             label[j] = j < n ? a.label[row + j] : -1;
             weight[j] = j < n && in.row_weight ? in.row_weight[row + j] : T(1);
         }
-        const T* z = in.read(a.z, first, count, z_room);
+        const T* z = in.read(a.z, row * classes, count, z_room);
         if (z != z_room) copy(z, count, z_room);
         for (index i = count; i < B * classes; ++i) z_room[i] = T(0);
-        run_label_rows<T>({z_room, label, in.row_weight ? weight : nullptr, a.g ? g_room : nullptr,
-                           in.each ? each : nullptr, B, classes, static_cast<T>(a.scale)},
-                          part);
+        run_batches(
+            {z_room, label, in.row_weight ? weight : nullptr, nullptr, in.each ? each : nullptr, B, classes, scale},
+            row, n, part);
         if (in.each) copy(each, n, in.each + row);
-        if (!a.g) return;
-        if (a.streaming) {
-            copy(g_room, count, past.here());
-            past.push(count);
-        } else if (in.narrow) {
-            in.write_narrow(g_room, count, a.g, first);
-        } else {
-            copy(g_room, count, static_cast<T*>(a.g) + first);
-        }
     }
 
 public:
@@ -99,7 +103,7 @@ public:
         for (index first = begin; first < end; first += rows_a_sum) {
             label_sum<T> part;
             const index last = smaller(first + rows_a_sum, end), whole = first + (last - first) / B * B;
-            for (index row = first; row < whole; row += step) run_batches(row, smaller(step, whole - row), part);
+            for (index row = first; row < whole; row += step) run_whole(row, smaller(step, whole - row), part);
             if (whole < last) run_rest(whole, last - whole, part);
             total.add_all(part.of);
         }
