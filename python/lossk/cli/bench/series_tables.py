@@ -15,7 +15,7 @@ BESIDE = 1.25  # how many times longer than alone a call may take in company
 COMPANY_NOTE = (
     "One process in which a companion works between lossk's calls; *rested*: lossk sleeps as long instead; *the "
     "companion*: its own time there over its time alone; *the twin*: the bandwidth twin's time in company over its "
-    f"time alone. Target: at most {BESIDE:.2f}x alone; \"met by memory\": at most so many times what it does to the twin."
+    f"time alone. Target: at most {BESIDE:.2f}x alone; 'met by memory': at most {BESIDE:.2f}x what the twin's becomes."
 )
 COMPANY_HEADINGS = (
     "case",
