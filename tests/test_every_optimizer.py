@@ -415,6 +415,28 @@ def test_an_optimizer_is_documented(name: str) -> None:
     assert cls._reference is not lossk.optimizers.Optimizer._reference
 
 
+@each_case
+def test_what_a_step_remembers_is_never_old(name: str, variant: dict[str, Any], rng: np.random.Generator) -> None:
+    """Learning rates, tensors that begin later, copies, loaded states: as if every step looked at all of it anew."""
+    ways = [[make(name, [np.ones(9), np.ones(5)], variant)] for _ in range(2)]
+    for t in range(12):
+        grads = [rng.normal(size=9), rng.normal(size=5) if t > 3 else None]
+        for way, anew in zip(ways, (False, True), strict=True):
+            if t == 6:
+                way.append(copy.copy(way[0]))
+                way[1].lr = 0.5
+            way[0].lr = 0.05 * (1 + t // 3)
+            if t == 9:
+                way[0].load_state_dict({**way[0].state_dict(), "lr": 0.25})
+            for optimizer in way:
+                if anew:
+                    optimizer._plan = None
+                optimizer.step(grads)
+    for optimizer, other in zip(*ways, strict=True):
+        assert [bits(p) for p in optimizer._params] == [bits(p) for p in other._params]
+        assert arrays(optimizer) == arrays(other)
+
+
 def test_one_step_at_a_time() -> None:
     """A second step of the same optimizer, while the first runs without the interpreter lock, is refused."""
     p = np.zeros(1 << 22, np.float32)
@@ -424,7 +446,8 @@ def test_one_step_at_a_time() -> None:
 
     def one_step() -> None:
         try:
-            applied.append(_core.step(adam._plan, [g], [1], adam._formula, 1.0, False, None, 1))
+            own = (adam._formula, adam._era, adam._settled_from)
+            applied.append(_core.step(adam._plan, [g], [1], *own, 1.0, False, None, 1))
         except RuntimeError as error:
             refused.append(str(error))
 

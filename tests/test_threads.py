@@ -400,4 +400,4 @@ def test_multiprocessing(method: str) -> None:
 
 
 def test_the_parallel_runtime_is_known() -> None:
-    assert _core.parallel_runtime().startswith(("own threads", "OpenMP "))
+    assert _core.parallel_runtime().startswith(("own threads", "OpenMP"))

@@ -83,6 +83,9 @@ class Optimizer:
     # Constructor arguments beside the parameters that tests and the command `lossk check` go through.
     variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
+    # From this step of a parameter on its formula depends on lr and options alone; None: it always depends on the step.
+    _settled_from: int | None = None
+
     def __init__(
         self, params: Arrays, lr: float, options: dict[str, Any], master_weights: bool, stochastic_rounding: int | None
     ) -> None:
@@ -108,7 +111,10 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._lr = at_least_0("lr", value)
+        lr = at_least_0("lr", value)
+        if lr != getattr(self, "_lr", None):
+            self._lr = lr
+            self._era = object()  # what kernels know of formulas belongs to it
 
     def __repr__(self) -> str:
         options = {"lr": self._lr, **self._options}
@@ -173,7 +179,8 @@ class Optimizer:
         TypeError, ValueError
             Where an argument is not as above; nothing has been updated then.
         """
-        gradients = gradients_in_order(self._keys, len(self._params), grads)
+        if type(grads) is not list or self._keys is not None or len(grads) != len(self._params):
+            grads = gradients_in_order(self._keys, len(self._params), grads)
         scale = -1.0 if self._options["maximize"] else 1.0
         guarded = False
         if grad_scale is not None:
@@ -182,10 +189,11 @@ class Optimizer:
         if max_norm is not None:
             max_norm = norm_limit(max_norm)
             guarded = True
-        rest = (self._steps, self._formula, scale, guarded, max_norm, num_threads)
-        done = None if self._plan is None or self._rooms else _core.step(self._plan, gradients, *rest)
+        formula = (self._formula, self._era, self._settled_from)
+        rest = (self._steps, *formula, scale, guarded, max_norm, num_threads)
+        done = None if self._plan is None or self._rooms else _core.step(self._plan, grads, *rest)
         if done is None:
-            done = self._step_prepared(gradients, rest)
+            done = self._step_prepared(list(grads), rest)
         return APPLIED if done is True else StepResult(*done)
 
     def _step_prepared(self, gradients: list[Any], rest: tuple[Any, ...]) -> Any:
@@ -285,7 +293,8 @@ class Optimizer:
         arrays = _state.take_arrays(state, self._slots(), labels, wanted, any(steps))
         if state:
             raise ValueError(f"state: got unknown entries {sorted(state)}")
-        self._lr, self._steps, self._state, self._plan = lr, steps, arrays, None
+        self.lr = lr
+        self._steps, self._state, self._plan = steps, arrays, None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_plan": None, "_rooms": []}
@@ -317,7 +326,8 @@ def step_at(
     plan: _core.UpdatePlan, addresses: list[int | None], steps: list[int], formula: Optimizer, scale: float
 ) -> None:
     """Make a step along gradients given by their addresses, which the caller has checked, and count it in `steps`."""
-    _core.step_at(plan, addresses, steps, formula._formula, scale, False, None, None)
+    own = (formula._formula, formula._era, formula._settled_from)
+    _core.step_at(plan, addresses, steps, *own, scale, False, None, None)
 
 
 # ---- checks of options --------------------------------------------------------------------------------------------

@@ -28,8 +28,6 @@ def unpack(what: str, arrays: object) -> tuple[Keys, list[Any]]:
 
 def gradients_in_order(keys: Keys, count: int, grads: object) -> list[Any]:
     """Return gradients in the order of the parameters, which have these keys or are numbered."""
-    if type(grads) is list and keys is None and len(grads) == count:
-        return grads.copy()
     if type(grads) is dict and tuple(grads) == keys:
         return list(grads.values())
     if keys is not None:

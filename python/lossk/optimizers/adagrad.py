@@ -83,6 +83,7 @@ class Adagrad(Optimizer):
             "maximize": flag("maximize", maximize),
         }
         super().__init__(params, lr, options, master_weights, stochastic_rounding)
+        self._settled_from = None if lr_decay else 1
 
     def _kernel(self) -> tuple[str, tuple[str, ...]]:
         return "adagrad", ("sum",)

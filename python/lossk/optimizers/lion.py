@@ -79,6 +79,8 @@ class Lion(Optimizer):
     def _kernel(self) -> tuple[str, tuple[str, ...]]:
         return "lion", ("exp_avg",)
 
+    _settled_from = 1
+
     def _formula(self, t: int) -> tuple[float, ...]:
         return self._lr, *self._options["betas"], 1 - self._lr * self._options["weight_decay"]
 

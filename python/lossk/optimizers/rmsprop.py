@@ -101,6 +101,8 @@ class RMSprop(Optimizer):
             slots.append("momentum_buffer")
         return name, (*slots, "grad_avg") if self._options["centered"] else tuple(slots)
 
+    _settled_from = 1
+
     def _formula(self, t: int) -> tuple[float, ...]:
         o = self._options
         return self._lr, o["alpha"], o["eps"], o["weight_decay"], o["momentum"]

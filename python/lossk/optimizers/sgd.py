@@ -112,6 +112,8 @@ class SGD(Optimizer):
             return "sgd_keras", ("momentum_buffer",)
         return ("sgd_momentum", ("momentum_buffer",)) if self._options["momentum"] else ("sgd", ())
 
+    _settled_from = 2
+
     def _formula(self, t: int) -> tuple[float, ...]:
         o = self._options
         return self._lr, o["momentum"], o["dampening"], o["weight_decay"], o["nesterov"], t == 1

@@ -19,7 +19,9 @@ enum argument : std::size_t {
     gradients_at,
     steps_at,  // so far, one entry a parameter
     formula_at,
-    scale_at,  // factor of the gradients
+    era_at,           // another object for each learning rate and set of options
+    settled_from_at,  // None, or from which step on the formula depends on the era alone
+    scale_at,         // factor of the gradients
     guarded_at,
     max_norm_at,
     threads_at,
@@ -76,6 +78,7 @@ struct parameter {
     element type;
     update_args args;
     const void* checked_gradient;  // known to be apart from all that a step writes
+    bool settled = false;          // the formula's parameters in `args` are those of every step of this era
 };
 
 // What a step came to.
@@ -104,6 +107,7 @@ class update_plan {
     memory_map written_;
     index elements_ = 0;  // of the parameters that have a gradient
     bool running_ = false;
+    py::object era_;
 
     const update_entry& entry() const { return kernels().update[kernel_]; }
     std::string name(const char* what, std::size_t i) const { return tensor_name(what, keys_, i); }
@@ -162,21 +166,33 @@ class update_plan {
             throw py::value_error("step: got no list of one entry a parameter");
     }
 
+    void take_parameters(const py::tuple& values, update_args& own) const {
+        if (static_cast<int>(values.size()) != entry().parameters)
+            throw py::value_error("parameters: got another number than the kernel has");
+        read_parameters(values, entry().parameters, own.parameters);
+        if (PyErr_Occurred()) throw py::error_already_set();
+    }
+
+    void enter_era(py::handle era) {
+        if (era.is(era_)) return;
+        era_ = py::reinterpret_borrow<py::object>(era);
+        for (parameter& p : parameters_) p.settled = false;
+    }
+
     // What a formula depends on belongs to a number of steps, which most tensors share: formula(t) is for the t-th.
-    void set_formula(py::handle steps, py::handle formula) {
+    void set_formula(py::handle steps, py::handle formula, py::handle settled_from) {
+        const std::uint64_t from = settled_from.is_none() ? UINT64_MAX : PyLong_AsUnsignedLongLong(settled_from.ptr());
         const update_args* last = nullptr;
         for (std::size_t i = 0; i < parameters_.size(); ++i) {
-            update_args& own = parameters_[i].args;
+            parameter& p = parameters_[i];
+            update_args& own = p.args;
             own.step = PyLong_AsUnsignedLongLong(item(steps, i).ptr());
-            if (last && last->step == own.step) {
+            if (p.settled && own.step + 1 >= from) continue;
+            if (last && last->step == own.step)
                 std::copy_n(last->parameters, max_parameters, own.parameters);
-                continue;
-            }
-            const py::tuple values = formula(own.step + 1);
-            if (static_cast<int>(values.size()) != entry().parameters)
-                throw py::value_error("parameters: got another number than the kernel has");
-            read_parameters(values, entry().parameters, own.parameters);
-            if (PyErr_Occurred()) throw py::error_already_set();
+            else
+                take_parameters(formula(own.step + 1), own);
+            p.settled = own.step + 1 >= from;
             last = &own;
         }
     }
@@ -262,11 +278,15 @@ public:
         if (!in[max_norm_at].is_none()) max_norm = PyFloat_AsDouble(in[max_norm_at].ptr());
         check_list(in[gradients_at]);
         check_list(in[steps_at]);
+        // A list of our own: another thread may change the caller's, and drop arrays, while kernels run.
+        const auto gradients =
+            py::reinterpret_steal<py::list>(PyList_GetSlice(in[gradients_at].ptr(), 0, PY_SSIZE_T_MAX));
         bool ready = true;
         elements_ = 0;
-        for (std::size_t i = 0; i < parameters_.size(); ++i) ready &= accepts(*this, i, item(in[gradients_at], i));
+        for (std::size_t i = 0; i < parameters_.size(); ++i) ready &= accepts(*this, i, item(gradients, i));
         if (!ready) return py::none();
-        set_formula(in[steps_at], in[formula_at]);
+        enter_era(in[era_at]);
+        set_formula(in[steps_at], in[formula_at], in[settled_from_at]);
         const double scale = PyFloat_AsDouble(in[scale_at].ptr());
         const while_running flag(running_);
         const outcome result = without_gil(elements_, [&] { return run(scale, guarded, max_norm, threads); });

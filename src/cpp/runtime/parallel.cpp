@@ -17,6 +17,7 @@
 #if defined(LOSSK_OPENMP)
 #include <omp.h>
 #else
+#include "openmp_pool.hpp"
 #include "team.hpp"
 #endif
 #if defined(__linux__)
@@ -119,7 +120,7 @@ const char* parallel_runtime() {
     static const std::string name = "OpenMP " + std::to_string(_OPENMP);
     return name.c_str();
 #else
-    return "own threads";
+    return finds_openmp_pool() ? "OpenMP's threads, shared with another library" : "own threads";
 #endif
 }
 
@@ -135,7 +136,8 @@ void share_out(index items, int threads, void (*work)(void*, index, index), void
 #pragma omp parallel num_threads(threads)
     all.take_part();
 #else
-    run_with_helpers(threads - 1, [](void* w) { static_cast<shared_work*>(w)->take_part(); }, &all);
+    constexpr auto take_part = [](void* w) { static_cast<shared_work*>(w)->take_part(); };
+    if (!run_on_openmp_pool(threads, take_part, &all)) run_with_helpers(threads - 1, take_part, &all);
 #endif
     all.rethrow();
 }

@@ -225,11 +225,19 @@ class Case:
         """Bytes one call has to move at least in this mode; 0 for a linear layer, which memory does not limit."""
         if self.kind == "linear":
             return 0
-        streams = self.streams(mode)
         if self.kind == "optimizer":
-            slots = len(streams.over) - 1
-            return self.size * (3 * ITEMSIZE[self.dtype] + 2 * slots * max(4, ITEMSIZE[self.dtype]))
-        return self.nbytes * streams.count
+            return self.size * (3 * ITEMSIZE[self.dtype] + 2 * self._bytes_of_state)
+        return self.nbytes * self.streams(mode).count
+
+    @property
+    def _bytes_of_state(self) -> int:
+        """Bytes of an optimizer's state, an element."""
+        return (2 if self.kernel in TWO_SLOTS else 1) * max(4, ITEMSIZE[self.dtype])
+
+    @property
+    def bytes_an_element(self) -> int:
+        """Bytes of an optimizer's arrays, an element: parameter, gradient and state."""
+        return 2 * ITEMSIZE[self.dtype] + self._bytes_of_state
 
     def in_l1(self, elements: int) -> tuple[Case, Case] | None:
         """Return the same kernel with about so many elements and with a quarter of them; None if it is no smaller."""

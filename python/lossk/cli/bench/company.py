@@ -3,7 +3,8 @@
 A companion (a training step of torch, or a product of NumPy's BLAS) works between lossk's calls, as in a training
 loop. Each of its thread pools may still be spinning when lossk's starts, and lossk's when the companion's does.
 Situations are timed in the same rounds, in random order: call after call ("alone"), each call after a sleep as long as
-the companion works ("rested"), each call after the companion's work ("company"); and the companion without lossk.
+the companion works ("rested"), each call after the companion's work ("company"); and the companion without lossk. The
+bandwidth twin of each case is timed alone and in company as well: what the companion does to memory and caches.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lossk.cli.bench.cases import IN_PLACE, OUT, Case
 from lossk.cli.bench.child import options_of_child
 from lossk.cli.bench.inputs import make_inputs
 from lossk.cli.bench.providers import Runner
-from lossk.cli.bench.providers.lossk_ import build
+from lossk.cli.bench.providers.lossk_ import build, build_twin
 
 CALLS = 8  # of one measurement
 WARM = 2  # calls before it, in the same situation
@@ -85,12 +86,15 @@ def accompany(case: Case, mode: str, name: str, threads: int, rounds: int, seed:
     """Measure one case with one companion."""
     runner, companion = build(case, mode, make_inputs(case, seed), threads), COMPANIONS[name](threads)
     assert runner is not None, "lossk offers its own cases"
-    pause = _duration(companion)
+    twins = [build_twin(twin, case.nbytes_moved(mode), threads) for twin in case.twins(mode)]
+    limit, pause = min(twins, key=lambda twin: _duration(twin.call)), _duration(companion)
     situations: dict[str, Callable[[], tuple[float, float]]] = {
         "alone": partial(measure, runner),
         "rested": partial(measure, runner, partial(time.sleep, pause)),
         "company": partial(measure, runner, companion),
         "companion alone": partial(measure, Runner(companion)),
+        "twin alone": partial(measure, limit),
+        "twin in company": partial(measure, limit, companion),
     }
     seconds: dict[str, list[float]] = {situation: [] for situation in (*situations, "companion")}
     order = random.Random(f"{seed} {case.name} {name}")

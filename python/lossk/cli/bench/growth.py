@@ -1,14 +1,15 @@
 """How the time of an element grows with the number of elements, for lossk alone: ``python -m lossk.cli.bench.growth``.
 
 Arrays of a kernel are allocated once, as large as its largest point; a point is a part of them from the front, or from
-the second element (misaligned by 4 bytes). All points of a kernel are measured in the same rounds, in random order.
+the second element (misaligned by 4 bytes). All points of a kernel are measured in the same rounds, up or down by size,
+so that neighbours, which are compared, are measured one after the other.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,6 +45,9 @@ class Point:
     def elements(self) -> int:
         """Elements of one array."""
         return self.rows * self.classes
+
+
+Key = tuple[Point, int, str]  # a point, threads, "kernel" or "twin"
 
 
 def _huber(z: Array, y: Array, out: Array) -> Call:
@@ -168,10 +172,10 @@ def grow(subject: Subject, most: int, threads: int, rounds: int) -> dict[str, An
         for count in thread_counts(threads)
     }
     calibrated = {key: calibrate(runner, SECONDS) for key, runner in calls.items()}
-    seconds: dict[tuple[Point, int, str], list[float]] = {key: [] for key in calls}
+    seconds: dict[Key, list[float]] = {key: [] for key in calls}
     order = random.Random(subject.name)
     for _ in range(rounds):
-        for key in order.sample(list(calls), len(calls)):
+        for key in in_order(calls, order):
             number, per_call = calibrated[key]
             if per_call < WARM_BELOW:
                 calls[key].call()
@@ -179,7 +183,19 @@ def grow(subject: Subject, most: int, threads: int, rounds: int) -> dict[str, An
     return {"kernel": subject.name, "streams": subject.streams, "wanted": most, "most": fits, "points": _rows(seconds)}
 
 
-def _rows(seconds: dict[tuple[Point, int, str], list[float]]) -> Sequence[dict[str, Any]]:
+def in_order(calls: Iterable[Key], order: random.Random) -> list[Key]:
+    """Return the calls of a round: neighbours of one thread count next to each other, lossk and its twin mixed."""
+    counts = sorted({count for _, count, _ in calls})
+    order.shuffle(counts)
+    up = order.choice((1, -1))
+    place = {
+        (point, count, what): (counts.index(count), up * point.elements, up * point.offset, order.random())
+        for point, count, what in calls
+    }
+    return sorted(calls, key=place.__getitem__)
+
+
+def _rows(seconds: dict[Key, list[float]]) -> Sequence[dict[str, Any]]:
     return [
         {
             "rows": point.rows,

@@ -9,7 +9,6 @@ from lossk.cli.bench.notes import Note, assign
 from lossk.cli.bench.providers import YARDSTICKS
 from lossk.cli.bench.results import OK, CaseResult, Entry, Results
 from lossk.cli.bench.series_tables import (
-    BESIDE,
     COMPANY_HEADINGS,
     COMPANY_NOTE,
     GROWTH_NOTE,
@@ -17,6 +16,7 @@ from lossk.cli.bench.series_tables import (
     company_rows,
     growth_table,
     is_cliff,
+    is_disturbed,
     last_level,
 )
 from lossk.cli.bench.targets import MEGABYTE, Measure, Target, Verdict, judge
@@ -140,7 +140,7 @@ def misses(verdicts: Sequence[Verdict], results: Results) -> list[str]:
     """Return the keys of everything that is not as it should be, each of which needs a note."""
     found = [verdict.target.key for verdict in verdicts if not verdict.met]
     found += [growth.key for growth in results.growth if is_cliff(growth.worst_cliff(last_level(results)))]
-    return found + [company.key for company in results.company if company.ratio("company") > BESIDE]
+    return found + [company.key for company in results.company if is_disturbed(company)]
 
 
 def by_row(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:

@@ -116,6 +116,11 @@ class Company:
         """How many times longer a call takes in one situation than in another."""
         return median_ratio(self.seconds[situation], self.seconds[to])
 
+    @property
+    def twin_ratio(self) -> float:
+        """How many times longer the bandwidth twin takes in company: what becomes of memory and caches there."""
+        return self.ratio("twin in company", "twin alone")
+
     def median(self, situation: str) -> float:
         """Median seconds in this situation."""
         return median(self.seconds[situation])

@@ -239,8 +239,7 @@ def _optimizers(l2: int) -> Iterator[Target]:
             peers = ("torch",) if dtype == "float32" else NO_PEERS
             large = Case(kernel, "step", (1, OUT_OF_CACHE[dtype]), dtype, peers=peers)
             yield Target("optimizers, out of cache", large, "step", "limit", 0.95)
-            bytes_an_element = large.nbytes_moved("step") // large.size
-            small = Case(kernel, "step", (1, l2 // 2 // bytes_an_element), dtype, threads=1)
+            small = Case(kernel, "step", (1, l2 // 2 // large.bytes_an_element - 3), dtype, threads=1)
             yield Target("optimizers, in L2", small, "step", "limit", 0.80 if kernel.startswith("Adam") else 0.85)
     for kernel in ("SGD", "Adam", "AdamW", "Adagrad"):
         case = Case(kernel, "step", MANY_TENSORS, peers=ALL_PEERS if kernel == "SGD" else ("torch",))
