@@ -1,6 +1,6 @@
 // Softmax rows of few classes: a lane holds a row, so that short rows fill the registers and one logarithm serves many.
 //
-// Labels without options go one way (softmax_plain.hpp), everything else another (softmax_few_general.hpp).
+// Labels, but for some options, go one way (softmax_plain.hpp), everything else another (softmax_few_general.hpp).
 #pragma once
 
 #include "softmax_few_general.hpp"

@@ -1,4 +1,4 @@
-// Softmax cross-entropy of few classes with labels and no options: what its kernels are given, and loop over.
+// Softmax cross-entropy of few classes with labels: what its kernels are given, and loop over.
 #pragma once
 
 #include "../base/attributes.hpp"
@@ -41,19 +41,33 @@ struct label_sum {
 // Whole batches of rows that lie in memory as the kernel wants them; what is null is not given, or not wanted.
 template <class T>
 struct label_rows {
-    const T* z;  // (rows, classes)
-    const std::int64_t* label;
-    const T* weight;
-    T* g;
-    T* each;
-    index rows;
+    T scale, share, z_loss;  // of gradients; label smoothing
     int classes;
-    T scale;
+    index rows = 0;
+    const T* z = nullptr;  // (rows, classes)
+    const std::int64_t* label = nullptr;
+    const T *weight = nullptr, *label_weight = nullptr;
+    T* g = nullptr;
+    T* each = nullptr;
 
-    // What is said of single rows, from the `row`-th on: their weights, and their weighted losses.
+    template <class V>
+    smoothing<V> options() const {
+        return {share, T(1) - share, share / static_cast<T>(classes), z_loss};
+    }
+    // What is said of single rows, from the `row`-th on: their weights, those of their labels, their weighted losses.
     template <class V>
     V weights(index row) const {
         return weight ? load<V>(weight + row) : splat<V>(1);
+    }
+    template <class V>
+    V label_weights(index row) const {
+        return label_weight ? load<V>(label_weight + row) : splat<V>(1);
+    }
+    template <class Loss, class V = decltype(Loss::loss)>
+    void weigh(index row, bits<V> counts, Loss& loss) const {
+        if constexpr (Loss::weighs_labels)
+            if (label_weight) loss.weigh_label(load<V>(label_weight + row));
+        if (weight) loss.weigh(keep(counts, load<V>(weight + row)));
     }
     template <class V>
     void keep_losses(index row, V losses) const {

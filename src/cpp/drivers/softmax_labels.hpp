@@ -1,4 +1,4 @@
-// Softmax cross-entropy of few classes with labels and no options: rows go from memory to the lanes of registers, and
+// Softmax cross-entropy of few classes with labels: rows go from memory to the lanes of registers, and
 // their gradients straight back.
 //
 // Labels are only ever compared with classes, so that those that change while they are read do no harm.
@@ -11,10 +11,12 @@ namespace lossk {
 namespace {
 
 // `fixed` classes, in registers; 0: any number from 4 on. by_rows: something is said of single rows.
-template <class T, int fixed, bool by_rows>
+template <class T, int fixed, bool by_rows, template <class> class loss_of = label_loss>
 struct some_classes {
     using V = vec<T>;
     using I = bits<V>;
+    using row_loss = loss_of<V>;
+    using row_sums = typename row_loss::sums;
     static constexpr int L = lanes<V>, K = label_batch<T> / L;
     static constexpr int room = fixed > 0 ? fixed : few_classes;
     using rows_type = short_rows<V, fixed>;
@@ -28,7 +30,7 @@ struct some_classes {
     }
 
     // The exponentials of a register of rows. Rows that do not count become rows of zeros.
-    static label_sums<V> reduce(rows_type in, const T* z, I t, V (&e)[room]) {
+    static row_sums reduce(rows_type in, const T* z, I t, V (&e)[room]) {
         V x[room], m = splat<V>(-T(__builtin_inf()));
         in.load(z, [&](int k, const auto& r) {
             for (int i = 0; i < in.group; ++i) m = max(m, x[k + i] = r[i]);
@@ -38,7 +40,7 @@ struct some_classes {
             m = keep(~ignored, m);
             each_class(in.n, [&](int c) { x[c] = keep(~ignored, x[c]); });
         }
-        label_sums<V> sums{V{}, V{}, V{}};
+        row_sums sums(m);
         each_class(in.n, [&](int c) {
             const V d = x[c] - m;
             e[c] = exp_quick(d);
@@ -52,7 +54,7 @@ struct some_classes {
         const rows_type in{fixed > 0 ? fixed : a.classes};
         V e[K][room];
         I t[K];
-        label_sums<V> s[K];
+        row_sums s[K];
 #pragma GCC unroll 1
         for (int k = 0; k < K; ++k) {
             t[k] = load_labels<V>(a.label + row + k * L);
@@ -61,17 +63,17 @@ struct some_classes {
 #pragma GCC unroll 1
         for (int k = 0; k < K; ++k) {
             const I of = t[k], counts = ~(of < 0);
-            label_loss<V> r(s[k], keep(counts, splat<V>(a.scale)));
+            row_loss r(s[k], keep(counts, splat<V>(a.scale)), a.template options<V>());
+            if constexpr (by_rows) a.weigh(row + k * L, counts, r);
             r.loss = keep(counts, r.loss);
             if constexpr (by_rows) {
-                r.weigh(keep(counts, a.template weights<V>(row + k * L)));
                 a.keep_losses(row + k * L, r.loss);
             }
             part[k] = fma(r.loss, splat<V>(T(1) / batches_a_sum), part[k]);
             if (!a.g) continue;
             in.store(a.g + (row + k * L) * in.n, [&](int c, auto& g) {
                 const I t_c = of - c;
-                for (int i = 0; i < in.group; ++i) g[i] = choose<V>(t_c == i, r.grad_t, e[k][c + i] * r.of_e);
+                for (int i = 0; i < in.group; ++i) g[i] = choose<V>(t_c == i, r.grad_t, r.grad(e[k][c + i]));
             });
         }
     }
@@ -100,7 +102,8 @@ struct two_classes {
             });
         unrolled<K>([&](auto k) {
             const V w = by_rows ? a.template weights<V>(row + k * L) : splat<V>(1);
-            const two_classes_loss<V> r(z[k][0], z[k][1], t[k], w * a.scale);
+            const V of_label = by_rows ? a.template label_weights<V>(row + k * L) : splat<V>(1);
+            const two_classes_loss<V> r(z[k][0], z[k][1], t[k], of_label, w * of_label * a.scale);
             const V loss = keep(counts[k], r.loss * w);
             part[k] = fma(loss, splat<V>(T(1) / batches_a_sum), part[k]);
             if constexpr (by_rows) a.keep_losses(row + k * L, loss);

@@ -1,4 +1,4 @@
-// Softmax cross-entropy of few classes with labels and no options: which rows of memory go to which kernel, and how.
+// Softmax cross-entropy of few classes with labels: which rows of memory go to which kernel, and how.
 #pragma once
 
 #include "softmax_labels.hpp"
@@ -10,7 +10,12 @@ namespace {
 template <class T>
 inline void run_label_rows(const label_rows<T>& a, label_sum<T>& losses) {
     const auto run = [&](auto kernel) { run_label_batches<decltype(kernel)>(a, losses); };
-    if (a.weight || a.each) {
+    if (a.share > 0 || a.z_loss != T(0)) {
+        if (a.classes == 2) return run(some_classes<T, 2, true, smoothed_loss>{});
+        return a.classes == 3 ? run(some_classes<T, 3, true, smoothed_loss>{})
+                              : run(some_classes<T, 0, true, smoothed_loss>{});
+    }
+    if (a.weight || a.label_weight || a.each) {
         if (a.classes == 2) return run(two_classes<T, true, true>{});
         return a.classes == 3 ? run(some_classes<T, 3, true>{}) : run(some_classes<T, 0, true>{});
     }
@@ -37,12 +42,24 @@ class softmax_plain {
     const softmax_args& a;
     const softmax_problem<T> in{a};
     const int classes = static_cast<int>(a.classes);
-    const T scale = static_cast<T>(a.scale);
+    const T scale = static_cast<T>(a.scale), share = static_cast<T>(a.label_smoothing),
+            z_loss = static_cast<T>(a.z_loss);
     alignas(line_bytes) T z_room[room], g_room[room];
+    T of_label[batches_a_sum * B];  // class weights of rows
     line_stream<T, room> past;
 
     static void copy(const T* from, index n, T* to) {
         __builtin_memcpy(to, from, static_cast<std::size_t>(n) * sizeof(T));
+    }
+
+    // The weights of labels. Another thread may change these meanwhile: a single look at each.
+    const T* label_weights(const std::int64_t* label, index n) {
+        if (!in.class_weight) return nullptr;
+        for (index j = 0; j < n; ++j) {
+            const auto t = static_cast<std::uint64_t>(__atomic_load_n(label + j, __ATOMIC_RELAXED));
+            of_label[j] = t < static_cast<std::uint64_t>(classes) ? in.class_weight[t] : T(0);
+        }
+        return of_label;
     }
 
     // Whole batches, of which the first n rows are those from `row` on: their gradient by way of a buffer if need be.
@@ -62,10 +79,14 @@ class softmax_plain {
 
     // Rows [row, row + n), whole batches, from where they lie.
     void run_whole(index row, index n, label_sum<T>& part) {
-        const T* z = in.read(a.z, row * classes, n * classes, z_room);
-        run_batches({z, a.label + row, in.row_weight ? in.row_weight + row : nullptr, nullptr,
-                     in.each ? in.each + row : nullptr, n, classes, scale},
-                    row, n, part);
+        label_rows<T> of{scale, share, z_loss, classes};
+        of.rows = n;
+        of.z = in.read(a.z, row * classes, n * classes, z_room);
+        of.label = a.label + row;
+        of.label_weight = label_weights(of.label, n);
+        if (in.row_weight) of.weight = in.row_weight + row;
+        if (in.each) of.each = in.each + row;
+        run_batches(of, row, n, part);
     }
 
     // The last rows, fewer than a batch, from a copy that fills one: the others have no label.
@@ -80,16 +101,22 @@ class softmax_plain {
         const T* z = in.read(a.z, row * classes, count, z_room);
         if (z != z_room) copy(z, count, z_room);
         for (index i = count; i < B * classes; ++i) z_room[i] = T(0);
-        run_batches(
-            {z_room, label, in.row_weight ? weight : nullptr, nullptr, in.each ? each : nullptr, B, classes, scale},
-            row, n, part);
+        label_rows<T> of{scale, share, z_loss, classes};
+        of.rows = B;
+        of.z = z_room;
+        of.label = label;
+        of.label_weight = label_weights(label, B);
+        if (in.row_weight) of.weight = weight;
+        if (in.each) of.each = each;
+        run_batches(of, row, n, part);
         if (in.each) copy(each, n, in.each + row);
     }
 
 public:
-    // Is there nothing but labels, and what is said of rows?
+    // Labels, and options that say the same of every class.
     static bool serves(const softmax_args& a) {
-        const bool options = a.label_smoothing > 0 || a.z_loss != 0 || a.softcap > 0 || a.class_weight;
+        const bool smoothed = a.label_smoothing > 0 || a.z_loss != 0;
+        const bool options = a.softcap > 0 || (smoothed && a.class_weight);
         return a.label && a.classes >= 2 && a.output == row_output::loss && !options && !a.h;
     }
 

@@ -61,37 +61,65 @@ struct cross_entropy {
     }
 };
 
-// ---- a label and nothing else: a = 1, no linear weights, no z_loss ------------------------------------------------
+// ---- a label alone: a = w_t, no linear weights, no z_loss ---------------------------------------------------------
 
 // What the pass over the logits leaves, rows in lanes. d_k = z_k - maximum, e_k = exp(d_k).
 template <class V>
 struct label_sums {
-    V others;  // sum of e_k over k != t
-    V total;   // over all k
-    V d_t;
+    V others{};  // sum of e_k over k != t
+    V total{};   // over all k
+    V d_t{};
 
+    label_sums() = default;
+    explicit label_sums(V) {}
     void add(V d, V e, bits<V> is_label) {
         others += keep(~is_label, e);
         total += e;
         d_t = choose(is_label, d, d_t);
     }
+    // As above: where the label has the largest logit, others may be far below 1.
+    V log_total() const { return log1p_positive(choose(d_t == lane_t<V>(0), others, total - lane_t<V>(1))); }
 };
 
+// Label smoothing and z_loss.
 template <class V>
-struct label_loss {
-    V loss;
-    V of_e, grad_t;  // factor * dloss/dz_k: e_k of_e, and at the label grad_t = -factor (1 - p_t)
+struct smoothing {
+    lane_t<V> share, keep_share, even_share, z_loss;  // e, 1 - e, e/C
+};
 
-    label_loss(const label_sums<V>& s, V factor) {
-        // As above: where the label has the largest logit, others may be far below 1.
-        loss = log1p_positive(choose(s.d_t == lane_t<V>(0), s.others, s.total - lane_t<V>(1))) - s.d_t;
-        of_e = factor / s.total;
-        grad_t = -(s.others * of_e);
-    }
+// w (log_total - d_t), where a label of weight 0 costs nothing even at a logit of -infinity.
+template <class V>
+inline V label_term(V w, V log_total, V d_t) {
+    return w * log_total - keep<V>(w != lane_t<V>(0), w * d_t);
+}
+
+template <class V>
+class label_loss {
+    V log_total, d_t;
+    V of_e;
+
+public:
+    static constexpr bool weighs_labels = true;
+    using sums = label_sums<V>;
+    V loss, grad_t;  // factor * dloss/dz_k at the label: -factor (1 - p_t)
+
+    label_loss(const sums& s, V factor, const smoothing<V>&)
+        : log_total(s.log_total()),
+          d_t(s.d_t),
+          of_e(factor / s.total),
+          loss(log_total - d_t),
+          grad_t(-(s.others * of_e)) {}
+    // Elsewhere.
+    V grad(V e) const { return e * of_e; }
+
     void weigh(V w) {
         loss *= w;
         of_e *= w;
         grad_t *= w;
+    }
+    void weigh_label(V w) {
+        weigh(w);
+        loss = label_term(w, log_total, d_t);
     }
 };
 
@@ -100,15 +128,59 @@ template <class V>
 struct two_classes_loss {
     V loss, grad_0, grad_1;
 
-    two_classes_loss(V z_0, V z_1, bits<V> t, V factor) {
+    two_classes_loss(V z_0, V z_1, bits<V> t, V w, V factor) {
         const bits<V> turn = t << (8 * static_cast<int>(sizeof(lane_t<V>)) - 1);  // the sign, for t = 1
         const V largest = max(z_0, z_1);
         // Rows of +infinity, or of -infinity alone, are NaN: largest - largest is 0 elsewhere.
         const V difference = (z_0 - z_1) + (largest - largest);
         const logit<V> at(from_bits<V>(as_bits(difference) ^ turn));
-        loss = at.spread + max(lane_t<V>(0), -at.x);
+        loss = label_term(w, at.spread, min(lane_t<V>(0), at.x));
         grad_1 = from_bits<V>(as_bits(at.q * factor) ^ turn);
         grad_0 = -grad_1;
+    }
+};
+
+// ---- a label, smoothing and z_loss: a = 1 - e, q_k = e/C ----------------------------------------------------------
+
+template <class V>
+struct smoothed_sums : label_sums<V> {
+    V maximum{}, linear{};  // sum of d_k
+    V e_t{};
+
+    smoothed_sums() = default;
+    explicit smoothed_sums(V largest) : label_sums<V>(largest), maximum(largest) {}
+    void add(V d, V e, bits<V> is_label) {
+        label_sums<V>::add(d, e, is_label);
+        linear += d;
+        e_t = choose(is_label, e, e_t);
+    }
+};
+
+template <class V>
+class smoothed_loss {
+    V of_e, q;
+
+public:
+    static constexpr bool weighs_labels = false;  // a lane's linear weights would differ from class to class
+    using sums = smoothed_sums<V>;
+    V loss, grad_t;
+
+    smoothed_loss(const sums& s, V factor, const smoothing<V>& o) : q(factor * o.even_share) {
+        const V log_total = s.log_total(), lse = s.maximum + log_total, z_slope = lse * (o.z_loss * lane_t<V>(2));
+        const V inverse = lane_t<V>(1) / s.total;
+        loss = label_term(splat<V>(o.keep_share), log_total, s.d_t);
+        if (o.share != lane_t<V>(0)) loss += o.share * log_total - o.even_share * s.linear;
+        if (o.z_loss != lane_t<V>(0)) loss += o.z_loss * lse * lse;
+        of_e = factor * (lane_t<V>(1) + z_slope) * inverse;
+        grad_t = factor * ((o.share + z_slope) * (s.e_t * inverse) - o.keep_share * (s.others * inverse)) - q;
+    }
+    V grad(V e) const { return e * of_e - q; }
+
+    void weigh(V w) {
+        loss *= w;
+        of_e *= w;
+        q *= w;
+        grad_t *= w;
     }
 };
 
