@@ -1,4 +1,4 @@
-"""Fixtures: the instruction set that runs (forced, and proven to run), and seeded random numbers."""
+"""Fixtures: the instruction set that runs (forced, and proven to run), and seeded random numbers, of torch too."""
 
 from __future__ import annotations
 
@@ -35,3 +35,9 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240229)
+
+
+@pytest.fixture
+def torch_seed() -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(5)

@@ -43,7 +43,7 @@ def to_markdown(docstring: str) -> str:
                 code = True
             lines.append(line)
         elif section in ("Parameters", "Returns", "Raises", "Attributes") and line and not line.startswith(" "):
-            lines.append(f"- `{line}`  ")
+            lines.append(f"- `{line.replace('`', '')}`  ")
         else:
             lines.append(re.sub("``(.+?)``", r"`\1`", re.sub("::$", ":", line)))
     return re.sub("\n{3,}", "\n\n", "\n".join(lines)) + ("\n```" if code else "")

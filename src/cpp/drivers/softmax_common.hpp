@@ -61,11 +61,5 @@ struct softmax_problem {
 // exp of one number, mostly of 0.
 inline double exp_of(double x) { return x == 0 ? 1.0 : exp(splat<vec<double>>(x))[0]; }
 
-// q d with 0 * -infinity = 0.
-template <class V>
-inline V linear_term(V q, V d) {
-    return keep<V>(q != lane_t<V>(0), q * d);
-}
-
 }  // namespace
 }  // namespace lossk

@@ -1,6 +1,7 @@
 // Softmax rows of few classes: a lane holds a row, so that short rows fill the registers and one logarithm serves many.
 //
-// Labels, but for some options, go one way (softmax_plain.hpp), everything else another (softmax_few_general.hpp).
+// Labels and probabilities with options that say the same of every class go one way (softmax_plain.hpp), everything
+// else another (softmax_few_general.hpp).
 #pragma once
 
 #include "softmax_few_general.hpp"

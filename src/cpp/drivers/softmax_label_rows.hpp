@@ -1,4 +1,4 @@
-// Softmax cross-entropy of few classes with labels: what its kernels are given, and loop over.
+// Softmax cross-entropy of few classes with labels or probabilities: what its kernels are given, and loop over.
 #pragma once
 
 #include "../base/attributes.hpp"
@@ -46,6 +46,7 @@ struct label_rows {
     index rows = 0;
     const T* z = nullptr;  // (rows, classes)
     const std::int64_t* label = nullptr;
+    const T* target = nullptr;  // (rows, classes), in the place of labels
     const T *weight = nullptr, *label_weight = nullptr;
     T* g = nullptr;
     T* each = nullptr;
@@ -74,6 +75,15 @@ struct label_rows {
         if (each) store(each + row, losses);
     }
 };
+
+// Calls work(c) for `fixed` classes, or for as many as there are.
+template <int fixed, class F>
+inline void each_class(int classes, F&& work) {
+    if constexpr (fixed > 0)
+        unrolled<fixed>(work);
+    else
+        for (int c = 0; c < classes; ++c) work(c);
+}
 
 // All batches of a kernel, whose run_batch(a, row, part) adds up losses and writes gradients.
 template <class Kernel, class T>

@@ -1,5 +1,5 @@
-// Softmax cross-entropy of few classes with labels: rows go from memory to the lanes of registers, and
-// their gradients straight back.
+// Softmax cross-entropy of few classes with labels: rows go from memory to the lanes of registers, and their gradients
+// straight back.
 //
 // Labels are only ever compared with classes, so that those that change while they are read do no harm.
 #pragma once
@@ -21,14 +21,6 @@ struct some_classes {
     static constexpr int room = fixed > 0 ? fixed : few_classes;
     using rows_type = short_rows<V, fixed>;
 
-    template <class F>
-    static void each_class(int classes, F&& work) {
-        if constexpr (fixed > 0)
-            unrolled<fixed>(work);
-        else
-            for (int c = 0; c < classes; ++c) work(c);
-    }
-
     // The exponentials of a register of rows. Rows that do not count become rows of zeros.
     static row_sums reduce(rows_type in, const T* z, I t, V (&e)[room]) {
         V x[room], m = splat<V>(-T(__builtin_inf()));
@@ -38,10 +30,10 @@ struct some_classes {
         const I ignored = t < 0;
         if (any<V>(ignored)) [[unlikely]] {
             m = keep(~ignored, m);
-            each_class(in.n, [&](int c) { x[c] = keep(~ignored, x[c]); });
+            each_class<fixed>(in.n, [&](int c) { x[c] = keep(~ignored, x[c]); });
         }
         row_sums sums(m);
-        each_class(in.n, [&](int c) {
+        each_class<fixed>(in.n, [&](int c) {
             const V d = x[c] - m;
             e[c] = exp_quick(d);
             sums.add(d, e[c], t == c);
@@ -66,9 +58,7 @@ struct some_classes {
             row_loss r(s[k], keep(counts, splat<V>(a.scale)), a.template options<V>());
             if constexpr (by_rows) a.weigh(row + k * L, counts, r);
             r.loss = keep(counts, r.loss);
-            if constexpr (by_rows) {
-                a.keep_losses(row + k * L, r.loss);
-            }
+            if constexpr (by_rows) a.keep_losses(row + k * L, r.loss);
             part[k] = fma(r.loss, splat<V>(T(1) / batches_a_sum), part[k]);
             if (!a.g) continue;
             in.store(a.g + (row + k * L) * in.n, [&](int c, auto& g) {

@@ -1,7 +1,8 @@
-// Softmax cross-entropy of few classes with labels: which rows of memory go to which kernel, and how.
+// Softmax cross-entropy of few classes with labels or probabilities: which rows of memory go to which kernel, and how.
 #pragma once
 
 #include "softmax_labels.hpp"
+#include "softmax_probabilities.hpp"
 
 namespace lossk {
 namespace {
@@ -10,6 +11,10 @@ namespace {
 template <class T>
 inline void run_label_rows(const label_rows<T>& a, label_sum<T>& losses) {
     const auto run = [&](auto kernel) { run_label_batches<decltype(kernel)>(a, losses); };
+    if (a.target) {
+        if (a.classes == 2) return run(probable_classes<T, 2>{});
+        return a.classes == 3 ? run(probable_classes<T, 3>{}) : run(probable_classes<T, 0>{});
+    }
     if (a.share > 0 || a.z_loss != T(0)) {
         if (a.classes == 2) return run(some_classes<T, 2, true, smoothed_loss>{});
         return a.classes == 3 ? run(some_classes<T, 3, true, smoothed_loss>{})
@@ -44,7 +49,7 @@ class softmax_plain {
     const int classes = static_cast<int>(a.classes);
     const T scale = static_cast<T>(a.scale), share = static_cast<T>(a.label_smoothing),
             z_loss = static_cast<T>(a.z_loss);
-    alignas(line_bytes) T z_room[room], g_room[room];
+    alignas(line_bytes) T z_room[room], y_room[room], g_room[room];
     T of_label[batches_a_sum * B];  // class weights of rows
     line_stream<T, room> past;
 
@@ -79,45 +84,53 @@ class softmax_plain {
 
     // Rows [row, row + n), whole batches, from where they lie.
     void run_whole(index row, index n, label_sum<T>& part) {
+        const index first = row * classes, count = n * classes;
         label_rows<T> of{scale, share, z_loss, classes};
         of.rows = n;
-        of.z = in.read(a.z, row * classes, n * classes, z_room);
-        of.label = a.label + row;
-        of.label_weight = label_weights(of.label, n);
+        of.z = in.read(a.z, first, count, z_room);
+        if (a.target) of.target = in.read(a.target, first, count, y_room);
+        if (a.label) {
+            of.label = a.label + row;
+            of.label_weight = label_weights(of.label, n);
+        }
         if (in.row_weight) of.weight = in.row_weight + row;
         if (in.each) of.each = in.each + row;
         run_batches(of, row, n, part);
     }
 
-    // The last rows, fewer than a batch, from a copy that fills one: the others have no label.
+    // Rows in a room for a batch of them, and zeros after them.
+    const T* copied(const void* array, index row, index n, T* to) const {
+        const T* from = in.read(array, row * classes, n * classes, to);
+        if (from != to) copy(from, n * classes, to);
+        for (index i = n * classes; i < B * classes; ++i) to[i] = T(0);
+        return to;
+    }
+    // The last rows, fewer than a batch, from a copy that fills one: the others have no label, and weigh nothing.
     void run_rest(index row, index n, label_sum<T>& part) {
-        const index count = n * classes;
         std::int64_t label[B];
         T weight[B], each[B];
         for (index j = 0; j < B; ++j) {
-            label[j] = j < n ? a.label[row + j] : -1;
-            weight[j] = j < n && in.row_weight ? in.row_weight[row + j] : T(1);
+            label[j] = j < n && a.label ? a.label[row + j] : -1;
+            weight[j] = j < n ? in.weight(row + j) : T(0);
         }
-        const T* z = in.read(a.z, row * classes, count, z_room);
-        if (z != z_room) copy(z, count, z_room);
-        for (index i = count; i < B * classes; ++i) z_room[i] = T(0);
         label_rows<T> of{scale, share, z_loss, classes};
         of.rows = B;
-        of.z = z_room;
+        of.z = copied(a.z, row, n, z_room);
+        if (a.target) of.target = copied(a.target, row, n, y_room);
         of.label = label;
         of.label_weight = label_weights(label, B);
-        if (in.row_weight) of.weight = weight;
+        if (in.row_weight || a.target) of.weight = weight;
         if (in.each) of.each = each;
         run_batches(of, row, n, part);
         if (in.each) copy(each, n, in.each + row);
     }
 
 public:
-    // Labels, and options that say the same of every class.
+    // Labels or probabilities, and options that say the same of every class.
     static bool serves(const softmax_args& a) {
-        const bool smoothed = a.label_smoothing > 0 || a.z_loss != 0;
-        const bool options = a.softcap > 0 || (smoothed && a.class_weight);
-        return a.label && a.classes >= 2 && a.output == row_output::loss && !options && !a.h;
+        const bool linear = a.target || a.label_smoothing > 0 || a.z_loss != 0;
+        const bool options = a.softcap > 0 || (linear && a.class_weight);
+        return (a.label || a.target) && a.classes >= 2 && a.output == row_output::loss && !options && !a.h;
     }
 
     softmax_plain(const softmax_args& args, index begin)

@@ -34,6 +34,12 @@ struct row_result {
     V log_total;       // lse - maximum
 };
 
+// q d with 0 * -infinity = 0.
+template <class V>
+inline V linear_term(V q, V d) {
+    return keep<V>(q != lane_t<V>(0), q * d);
+}
+
 template <class V>
 struct cross_entropy {
     bool labels;
@@ -90,7 +96,7 @@ struct smoothing {
 // w (log_total - d_t), where a label of weight 0 costs nothing even at a logit of -infinity.
 template <class V>
 inline V label_term(V w, V log_total, V d_t) {
-    return w * log_total - keep<V>(w != lane_t<V>(0), w * d_t);
+    return w * log_total - linear_term(w, d_t);
 }
 
 template <class V>
@@ -181,6 +187,42 @@ public:
         of_e *= w;
         q *= w;
         grad_t *= w;
+    }
+};
+
+// ---- probabilities, smoothing and z_loss: a = 0, q_k = y_k (1 - e) + e/C ------------------------------------------
+
+template <class V>
+struct target_sums {
+    V maximum{}, total{}, linear{}, mass{};
+
+    explicit target_sums(V largest) : maximum(largest) {}
+    void add(V d, V e, V q) {
+        total += e;
+        linear += linear_term(q, d);
+        mass += q;
+    }
+};
+
+template <class V>
+class target_loss {
+    V of_e, of_q;
+
+public:
+    V loss;
+
+    target_loss(const target_sums<V>& s, V factor, const smoothing<V>& o) : of_q(factor) {
+        const V log_total = log1p_positive(s.total - lane_t<V>(1)), lse = s.maximum + log_total;
+        loss = s.mass * log_total - s.linear;
+        if (o.z_loss != lane_t<V>(0)) loss += o.z_loss * lse * lse;
+        of_e = factor * (s.mass + lse * (o.z_loss * lane_t<V>(2))) / s.total;
+    }
+    V grad(V e, V q) const { return e * of_e - q * of_q; }
+
+    void weigh(V w) {
+        loss *= w;
+        of_e *= w;
+        of_q *= w;
     }
 };
 

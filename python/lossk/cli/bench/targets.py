@@ -164,6 +164,7 @@ def _options() -> Iterator[Target]:
         for case in (
             Case("CrossEntropy", "value", (1024, 32000), option=option),
             Case("CrossEntropy", "value+grad", (1024, 32000), option=option),
+            Case("CrossEntropy", "value+grad", (4_000_000, 10), option=option, peers=NO_PEERS),
         ):
             for mode in case.modes if case.goal == "value" else (OUT, IN_PLACE):
                 more = case.nbytes_moved(mode) / case.plain.nbytes_moved(mode) if option == PROBABILITIES else 1

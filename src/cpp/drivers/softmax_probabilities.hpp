@@ -1,0 +1,58 @@
+// Softmax cross-entropy of few classes with probabilities as targets: rows of both go from memory to the lanes of
+// registers, and gradients straight back.
+#pragma once
+
+#include "../simd/short_rows.hpp"
+#include "softmax_label_rows.hpp"
+
+namespace lossk {
+namespace {
+
+// `fixed` classes, in registers; 0: any number from 4 on.
+template <class T, int fixed>
+struct probable_classes {
+    using V = vec<T>;
+    static constexpr int L = lanes<V>, K = label_batch<T> / L;
+    static constexpr int room = fixed > 0 ? fixed : few_classes;
+    using rows_type = short_rows<V, fixed>;
+
+    // The exponentials and the weights of a register of rows.
+    static target_sums<V> reduce(rows_type in, const T* z, const T* y, const smoothing<V>& o, V (&e)[room],
+                                 V (&q)[room]) {
+        V m = splat<V>(-T(__builtin_inf()));
+        in.load(z, [&](int k, const auto& r) {
+            for (int i = 0; i < in.group; ++i) m = max(m, e[k + i] = r[i]);
+        });
+        in.load(y, [&](int k, const auto& r) {
+            for (int i = 0; i < in.group; ++i) q[k + i] = fma(r[i], o.keep_share, splat<V>(o.even_share));
+        });
+        target_sums<V> sums(m);
+        each_class<fixed>(in.n, [&](int c) {
+            const V d = e[c] - m;
+            e[c] = exp_quick(d);
+            sums.add(d, e[c], q[c]);
+        });
+        return sums;
+    }
+
+    static void run_batch(const label_rows<T>& a, index row, V (&part)[K]) {
+        const rows_type in{fixed > 0 ? fixed : a.classes};
+        const smoothing<V> o = a.template options<V>();
+#pragma GCC unroll 1
+        for (int k = 0; k < K; ++k) {
+            const index at = row + k * L;
+            V e[room], q[room];
+            target_loss<V> r(reduce(in, a.z + at * in.n, a.target + at * in.n, o, e, q), splat<V>(a.scale), o);
+            if (a.weight) r.weigh(load<V>(a.weight + at));
+            a.keep_losses(at, r.loss);
+            part[k] = fma(r.loss, splat<V>(T(1) / batches_a_sum), part[k]);
+            if (!a.g) continue;
+            in.store(a.g + at * in.n, [&](int c, auto& g) {
+                for (int i = 0; i < in.group; ++i) g[i] = r.grad(e[c + i], q[c + i]);
+            });
+        }
+    }
+};
+
+}  // namespace
+}  // namespace lossk

@@ -1,0 +1,132 @@
+"""lossk.torch as operators of torch.library, and what compilers make of them."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from typing import Any
+
+import pytest
+from support_torch import CASES, REDUCTIONS, Draw, close, run, theirs, torch
+
+import lossk.torch as ours
+
+pytestmark = pytest.mark.usefixtures("torch_seed")
+
+
+@pytest.mark.parametrize("name", sorted({case[0] for case in CASES}))
+def test_compile_does_not_break_the_graph(name: str) -> None:
+    torch._dynamo.reset()
+    for _, draw, options in [case for case in CASES if case[0] == name][:2]:
+        for reduction in ("sum", "none"):
+            tensors = draw(Draw(1, 4, 3))
+            every = {**options, "reduction": reduction}
+            compiled = torch.compile(getattr(ours, name), fullgraph=True, backend="aot_eager")
+            value, grad = run(compiled, tensors, every, 2.0)
+            want, want_grad = run(getattr(theirs, name), tensors, every, 2.0)
+            close(value, want, torch.float64, reduction)
+            close(grad, want_grad, torch.float64, reduction)
+
+
+def test_compile_of_the_rest() -> None:
+    """Means, shapes that are not known yet, and a linear layer."""
+    torch._dynamo.reset()
+    draw = Draw(4, 6, 4)
+    y, t, w, b = draw.probabilities(), draw.labels(-100), draw.normal(4, 4), draw.normal(4)
+
+    def step(f: Any, z: Any, w: Any) -> Any:
+        image, pixels = z[:, :, None].expand(-1, -1, 3), t[:, None].expand(-1, 3)
+        value = (
+            f.kl_div(z, y) + f.huber_loss(z, y) + f.cross_entropy(image, pixels) + f.log_softmax(z, 0).square().sum()
+        )
+        linear = (
+            f.linear_cross_entropy(z, w, t, linear_bias=b) + f.linear_cross_entropy(z, w, t, reduction="none").sum()
+        )
+        return value + linear
+
+    z = draw.normal().requires_grad_()
+    w.requires_grad_()
+    compiled = torch.compile(lambda z, w: step(ours, z, w), fullgraph=True, dynamic=True, backend="aot_eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = [torch.autograd.grad(f(z, w), (z, w)) for f in (compiled, lambda z, w: step(theirs, z, w))]
+    torch.testing.assert_close(*found)
+
+
+def test_compile_of_legacy_arguments() -> None:
+    z, y = torch.rand(4, 3), torch.rand(4, 3)
+    for size_average, reduce in itertools.product((None, True, False), repeat=2):
+        torch._dynamo.reset()
+        options = {"size_average": size_average, "reduce": reduce}
+        step = torch.compile(lambda z, o=options: ours.mse_loss(z, y, **o), fullgraph=True, backend="aot_eager")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.testing.assert_close(step(z), theirs.mse_loss(z, y, **options))
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_compile_of_a_variance(reduction: str) -> None:
+    """torch's own breaks the graph here."""
+    torch._dynamo.reset()
+    draw = Draw(4, 6, 4)
+    inputs = [t.requires_grad_() for t in (draw.normal(), draw.normal(), draw.uniform())]
+    compiled = torch.compile(ours.gaussian_nll_loss, fullgraph=True, backend="aot_eager")
+    found = [
+        torch.autograd.grad(f(*inputs, reduction=reduction).sum() * 3, inputs)
+        for f in (compiled, theirs.gaussian_nll_loss)
+    ]
+    torch.testing.assert_close(*found)
+
+
+def test_compiled_graphs_hold_the_operators() -> None:
+    torch._dynamo.reset()
+    seen: list[str] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    z, t = torch.randn(4, 3, requires_grad=True), torch.tensor([0, 1, 2, 0])
+
+    def step(z: Any) -> Any:
+        value = ours.cross_entropy(z, t) + ours.huber_loss(z, z.detach(), reduction="none").sum()
+        with torch.no_grad():
+            value = value + ours.mse_loss(z, z.detach())
+        return value + ours.softmax(z, 1).sum() + ours.modules.L1Loss()(z, z.detach())
+
+    torch.compile(step, fullgraph=True, backend=backend)(z).backward()
+    assert {"lossk.loss_and_grad", "lossk.loss", "lossk.row_function"} <= {s.removesuffix(".default") for s in seen}
+
+
+def test_second_derivatives_of_compiled_losses_are_refused() -> None:
+    z, y = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3)
+    for reduction in ("mean", "none"):
+        operator = torch.ops.lossk.loss_and_grad if reduction == "mean" else torch.ops.lossk.loss
+        value = operator(z, y, None, None, "mse_loss", [], reduction)
+        value = value[0] if isinstance(value, tuple) else value
+        with pytest.raises(RuntimeError, match="second derivatives of the compiled mse_loss are not implemented"):
+            torch.autograd.grad(value.sum(), z, create_graph=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_operators(dtype: Any) -> None:
+    """torch's own checks: schema, fake tensors, autograd, dynamic shapes."""
+    z, y = torch.randn(4, 3).to(dtype).requires_grad_(), torch.randn(4, 3).to(dtype)
+    image, t = torch.randn(2, 3, 4).to(dtype).requires_grad_(), torch.randint(0, 3, (2, 4))
+    lossk_ops = torch.ops.lossk
+    for reduction in ("mean", "none"):
+        torch.library.opcheck(lossk_ops.loss, (z, y, None, None, "huber_loss", [1.0], reduction))
+        torch.library.opcheck(lossk_ops.loss, (image, t, None, None, "cross_entropy", [-100.0, 0.1], reduction))
+    torch.library.opcheck(lossk_ops.loss_and_grad, (z, y, None, None, "huber_loss", [1.0], "mean"))
+    torch.library.opcheck(lossk_ops.loss_and_grad, (image, t, None, None, "cross_entropy", [-100.0, 0.1], "mean"))
+    x, w, labels = (torch.randn(4, 3), torch.randn(5, 3), torch.tensor([0, 1, -100, 4]))
+    options = [-100.0, 0.1, 0.0, 0.0, 2.0**26]
+    for wrt in ("none", "x", "all"):
+        leaves = (x.requires_grad_(wrt != "none"), w.requires_grad_(wrt == "all"))
+        torch.library.opcheck(lossk_ops.linear_cross_entropy, (*leaves, None, labels, None, options, "mean", wrt))
+    var = y.detach().abs().requires_grad_()
+    torch.library.opcheck(lossk_ops.loss, (z, y, var, None, "gaussian_nll_loss", [0.0, 1e-6], "mean"))
+    torch.library.opcheck(lossk_ops.loss_vjp, (z.detach(), y, None, None, "huber_loss", [1.0], y))
+    for dim in (0, 1):
+        torch.library.opcheck(lossk_ops.row_function, (image, "softmax", dim))
+        torch.library.opcheck(lossk_ops.row_function_vjp, (image.detach(), image.detach(), "log_softmax", dim))
