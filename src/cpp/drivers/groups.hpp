@@ -50,13 +50,14 @@ inline void each_in_turn(index n, F&& work) {
     each_register<V>(n, [&](index i, auto reach) { work(i, k++ % K, reach); });
 }
 
-// The same for short work, K registers at a time: k is constant, so that the sums stay in registers.
+// The same for short work, K registers at a time: k is constant there, so that group_sums stay in registers.
 template <class V, int K, class F>
 inline void each_in_groups(index n, F&& work) {
     constexpr int L = lanes<V>;
     const index grouped = n - n % (K * L);
     for (index j = 0; j < grouped; j += K * L) unrolled<K>([&](auto k) { work(j + k * L, k, whole_register<V>{}); });
-    each_register<V>(n - grouped, [&](index j, auto reach) { work(grouped + j, constant<0>{}, reach); });
+    int k = 0;
+    each_register<V>(n - grouped, [&](index j, auto reach) { work(grouped + j, k++, reach); });
 }
 
 // Calls work(i, n) for every piece of [begin, end): i its first element, n its length.

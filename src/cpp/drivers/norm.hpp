@@ -1,8 +1,7 @@
 // The norm of gradients, and the factor that clips them.
 #pragma once
 
-#include "../simd/narrow.hpp"
-#include "memory.hpp"
+#include "groups.hpp"
 #include "reduce.hpp"
 
 namespace lossk {
@@ -13,28 +12,30 @@ namespace {
 template <class T>
 class square_sum {
     using V = vec<T>;
-    static constexpr int K = 128 / register_bytes;
-    vec<double> lane_[K]{};
-    int k_ = 0;
-
-    void add(vec<double> v) {
-        lane_[k_] = fma(v, v, lane_[k_]);
-        k_ = (k_ + 1) % K;
-    }
+    static constexpr int wide = sizeof(double) / sizeof(T);  // registers of f64 that a register becomes
+    static constexpr int K = 128 / register_bytes / wide;
+    vec<double> lane_[wide][K]{};
 
 public:
     void add(const T* x, index n) {
-        each_register<V>(n, [&](index i, auto reach) {
-            if constexpr (sizeof(T) == sizeof(double)) {
-                add(reach.load(x + i));
+        group_sums<vec<double>, K> low(lane_[0]), high(lane_[wide - 1]);
+        each_in_groups<V, K>(n, [&](index i, auto k, auto reach) {
+            if constexpr (wide == 1) {
+                low.add_square(k, reach.load(x + i));
             } else {
                 const halves h = widen(reach.load(x + i));
-                add(h.low);
-                add(h.high);
+                low.add_square(k, h.low);
+                high.add_square(k, h.high);
             }
         });
+        low.give();
+        if constexpr (wide == 2) high.give();
     }
-    double result() { return tree_sum(lane_); }
+    double result() const {
+        vec<double> in_order[K * wide];
+        for (int k = 0; k < K * wide; ++k) in_order[k] = lane_[k % wide][k / wide];
+        return tree_sum(in_order);
+    }
 };
 
 // Calls work(x, begin, n) with every tile of elements [begin, end), widened to f32.

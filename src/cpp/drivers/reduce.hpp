@@ -29,18 +29,11 @@ class lane_sum {
 
 public:
     void add(int k, vec<T> v) { part_[k] += v; }
+    auto& registers() { return part_; }
 
     void add_all(const vec<T> (&v)[K]) {
         for (int k = 0; k < K; ++k) add(k, v[k]);
         flush();
-    }
-
-    // The lanes as locals of a loop, which stay in registers whatever is stored, and back.
-    void take(vec<T> (&part)[K]) const {
-        unrolled<K>([&](auto k) { part[k] = part_[k]; });
-    }
-    void give(const vec<T> (&part)[K]) {
-        unrolled<K>([&](auto k) { part_[k] = part[k]; });
     }
 
     void flush() {
@@ -73,6 +66,39 @@ public:
         const double sum = result();
         unrolled<wide>([&](auto k) { total_[k] = vec<double>{}; });
         return sum;
+    }
+};
+
+// K sums that a loop by groups (each_in_groups) adds to, in registers whatever is stored. The k-th register of a group
+// is added to the k-th sum, also of those that are left behind whole groups, where k is found out by comparing. So the
+// lane that an element is added to depends on its place alone, whatever the width of a register.
+template <class V, int K>
+class group_sums {
+    V (&total_)[K];
+    V part_[K];
+
+public:
+    explicit group_sums(V (&total)[K]) : total_(total) {
+        unrolled<K>([&](auto k) { part_[k] = total_[k]; });
+    }
+    template <int k>
+    void add(constant<k>, V v) {
+        part_[k] += v;
+    }
+    void add(int k, V v) {
+        unrolled<K>([&](auto i) {
+            if (i == k) part_[i] += v;
+        });
+    }
+    template <int k>
+    void add_square(constant<k>, V v) {
+        part_[k] = fma(v, v, part_[k]);
+    }
+    void add_square(int k, V v) { add(k, v * v); }
+
+    // After the loop.
+    void give() const {
+        unrolled<K>([&](auto k) { total_[k] = part_[k]; });
     }
 };
 

@@ -48,28 +48,26 @@ class rows_driver {
     // Functions of their own, with copies of their own and nothing called: what loops need stays in registers.
     [[gnu::noinline, gnu::flatten]] static void visit_loop(const Formula formula, const T* z, const T* y, T* g, T* h,
                                                            index n, T shared, T factor, point<sum>& total) {
-        V value[K], grad[K], hess[K];
-        total.value.take(value), total.grad.take(grad), total.hess.take(hess);
+        group_sums<V, K> value(total.value.registers()), grad(total.grad.registers()), hess(total.hess.registers());
         each_in_groups<V, K>(n, [&](index j, auto k, auto reach) {
             const auto p = formula.element(reach.load(z + j), reach.load(y + j), shared);
-            if constexpr (sums_value) value[k] += reach.mask(p.value);
-            if constexpr (sums_grad) grad[k] += reach.mask(p.grad);
-            if constexpr (sums_hess) hess[k] += reach.mask(p.hess);
+            if constexpr (sums_value) value.add(k, reach.mask(p.value));
+            if constexpr (sums_grad) grad.add(k, reach.mask(p.grad));
+            if constexpr (sums_hess) hess.add(k, reach.mask(p.hess));
             if constexpr (wants_grad(what)) reach.store(g + j, p.grad * factor);
             if constexpr (wants_hess(what)) reach.store(h + j, p.hess * factor);
         });
-        if constexpr (sums_value) total.value.give(value);
-        if constexpr (sums_grad) total.grad.give(grad);
-        if constexpr (sums_hess) total.hess.give(hess);
+        if constexpr (sums_value) value.give();
+        if constexpr (sums_grad) grad.give();
+        if constexpr (sums_hess) hess.give();
     }
     [[gnu::noinline, gnu::flatten]] static void gather_loop(const Formula formula, const T* z, const T* y, index n,
                                                             sum& total) {
-        V part[K];
-        total.take(part);
+        group_sums<V, K> part(total.registers());
         each_in_groups<V, K>(n, [&](index j, auto k, auto reach) {
-            part[k] += reach.mask(formula.gather(reach.load(z + j), reach.load(y + j)));
+            part.add(k, reach.mask(formula.gather(reach.load(z + j), reach.load(y + j))));
         });
-        total.give(part);
+        part.give();
     }
 
     const T* target(index i, index n, const T* none) {

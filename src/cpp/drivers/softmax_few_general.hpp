@@ -16,6 +16,9 @@ struct softmax_general : few_reduction<T> {
         base::L, base::labels, base::lanes_of, base::linear, base::reduce;
     using typename base::batch, typename base::I, typename base::row_facts, typename base::stream, typename base::table,
         typename base::V;
+    // Losses are added up in lanes of 128 bytes, longer batches by parts: so sums are those of every ISA with an fma.
+    static constexpr int sums = K < 128 / register_bytes ? K : 128 / register_bytes;
+    using loss_sum = lane_sum<T, sums>;
     const bool plain = !(linear || in.capped || a.h);
 
     explicit softmax_general(const softmax_args& args) : base(args) {}
@@ -129,7 +132,7 @@ struct softmax_general : few_reduction<T> {
     }
 
     // Rows row .. row + rows - 1.
-    void run_batch(index row, int rows, batch& b, lane_sum<T, K>& total, stream& g_past, stream& h_past) const {
+    void run_batch(index row, int rows, batch& b, loss_sum& total, stream& g_past, stream& h_past) const {
         row_facts f;
         describe(row, rows, f);
         this->gather(a.z, row, rows, b, b.z);
@@ -140,9 +143,9 @@ struct softmax_general : few_reduction<T> {
         const cross_entropy<V> formula{a.label != nullptr, static_cast<T>(a.z_loss)};
         for (int k = 0; k < K; ++k) {
             f.result[k] = formula(f.sums[k], load<V>(f.own + k * L), load<V>(f.q_t + k * L));
-            total.add(k, keep(f.counts[k], f.result[k].loss * f.weight[k]));
+            total.add(k % sums, keep(f.counts[k], f.result[k].loss * f.weight[k]));
+            if ((k + 1) % sums == 0) total.flush();
         }
-        total.flush();
         if (in.each || in.lse || a.correct) write_rows(row, rows, f);
         if (a.g) write(row, rows, b, f, g_past, h_past);
     }
@@ -153,7 +156,7 @@ double softmax_general_rows(const softmax_args& a, index begin, index end) {
     using driver_type = softmax_general<T>;
     const driver_type driver{a};
     typename driver_type::batch b;
-    lane_sum<T, driver_type::K> total;
+    typename driver_type::loss_sum total;
     const auto from_begin = [&](void* p) { return p ? static_cast<T*>(p) + begin * a.classes : nullptr; };
     typename driver_type::stream g_past(from_begin(a.g)), h_past(from_begin(a.h));
     for (index row = begin; row < end; row += driver_type::B)

@@ -2,6 +2,7 @@
 // so far, which is raised where a block brings a much larger one.
 #pragma once
 
+#include "groups.hpp"
 #include "softmax_exponentials.hpp"
 
 namespace lossk {
@@ -110,11 +111,13 @@ class chunk_reduction {
     void add_linear(const X* x, index first, index n) {
         alignas(line_bytes) T buffer[row_block];
         const T* target = in.target_block(row, first, n, buffer);
-        each_register<V>(n, [&](index i, auto reach) {
+        group_sums<V, many_classes<T>::K> term(total.term.registers()), weight(total.weight.registers());
+        each_in_groups<V, many_classes<T>::K>(n, [&](index i, auto k, auto reach) {
             const V q = reach.mask(in.linear_weights(target, first, i, reach));
-            total.term.add(0, linear_term(q, reach.load(x + i, r.subtracted) - r.subtracted));
-            total.weight.add(0, q);
+            term.add(k, linear_term(q, reach.load(x + i, r.subtracted) - r.subtracted));
+            weight.add(k, q);
         });
+        term.give(), weight.give();
         total.term.flush();
         total.weight.flush();
     }
