@@ -41,7 +41,8 @@ struct label_sum {
 // Whole batches of rows that lie in memory as the kernel wants them; what is null is not given, or not wanted.
 template <class T>
 struct label_rows {
-    T scale, share, z_loss;  // of gradients; label smoothing
+    T scale;  // of gradients
+    smoothing<vec<T>> options;
     int classes;
     index rows = 0;
     const T* z = nullptr;  // (rows, classes)
@@ -51,10 +52,6 @@ struct label_rows {
     T* g = nullptr;
     T* each = nullptr;
 
-    template <class V>
-    smoothing<V> options() const {
-        return {share, T(1) - share, share / static_cast<T>(classes), z_loss};
-    }
     // What is said of single rows, from the `row`-th on: their weights, those of their labels, their weighted losses.
     template <class V>
     V weights(index row) const {

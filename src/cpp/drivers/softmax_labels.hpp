@@ -55,7 +55,7 @@ struct some_classes {
 #pragma GCC unroll 1
         for (int k = 0; k < K; ++k) {
             const I of = t[k], counts = ~(of < 0);
-            row_loss r(s[k], keep(counts, splat<V>(a.scale)), a.template options<V>());
+            row_loss r(s[k], keep(counts, splat<V>(a.scale)), a.options);
             if constexpr (by_rows) a.weigh(row + k * L, counts, r);
             r.loss = keep(counts, r.loss);
             if constexpr (by_rows) a.keep_losses(row + k * L, r.loss);

@@ -15,7 +15,7 @@ inline void run_label_rows(const label_rows<T>& a, label_sum<T>& losses) {
         if (a.classes == 2) return run(probable_classes<T, 2>{});
         return a.classes == 3 ? run(probable_classes<T, 3>{}) : run(probable_classes<T, 0>{});
     }
-    if (a.share > 0 || a.z_loss != T(0)) {
+    if (a.options.share > 0 || a.options.z_loss != T(0)) {
         if (a.classes == 2) return run(some_classes<T, 2, true, smoothed_loss>{});
         return a.classes == 3 ? run(some_classes<T, 3, true, smoothed_loss>{})
                               : run(some_classes<T, 0, true, smoothed_loss>{});
@@ -47,8 +47,9 @@ class softmax_plain {
     const softmax_args& a;
     const softmax_problem<T> in{a};
     const int classes = static_cast<int>(a.classes);
-    const T scale = static_cast<T>(a.scale), share = static_cast<T>(a.label_smoothing),
-            z_loss = static_cast<T>(a.z_loss);
+    const T scale = static_cast<T>(a.scale);
+    const smoothing<vec<T>> options{static_cast<T>(a.label_smoothing), in.keep_share, in.even_share,
+                                    static_cast<T>(a.z_loss)};
     alignas(line_bytes) T z_room[room], y_room[room], g_room[room];
     T of_label[batches_a_sum * B];  // class weights of rows
     line_stream<T, room> past;
@@ -85,7 +86,7 @@ class softmax_plain {
     // Rows [row, row + n), whole batches, from where they lie.
     void run_whole(index row, index n, label_sum<T>& part) {
         const index first = row * classes, count = n * classes;
-        label_rows<T> of{scale, share, z_loss, classes};
+        label_rows<T> of{scale, options, classes};
         of.rows = n;
         of.z = in.read(a.z, first, count, z_room);
         if (a.target) of.target = in.read(a.target, first, count, y_room);
@@ -113,7 +114,7 @@ class softmax_plain {
             label[j] = j < n && a.label ? a.label[row + j] : -1;
             weight[j] = j < n ? in.weight(row + j) : T(0);
         }
-        label_rows<T> of{scale, share, z_loss, classes};
+        label_rows<T> of{scale, options, classes};
         of.rows = B;
         of.z = copied(a.z, row, n, z_room);
         if (a.target) of.target = copied(a.target, row, n, y_room);

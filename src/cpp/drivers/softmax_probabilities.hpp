@@ -37,12 +37,12 @@ struct probable_classes {
 
     static void run_batch(const label_rows<T>& a, index row, V (&part)[K]) {
         const rows_type in{fixed > 0 ? fixed : a.classes};
-        const smoothing<V> o = a.template options<V>();
 #pragma GCC unroll 1
         for (int k = 0; k < K; ++k) {
             const index at = row + k * L;
             V e[room], q[room];
-            target_loss<V> r(reduce(in, a.z + at * in.n, a.target + at * in.n, o, e, q), splat<V>(a.scale), o);
+            target_loss<V> r(reduce(in, a.z + at * in.n, a.target + at * in.n, a.options, e, q), splat<V>(a.scale),
+                             a.options);
             if (a.weight) r.weigh(load<V>(a.weight + at));
             a.keep_losses(at, r.loss);
             part[k] = fma(r.loss, splat<V>(T(1) / batches_a_sum), part[k]);
