@@ -321,6 +321,18 @@ def test_every_miss_has_a_note_and_every_note_a_miss() -> None:
         assign(notes, ["y"])
 
 
+def test_later_runs_take_the_place_of_what_they_measured_again() -> None:
+    one, other = first("limit").case, first("faster").case
+    rows = [entry("lossk", one.modes[0], seconds) for seconds in (0.001, 0.002, 0.003)]
+    results = results_of(result_of(one, rows[0]), company=[company_with(1.5)])
+    results.cases.append(result_of(other, rows[1]))
+    later = results_of(result_of(one, rows[2]))
+    results.take_over(later)
+    assert [case.entries[0].seconds for case in results.cases] == [rows[2].seconds, rows[1].seconds]
+    assert len(results.company) == 1
+    assert results.measured_again == [f"1 of the cases ({one.name} ...): {later.command}, {later.created}"]
+
+
 def test_the_page_needs_its_notes_and_shows_what_was_measured(tmp_path: Path) -> None:
     target = first("limit")
     row = entry("lossk", target.mode, 0.001, fraction=0.97, value_error=1e-9)

@@ -77,14 +77,19 @@ def test_row_counts(dtype: Any, isa: str, rng: np.random.Generator) -> None:
         assert_matches_reference(loss, draw_batch(rng, rows, classes, dtype), dtype, ("value_and_grad",))
 
 
+@pytest.mark.parametrize("option", ["plain", "weight", "smoothing", "probabilities"])
 @each_dtype
-def test_few_classes_do_not_depend_on_place(dtype: Any, isa: str, rng: np.random.Generator) -> None:
+def test_few_classes_do_not_depend_on_place(dtype: Any, option: str, isa: str, rng: np.random.Generator) -> None:
     """A row's loss and gradient are what they are alone, over the logits, weighed by 1, or one by one: to the bit."""
-    loss = lossk.CrossEntropy(ignore_index=IGNORED)
     for classes in FEW:
+        weight = rng.uniform(0.5, 2.0, classes) if option == "weight" else None
+        smoothed = {"label_smoothing": 0.1, "z_loss": 1e-3} if option in ("smoothing", "probabilities") else {}
+        loss = lossk.CrossEntropy(weight=weight, ignore_index=IGNORED, **smoothed)
         z = rng.normal(scale=5.0, size=(71, classes)).astype(dtype)
         z[rng.random(size=z.shape) < 0.02] = -np.inf
         t = draw_labels(rng, (71,), classes)
+        if option == "probabilities":
+            t = draw_probabilities(rng, z.shape, dtype)
         grad = loss.grad(z, t, reduction="sum")
         each, again = loss.value_and_grad(z, t, reduction="none")
         assert bits(again) == bits(grad), classes

@@ -339,3 +339,23 @@ def test_one_class(dtype: Any, isa: str) -> None:
 def test_no_class_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"z: got shape \(4, 0\), wanted at least one class"):
         lossk.CrossEntropy()(np.zeros((4, 0)), np.zeros(4, int))
+
+
+@each_dtype
+def test_smoothing_of_huge_logits_does_not_overflow(dtype: Any, isa: str) -> None:
+    loss, big = lossk.CrossEntropy(label_smoothing=0.1), 0.9 * float(np.finfo(dtype).max)
+    for classes in (2, 3, 4, 10, 64):
+        z, t = np.full((5, classes), -big, dtype), np.zeros(5, np.int64)
+        z[:, 0] = 0
+        value, grad = loss.value_and_grad(z, t)
+        np.testing.assert_allclose(value, loss.reference(z, t), rtol=1e-6, err_msg=str(classes))
+        assert np.isfinite(grad).all(), classes
+
+
+@each_dtype
+def test_infinite_weights_of_rows(dtype: Any, isa: str) -> None:
+    weight, smoothed = np.array([np.inf], dtype), lossk.CrossEntropy(label_smoothing=0.1)
+    z = np.array([[0, 1, 2]], dtype)
+    for target in (np.array([0]), np.array([[1, 0, 0]], dtype)):
+        grad = smoothed.grad(z, target, sample_weight=weight, reduction="sum")
+        np.testing.assert_array_equal(grad, [[-np.inf, np.inf, np.inf]])

@@ -447,7 +447,7 @@ def test_one_step_at_a_time() -> None:
     def one_step() -> None:
         try:
             own = (adam._formula, adam._era, adam._settled_from)
-            applied.append(_core.step(adam._plan, [g], [1], *own, 1.0, False, None, 1))
+            applied.append(_core.step(adam._plan, [g], adam._steps, *own, 1.0, False, None, 1))
         except RuntimeError as error:
             refused.append(str(error))
 
@@ -461,5 +461,6 @@ def test_one_step_at_a_time() -> None:
     for thread in threads:
         thread.join()
     assert len(applied) + len(refused) == 40
+    assert len(applied) == adam._steps[0] - 1
     assert all(message.startswith("step: got a call while another thread") for message in refused)
     assert adam.step([g]).applied

@@ -468,3 +468,18 @@ def test_clip_grad_norm_of_what_is_torchs() -> None:
     norm = lt.clip_grad_norm_([p, q], 1.0)
     assert float(norm) == pytest.approx(2)
     torch.testing.assert_close(p.grad, torch.full((2,), 0.25))
+
+
+def test_betas_in_a_list_that_is_changed_in_place() -> None:
+    own = parameters()
+    other = copies(own)
+    ours, theirs = lt.optim.Adam(own, lr=0.01), torch.optim.Adam(other, lr=0.01)
+    for optimizer in (ours, theirs):
+        optimizer.param_groups[0]["betas"] = [0.9, 0.999]
+    for step in range(4):
+        give_gradients(own, other, seed=step)
+        for optimizer in (ours, theirs):
+            optimizer.param_groups[0]["betas"][0] = 0.9 if step < 2 else 0.1
+            optimizer.step()
+    for p, q in zip(own, other, strict=True):
+        torch.testing.assert_close(p, q, rtol=2e-6, atol=2e-6)

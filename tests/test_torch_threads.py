@@ -74,12 +74,12 @@ def test_no_threads_beside_its_own() -> None:
             for threads in (2, 4, 3):
                 bits(threads)
             print(threads_now())
-            bits(5)  # more than torch has: by threads of lossk's
+            bits(9)  # many more than torch has: by threads of lossk's
             print(threads_now())
         """),
     )
     assert after == torchs
-    assert larger == torchs + 4
+    assert larger == torchs + 8
 
 
 @linux
@@ -144,6 +144,25 @@ def test_other_threads_and_children_do_without() -> None:
         print(os.read(reads, 64).decode() == want)
     """)
     assert (main, other, same, child) == (SHARED, "own threads", "True", "True")
+
+
+@linux
+def test_threads_that_are_waited_for_are_given_up() -> None:
+    """On one core for all, torch's threads begin when the call's has done everything: lossk turns to its own."""
+    script = """
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        import torch
+        torch.set_num_threads(4)
+        torch.ones(1 << 20).exp()
+        print(threads_now())
+        assert _core.parallel_runtime() != "own threads"
+        small = np.ones(1 << 17, np.float32)
+        losses = {lossk.Huber()(small, 0 * small, num_threads=2) for _ in range(40)}
+        assert len(losses) == 1
+        print(threads_now())
+    """
+    torchs, after = run_alone(script, OMP_WAIT_POLICY="active")
+    assert int(after) == int(torchs) + 1
 
 
 @linux

@@ -1,6 +1,7 @@
-"""Write the results page and its pictures: ``python tools/results_page.py results.json [bench/RESULTS.md]``.
+"""Write the results page and its pictures: ``python tools/results_page.py results.json [later.json ...] [page.md]``.
 
-Notes on misses are read from misses.md beside the page. Fails where a missed target has no note, or a note no miss.
+What later runs measured again takes the place of the first run's, and the page says so. Notes on misses are read from
+misses.md beside the page. Fails where a missed target has no note, or a note no miss.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ PAGE = Path(__file__).parents[1] / "bench" / "RESULTS.md"
 
 def main() -> None:
     """Command line: the results, then the page."""
-    if len(sys.argv) not in (2, 3):
-        raise SystemExit("usage: python tools/results_page.py results.json [page.md]")
-    page = Path(sys.argv[2]) if len(sys.argv) == 3 else PAGE
+    files = [Path(argument) for argument in sys.argv[1:]]
+    page = files.pop() if files and files[-1].suffix == ".md" else PAGE
+    if not files:
+        raise SystemExit("usage: python tools/results_page.py results.json [later.json ...] [page.md]")
     try:
-        results = read_json(Path(sys.argv[1]))
+        results, *again = (read_json(file) for file in files)
+        for later in again:
+            results.take_over(later)
         rendered = render_page(results, read_notes(page.parent / "misses.md"))
     except (OSError, ValueError) as error:
         raise SystemExit(f"results_page: {error}") from error

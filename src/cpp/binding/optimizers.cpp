@@ -163,7 +163,7 @@ class update_plan {
     }
     void check_list(py::handle list) const {
         if (!PyList_Check(list.ptr()) || PyList_GET_SIZE(list.ptr()) != static_cast<py::ssize_t>(parameters_.size()))
-            throw py::value_error("step: got no list of one entry a parameter");
+            throw py::value_error("step: got something else, wanted a list of one entry a parameter");
     }
 
     void take_parameters(const py::tuple& values, update_args& own) const {
@@ -281,6 +281,7 @@ public:
         // A list of our own: another thread may change the caller's, and drop arrays, while kernels run.
         const auto gradients =
             py::reinterpret_steal<py::list>(PyList_GetSlice(in[gradients_at].ptr(), 0, PY_SSIZE_T_MAX));
+        const while_running flag(running_);  // also while formulas, which are Python, let other threads run
         bool ready = true;
         elements_ = 0;
         for (std::size_t i = 0; i < parameters_.size(); ++i) ready &= accepts(*this, i, item(gradients, i));
@@ -288,7 +289,6 @@ public:
         enter_era(in[era_at]);
         set_formula(in[steps_at], in[formula_at], in[settled_from_at]);
         const double scale = PyFloat_AsDouble(in[scale_at].ptr());
-        const while_running flag(running_);
         const outcome result = without_gil(elements_, [&] { return run(scale, guarded, max_norm, threads); });
         if (result.applied) count_steps(in[steps_at]);
         return guarded ? py::object(py::make_tuple(result.applied, *result.norm)) : py::bool_(true);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../base/attributes.hpp"
+#include "../losses/cross_entropy_few.hpp"
 #include "softmax_common.hpp"
 
 namespace lossk {

@@ -1,7 +1,7 @@
 // Softmax cross-entropy of few classes with labels: rows go from memory to the lanes of registers, and their gradients
 // straight back.
 //
-// Labels are only ever compared with classes, so that those that change while they are read do no harm.
+// Labels are compared with classes, or looked up within bounds: those that change while they are read do no harm.
 #pragma once
 
 #include "../simd/short_rows.hpp"
@@ -22,7 +22,7 @@ struct some_classes {
     using rows_type = short_rows<V, fixed>;
 
     // The exponentials of a register of rows. Rows that do not count become rows of zeros.
-    static row_sums reduce(rows_type in, const T* z, I t, V (&e)[room]) {
+    static row_sums reduce(rows_type in, const T* z, I t, const smoothing<V>& o, V (&e)[room]) {
         V x[room], m = splat<V>(-T(__builtin_inf()));
         in.load(z, [&](int k, const auto& r) {
             for (int i = 0; i < in.group; ++i) m = max(m, x[k + i] = r[i]);
@@ -32,7 +32,7 @@ struct some_classes {
             m = keep(~ignored, m);
             each_class<fixed>(in.n, [&](int c) { x[c] = keep(~ignored, x[c]); });
         }
-        row_sums sums(m);
+        row_sums sums(m, o);
         each_class<fixed>(in.n, [&](int c) {
             const V d = x[c] - m;
             e[c] = exp_quick(d);
@@ -50,7 +50,7 @@ struct some_classes {
 #pragma GCC unroll 1
         for (int k = 0; k < K; ++k) {
             t[k] = load_labels<V>(a.label + row + k * L);
-            s[k] = reduce(in, a.z + (row + k * L) * in.n, t[k], e[k]);
+            s[k] = reduce(in, a.z + (row + k * L) * in.n, t[k], a.options, e[k]);
         }
 #pragma GCC unroll 1
         for (int k = 0; k < K; ++k) {

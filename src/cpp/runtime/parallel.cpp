@@ -120,6 +120,7 @@ const char* parallel_runtime() {
     static const std::string name = "OpenMP " + std::to_string(_OPENMP);
     return name.c_str();
 #else
+    if (forked) return "one thread, in a child of fork";
     return finds_openmp_pool() ? "OpenMP's threads, shared with another library" : "own threads";
 #endif
 }

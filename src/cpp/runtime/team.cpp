@@ -1,6 +1,7 @@
-// Why not OpenMP's threads: between regions they spin, for milliseconds, on cores that the caller's next step (a matrix
-// product, by threads of its own library) needs; and a region waits for all of its threads, though one of them may be
-// kept from its core by such a library's threads, which spin as well.
+// Why not always OpenMP's threads (openmp_pool.cpp: where another library keeps them awake anyway): between regions
+// they spin, for milliseconds, on cores that the caller's next step (a matrix product, by threads of its own library)
+// needs; and a region waits for all of its threads, though one of them may be kept from its core by such a library's
+// threads, which spin as well.
 #include "team.hpp"
 
 #include <atomic>

@@ -217,6 +217,7 @@ def render_page(results: Results, notes: Sequence[Note]) -> str:
         INTRODUCTION,
         "Measured on: " + ". ".join(text.provenance(results)) + ".",
         "",
+        *(line for again in results.measured_again for line in (f"Measured again, after changes: {again}.", "")),
         *_summary(rows),
         "",
         picture,

@@ -83,7 +83,7 @@ class KernelStep:
 
     def _formula(self, i: int, group: dict[str, Any]) -> Optimizer:
         """Return lossk's optimizer of a group's options, the last one where only the learning rate has changed."""
-        values = [group[option] for option in self.options]
+        values = [tuple(v) if isinstance(v := group[option], list) else v for option in self.options]
         if any(isinstance(value, torch.Tensor) for value in (*values, group["lr"])):
             raise TypeError("options that are tensors")
         formulas = self.__dict__.setdefault("_formulas", {})
