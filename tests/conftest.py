@@ -39,5 +39,5 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def torch_seed() -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed: its random numbers have no seed to set")
     torch.manual_seed(5)

@@ -189,8 +189,8 @@ class Optimizer:
         if max_norm is not None:
             max_norm = norm_limit(max_norm)
             guarded = True
-        formula = (self._formula, self._era, self._settled_from)
-        rest = (self._steps, *formula, scale, guarded, max_norm, num_threads)
+        rule = (self._formula, self._era, self._settled_from)
+        rest = (self._steps, *rule, scale, guarded, max_norm, num_threads)
         done = None if self._plan is None or self._rooms else _core.step(self._plan, grads, *rest)
         if done is None:
             done = self._step_prepared(list(grads), rest)
@@ -326,8 +326,8 @@ def step_at(
     plan: _core.UpdatePlan, addresses: list[int | None], steps: list[int], formula: Optimizer, scale: float
 ) -> None:
     """Make a step along gradients given by their addresses, which the caller has checked, and count it in `steps`."""
-    own = (formula._formula, formula._era, formula._settled_from)
-    _core.step_at(plan, addresses, steps, *own, scale, False, None, None)
+    rule = (formula._formula, formula._era, formula._settled_from)
+    _core.step_at(plan, addresses, steps, *rule, scale, False, None, None)
 
 
 # ---- checks of options --------------------------------------------------------------------------------------------
