@@ -259,3 +259,20 @@ def test_stats_with_probabilities(dtype: Any, isa: str, rng: np.random.Generator
         rtol = TOLERANCE[np.dtype(dtype)].value
         assert_close(stats.lse, log_sum_exp(z), rtol, rtol, "lse")
         np.testing.assert_array_equal(stats.correct, z.argmax(axis=1) == y.argmax(axis=1), err_msg=f"{classes} classes")
+
+
+@each_dtype
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"softcap": 5.0}, {"z_loss": 1e-3}], ids=str)
+def test_rows_with_nan_probabilities_are_never_correct(dtype: Any, options: dict[str, float], isa: str) -> None:
+    for classes in (2, 10, 64, 65, 1100, 20_000):
+        predicted = sorted({0, classes // 2, classes - 1})
+        z = np.zeros((len(predicted), classes), dtype)
+        z[range(len(predicted)), predicted] = 3
+        y = lossk.softmax(z)
+        for at in range(0, classes, max(1, classes // 7)):
+            holed = y.copy()
+            holed[:, at] = np.nan
+            for target, wanted in ((y, True), (holed, False)):
+                loss, stats = lossk.CrossEntropy(**options)(z, target, reduction="none", stats=True)
+                assert (np.isnan(loss) == (not wanted)).all()
+                assert (stats.correct == wanted).all(), f"{classes} classes, NaN at {at}"

@@ -124,10 +124,11 @@ struct softmax_general : few_reduction<T> {
         for (int k = 0; k < K; ++k) {
             const index at = row + k * L;
             const int n = lanes_of(k, rows);
-            const V lse = f.result[k].lse;
+            const V lse = f.result[k].lse, mass = f.sums[k].mass;
             if (in.lse) store_first(in.lse + at, lse, n);
             if (in.each) store_first(in.each + at, keep(f.counts[k], f.result[k].loss * f.weight[k]), n);
-            for (int j = 0; a.correct && j < n; ++j) a.correct[at + j] &= lse[j] == lse[j];
+            for (int j = 0; a.correct && j < n; ++j)
+                a.correct[at + j] &= lse[j] == lse[j] && (!a.target || mass[j] == mass[j]);
         }
     }
 

@@ -24,7 +24,7 @@ class row_finish {
     double logit[rows_at_once];
     index largest[rows_at_once];
 
-    // The class of the first largest probability in a row's target.
+    // The class of the first largest probability in a row's target; its probabilities hold no NaN.
     index likeliest(index row) const {
         alignas(line_bytes) T buffer[row_block];
         T largest_yet = lowest<T>;
@@ -86,8 +86,8 @@ class row_finish {
                  logit[j],      grad_t.at[j] * factor, hess_t.at[j] * factor, log_total.at[j]};
         if (in.lse) in.lse[row] = static_cast<T>(lse.at[j]);
         if (in.a.correct) {
-            const index wanted = in.a.target ? likeliest(row) : in.label(row);
-            in.a.correct[row] = largest[j] == wanted && lse.at[j] == lse.at[j];
+            const bool known = lse.at[j] == lse.at[j] && (!in.a.target || mass.at[j] == mass.at[j]);
+            in.a.correct[row] = known && largest[j] == (in.a.target ? likeliest(row) : in.label(row));
         }
         const double weighted = in.counts(row) ? loss.at[j] * weight : 0.0;
         if (in.each) in.each[row] = static_cast<T>(weighted);
