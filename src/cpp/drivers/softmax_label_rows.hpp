@@ -13,7 +13,7 @@ template <class V, int... lane>
 inline bits<V> low_halves(const std::int64_t* label, sequence<lane...>) {
     using T = lane_t<V>;
     const T* p = reinterpret_cast<const T*>(label);
-    return (bits<V>)__builtin_shufflevector(load<V>(p), load<V>(p + lanes<V>), (2 * lane)...);
+    return (bits<V>)shuffle<(2 * lane)...>(load<V>(p), load<V>(p + lanes<V>));
 }
 template <class V>
 inline bits<V> load_labels(const std::int64_t* label) {

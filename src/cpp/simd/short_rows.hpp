@@ -11,7 +11,7 @@ namespace {
 template <int i0, int i1, int i2, int i3, class V, int... lane>
 inline V pick_lanes(V a, V b, sequence<lane...>) {
     constexpr int at[4] = {i0, i1, i2 + lanes<V>, i3 + lanes<V>};
-    return __builtin_shufflevector(a, b, (lane / 4 * 4 + at[lane % 4])...);
+    return shuffle<(lane / 4 * 4 + at[lane % 4])...>(a, b);
 }
 template <int i0, int i1, int i2, int i3, class V>
 inline V pick(V a, V b) {

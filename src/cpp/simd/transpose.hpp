@@ -16,7 +16,7 @@ constexpr int columns = 16 / static_cast<int>(sizeof(lane_t<V>));
 template <int first, class V, int... lane>
 inline V interleave(V a, V b, sequence<lane...>) {
     constexpr int n = columns<V>;
-    return __builtin_shufflevector(a, b, (lane / n * n + first + lane % n / 2 + (lane % 2) * lanes<V>)...);
+    return shuffle<(lane / n * n + first + lane % n / 2 + (lane % 2) * lanes<V>)...>(a, b);
 }
 
 // Transposes the parts: number i of register k becomes number k of register i.
@@ -43,11 +43,10 @@ inline V join(const register_part (&p)[register_parts]) {
 #if defined(__AVX512F__)
     const auto pair = [&](int i) { return _mm256_insertf128_ps(_mm256_castps128_ps256(p[i]), p[i + 1], 1); };
     return (V)_mm512_insertf64x4(_mm512_castps_pd(_mm512_castps256_ps512(pair(0))), _mm256_castps_pd(pair(2)), 1);
+#elif defined(__AVX2__)
+    return (V)_mm256_insertf128_ps(_mm256_castps128_ps256(p[0]), p[1], 1);
 #else
-    if constexpr (register_parts == 1)
-        return (V)p[0];
-    else
-        return (V)__builtin_shufflevector(p[0], p[1], 0, 1, 2, 3, 4, 5, 6, 7);
+    return (V)p[0];
 #endif
 }
 

@@ -328,6 +328,15 @@ inline V copysign(V magnitude, V sign) {
     const bits<V> sign_bit = as_bits(splat<V>(lane_t<V>(-0.0)));
     return (V)((as_bits(magnitude) & ~sign_bit) | (as_bits(sign) & sign_bit));
 }
+// The lanes of a, then those of b, picked by their numbers.
+template <int... lane, class V>
+inline V shuffle(V a, V b) {
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12
+    return __builtin_shuffle(a, b, bits<V>{lane...});
+#else
+    return __builtin_shufflevector(a, b, lane...);
+#endif
+}
 // -1, 0 or 1; NaN where v is.
 template <class V>
 inline V sign(V v) {
