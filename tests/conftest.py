@@ -12,6 +12,17 @@ import lossk
 from lossk import _core
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--last-level-cache", type=int, metavar="BYTES", help="run as if the last-level cache were so large"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if bytes_ := config.getoption("--last-level-cache"):
+        _core.pretend_last_level_cache(bytes_)
+
+
 def pytest_report_header() -> str:
     missing = sorted(set(REGISTER_BYTES) - set(lossk.available_isas()))
     return f"lossk: tests run on {', '.join(lossk.available_isas())}; this CPU or build has no {', '.join(missing)}"

@@ -291,13 +291,24 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 
 
 @contextlib.contextmanager
-def results_past_caches() -> Iterator[None]:
-    """Results of any size are stored past the caches, as large ones are, unless they are in place."""
-    lossk._core.pretend_last_level_cache(1)
+def last_level_cache(nbytes: int) -> Iterator[None]:
+    """The last-level cache is taken to be so large."""
+    before = lossk._core.last_level_cache()
+    lossk._core.pretend_last_level_cache(nbytes)
     try:
         yield
     finally:
-        lossk._core.pretend_last_level_cache(0)
+        lossk._core.pretend_last_level_cache(before)
+
+
+def results_past_caches() -> contextlib.AbstractContextManager[None]:
+    """Results of any size are stored past the caches, as large ones are, unless they are in place."""
+    return last_level_cache(1)
+
+
+def results_in_caches() -> contextlib.AbstractContextManager[None]:
+    """No result is stored past the caches."""
+    return last_level_cache(2**60)
 
 
 def at_offset(a: Array, elements: int) -> Array:

@@ -26,8 +26,8 @@ from support import (
     each_loss,
     each_pointwise_case,
     each_row_case,
-    grad_atol,
-    rounding,
+    results_in_caches,
+    results_past_caches,
     run_verb,
 )
 
@@ -57,31 +57,16 @@ def test_matches_reference_across_chunks(case: Case, dtype: Any, isa: str, rng: 
 
 
 @each_case
-def test_matches_reference_where_results_go_past_the_caches(case: Case, isa: str, rng: np.random.Generator) -> None:
-    n = lossk._core.last_level_cache() // 8 + 1003  # f32 gradients of more than half of it
-    shape = (n,) if case.pointwise else (n // 1000, 1000)
-    batch = draw(case, rng, shape, np.float32, weighted=True)
+def test_matches_reference_where_results_are_streamed(case: Case, isa: str, rng: np.random.Generator) -> None:
     loss = case.make()
-    # What is checked element by element is a sample: the beginning, the end, and some in between.
-    rows = np.unique(
-        np.concatenate([np.arange(40), np.arange(shape[0] - 40, shape[0]), rng.integers(0, shape[0], 500)])
-    )
-    z = batch.z
-    grad, hess = loss.grad_and_hess(z, batch.target, sample_weight=batch.weight, reduction="sum")
-    weight = None if batch.weight is None else batch.weight[rows]
-    _, want_grad, want_hess = loss.reference(
-        z[rows], batch.target[rows], sample_weight=weight, reduction="sum", derivatives=True
-    )
-    tolerance = TOLERANCE[np.dtype(np.float32)]
-    atol = 2 * grad_atol(loss, np.float32)
-    _, grad_spread, hess_spread = rounding(loss, z[rows].astype(np.float64), batch.target[rows], weight, np.float32)
-    assert_close(grad[rows], want_grad, tolerance.grad, atol + grad_spread, "gradient")
-    assert_close(hess[rows], want_hess, tolerance.grad, 3 * atol + hess_spread, "second derivative")
-    # A result in place is not streamed: the rest must be the same bits, or nearly.
-    value, in_place = loss.value_and_grad(z, batch.target, sample_weight=batch.weight, reduction="sum", out=z)
-    assert in_place is z
-    assert np.isfinite(value)
-    np.testing.assert_allclose(in_place, grad, rtol=2e-6, atol=1e-7)
+    for shape in case.shapes(LARGE_SIZES[-1]):
+        batch = draw(case, rng, shape, np.float32, weighted=True)
+        with results_past_caches():
+            assert_matches_reference(loss, batch, np.float32, note=isa)
+            streamed = loss.grad_and_hess(batch.z, batch.target, sample_weight=batch.weight)
+        with results_in_caches():
+            stored = loss.grad_and_hess(batch.z, batch.target, sample_weight=batch.weight)
+        assert [bits(a) for a in streamed] == [bits(a) for a in stored]
 
 
 @pytest.mark.parametrize("verb", VERBS)

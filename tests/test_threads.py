@@ -399,5 +399,50 @@ def test_multiprocessing(method: str) -> None:
     assert [child.exitcode for child in children] == [0, 0]
 
 
-def test_the_parallel_runtime_is_known() -> None:
-    assert _core.parallel_runtime().startswith(("own threads", "OpenMP"))
+# ---- engines ------------------------------------------------------------------------------------------------------
+
+OF_ENGINE = """
+import hashlib, threading
+import numpy as np
+import lossk
+
+z = np.random.default_rng(0).normal(size=(4096, 1000)).astype(np.float32)
+results = []
+
+def run():
+    _, grad = lossk.CrossEntropy().value_and_grad(z, np.arange(4096) % 1000, num_threads=3)
+    results.append(hashlib.sha256(grad).hexdigest())
+
+threads = [threading.Thread(target=run) for _ in range(4)]
+[t.start() for t in threads]
+run()
+[t.join() for t in threads]
+print(lossk._core.parallel_runtime(), *set(results))
+"""
+
+
+def run_by(engine: str, script: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LOSSK_THREADS_BY": engine}
+    return subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_every_engine_gives_the_same_bits() -> None:
+    engines, hashes = {}, set()
+    for asked in ("auto", "openmp", "team"):
+        done = run_by(asked, OF_ENGINE)
+        if asked == "openmp" and "built without OpenMP" in done.stderr:
+            continue
+        assert done.returncode == 0, done.stderr
+        engines[asked], *found = done.stdout.split()
+        hashes.update(found)
+    assert len(hashes) == 1
+    assert engines["auto"] == engines["team"] == "team"
+    assert engines.get("openmp", "OpenMP") == "OpenMP"
+
+
+def test_an_unknown_engine_is_refused_at_import() -> None:
+    done = run_by("tbb", "import lossk")
+    assert done.returncode != 0
+    assert "LOSSK_THREADS_BY: got 'tbb', wanted 'auto'" in done.stderr

@@ -11,7 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: sharing its threads was not tested")
 
-SHARED = "OpenMP's threads, shared with another library"
 BEFORE = """
     import hashlib, os, threading
     from pathlib import Path
@@ -47,7 +46,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="torch's threads are 
 
 @linux
 def test_the_same_bits_on_its_threads() -> None:
-    own, before, shared, *found = run_alone("""
+    alone, before, shared, *found = run_alone("""
         print(_core.parallel_runtime())
         print(bits())
         import torch
@@ -57,7 +56,7 @@ def test_the_same_bits_on_its_threads() -> None:
         for threads in (1, 2, 3, 4, 5):
             print(bits(threads))
     """)
-    assert (own, shared) == ("own threads", SHARED)
+    assert (alone, shared) == ("team", "OpenMP")
     assert set(found) == {before}
 
 
@@ -67,7 +66,7 @@ def test_no_threads_beside_its_own() -> None:
         import torch
         torch.ones(1 << 20).exp()
         print(threads_now())
-        assert _core.parallel_runtime() != "own threads"
+        assert _core.parallel_runtime() != "team"
         bits(2)
         print(threads_now())
         bits(5)  # many more than torch has: by threads of lossk's
@@ -86,7 +85,7 @@ def test_no_more_threads_than_asked_for() -> None:
         import torch
         torch.set_num_threads(4)
         torch.ones(1 << 20).exp()
-        assert _core.parallel_runtime() != "own threads"
+        assert _core.parallel_runtime() != "team"
 
         def busy():
             return {task.name: int((task / "schedstat").read_text().split()[0])
@@ -105,17 +104,34 @@ def test_no_more_threads_than_asked_for() -> None:
 
 
 @linux
-def test_it_can_be_forbidden() -> None:
+def test_the_engine_can_be_named() -> None:
     script = """
         import torch
         torch.ones(1 << 20).exp()
         print(_core.parallel_runtime())
         print(bits())
     """
-    own, mine = run_alone(script, LOSSK_SHARE_THREADS="0")
-    shared, same = run_alone(script)
-    assert (own, shared) == ("own threads", SHARED)
-    assert mine == same
+    found = [run_alone(script, LOSSK_THREADS_BY=name) for name in ("team", "openmp", "auto", "")]
+    assert [engine for engine, _ in found] == ["team", "OpenMP", "OpenMP", "OpenMP"]
+    assert len({same for _, same in found}) == 1
+
+
+@linux
+@pytest.mark.parametrize("order", ["lossk, torch", "torch, lossk"])
+def test_one_openmp_library_whichever_is_imported_first(order: str) -> None:
+    script = f"""
+        import re, sys
+        import {order}
+        import numpy as np
+        torch.ones(1 << 20).exp()
+        lossk.Huber()(np.ones(1 << 20, np.float32), np.zeros(1 << 20, np.float32))
+        assert lossk._core.parallel_runtime() == "OpenMP"
+        print(len(set(re.findall(r"/\\S*libgomp\\S*", open("/proc/self/maps").read()))))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.split() == ["1"], done.stderr
 
 
 @linux
@@ -139,7 +155,7 @@ def test_other_threads_and_children_do_without() -> None:
         assert os.waitpid(pid, 0)[1] == 0
         print(os.read(reads, 64).decode() == want)
     """)
-    assert (main, other, same, child) == (SHARED, "own threads", "True", "True")
+    assert (main, other, same, child) == ("OpenMP", "team", "True", "True")
 
 
 @linux
@@ -151,7 +167,7 @@ def test_threads_that_are_waited_for_are_given_up() -> None:
         torch.set_num_threads(4)
         torch.ones(1 << 20).exp()
         print(threads_now())
-        assert _core.parallel_runtime() != "own threads"
+        assert _core.parallel_runtime() != "team"
         small = np.ones(1 << 17, np.float32)
         losses = {lossk.Huber()(small, 0 * small, num_threads=2) for _ in range(40)}
         assert len(losses) == 1

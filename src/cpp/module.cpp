@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, m) {
     lossk::bind_copies(m);
     lossk::bind_dlpack(m);
     lossk::bind_exchange(m);
+    lossk::bind_tuning(m);
 }

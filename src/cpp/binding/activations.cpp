@@ -3,6 +3,7 @@
 #include "families.hpp"
 #include "outputs.hpp"
 #include "pieces.hpp"
+#include "tuning.hpp"
 
 #include "../runtime/cpu.hpp"
 
@@ -36,7 +37,7 @@ struct call {
 };
 
 bool call::accept(const arguments& given) {
-    entry = &kernels().activation[PyLong_AsLong(given[kernel_at].ptr())];
+    entry = &tuned_kernels(family::activations).activation[PyLong_AsLong(given[kernel_at].ptr())];
     what = static_cast<map>(PyLong_AsLong(given[map_at].ptr()));
     threads = threads_of(given[threads_at]);
     x = view(given[x_at]);
@@ -59,7 +60,7 @@ py::object call::run(py::handle parameters) {
     a.c = c ? c->data() : nullptr;
     a.out = out.g_data();
     a.kind = storage_of(type);
-    a.streaming = should_stream(*out.g, *x) && (!c || should_stream(*out.g, *c));
+    a.streaming = should_stream(family::activations, *out.g, *x) && (!c || should_stream(family::activations, *out.g, *c));
     read_parameters(parameters, entry->parameters, a.parameters);
 
     const index n = x->size();

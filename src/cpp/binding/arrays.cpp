@@ -173,12 +173,8 @@ void read_parameters(py::handle given, int count, double* parameters) {
     for (int i = 0; i < count; ++i) parameters[i] = PyFloat_AsDouble(PyTuple_GET_ITEM(given.ptr(), i));
 }
 
-bool outgrows_caches(const array_view& a, double caches) {
-    return static_cast<double>(a.bytes()) > caches * static_cast<double>(last_level_cache());
-}
-
-bool should_stream(const array_view& out, const array_view& in, double caches) {
-    return out.data() != in.data() && outgrows_caches(out, caches);
+bool should_stream(family f, const array_view& out, const array_view& in) {
+    return out.data() != in.data() && out.bytes() > stream_from(f);
 }
 
 }  // namespace lossk

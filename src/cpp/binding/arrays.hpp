@@ -11,6 +11,7 @@
 #include <string>
 
 #include "../base/types.hpp"
+#include "../runtime/tuning.hpp"
 
 namespace lossk {
 
@@ -88,10 +89,8 @@ py::dict places_of(const Entry* entries, int count) {
     return places;
 }
 
-// Does an array fill this many last-level caches?
-bool outgrows_caches(const array_view& a, double caches = 0.5);
-// Outputs that do go past them, unless they are updated in place.
-bool should_stream(const array_view& out, const array_view& in, double caches = 0.5);
+// Do results of a family go past the caches? Not where they are in place.
+bool should_stream(family f, const array_view& out, const array_view& in);
 
 // Runs `work` without the interpreter lock where it is long enough to be worth the switch.
 template <class F>

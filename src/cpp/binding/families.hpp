@@ -15,5 +15,6 @@ void bind_softmax(pybind11::module_& m);
 void bind_optimizers(pybind11::module_& m);
 void bind_gradients(pybind11::module_& m);
 void bind_dlpack(pybind11::module_& m);
+void bind_tuning(pybind11::module_& m);
 
 }  // namespace lossk

@@ -2,6 +2,7 @@
 #include "arguments.hpp"
 #include "families.hpp"
 #include "tensors.hpp"
+#include "tuning.hpp"
 
 #include "../runtime/cpu.hpp"
 
@@ -109,7 +110,7 @@ class update_plan {
     bool running_ = false;
     py::object era_;
 
-    const update_entry& entry() const { return kernels().update[kernel_]; }
+    const update_entry& entry() const { return tuned_kernels(family::steps).update[kernel_]; }
     std::string name(const char* what, std::size_t i) const { return tensor_name(what, keys_, i); }
 
     // The memory of one array of state, which has the type of the arithmetic.

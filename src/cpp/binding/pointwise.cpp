@@ -3,6 +3,7 @@
 #include "families.hpp"
 #include "outputs.hpp"
 #include "pieces.hpp"
+#include "tuning.hpp"
 
 #include "../runtime/cpu.hpp"
 
@@ -34,7 +35,7 @@ struct call {
 
 // In: kernel, parameters, verb, z, y, sample_weight, reduction, normalizer, num_threads, out, third input.
 bool call::accept(const arguments& in) {
-    entry = &kernels().pointwise[PyLong_AsLong(in[0].ptr())];
+    entry = &tuned_kernels(family::pointwise).pointwise[PyLong_AsLong(in[0].ptr())];
     what = verb_of(in[2]);
     how = reduction_of(in[6]);
     normalizer = normalizer_of(in[7], how);
@@ -115,7 +116,8 @@ py::object call::run(py::handle parameters) {
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
-    a.streaming = out.g && should_stream(*out.g, *z) && (!out.h || should_stream(*out.h, *z));
+    a.streaming = out.g && should_stream(family::pointwise, *out.g, *z) &&
+                  (!out.h || should_stream(family::pointwise, *out.h, *z));
 
     const pointwise_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(what)];
     double value = 0, divisor = 1;

@@ -3,6 +3,7 @@
 #include "families.hpp"
 #include "labels.hpp"
 #include "pieces.hpp"
+#include "tuning.hpp"
 
 #include "../runtime/cpu.hpp"
 
@@ -46,7 +47,7 @@ struct call {
 };
 
 bool call::accept(const arguments& given) {
-    entry = &kernels().rows[PyLong_AsLong(given[kernel_at].ptr())];
+    entry = &tuned_kernels(family::rows).rows[PyLong_AsLong(given[kernel_at].ptr())];
     what = verb_of(given[verb_at]);
     how = reduction_of(given[reduction_at]);
     normalizer = normalizer_of(given[normalizer_at], how);
@@ -68,7 +69,7 @@ void call::allocate(py::handle parameters) {
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
-    a.streaming = a.kind == storage::same && out.g && outgrows_caches(*out.g);  // where kernels read in place: no
+    a.streaming = a.kind == storage::same && out.g && out.g->bytes() > stream_from(family::rows);  // where kernels read in place: no
     read_parameters(parameters, entry->parameters, a.parameters);
 }
 

@@ -74,8 +74,6 @@ void bind_runtime(py::module_& m) {
     });
     m.def("set_own_threads", [](int n) { return set_own_threads(n); });
     m.def("parallel_runtime", parallel_runtime);
-    m.def("last_level_cache", last_level_cache);
-    m.def("pretend_last_level_cache", pretend_last_level_cache);
     m.def("compiler", [] { return std::string(LOSSK_COMPILER); });
     m.def("twin", run_twin);
     m.def("functions", functions);

@@ -3,17 +3,23 @@
 #include "families.hpp"
 #include "labels.hpp"
 #include "pieces.hpp"
+#include "tuning.hpp"
 
 #include "../runtime/cpu.hpp"
 
 namespace lossk {
 namespace {
 
-// Whether results should be stored past the caches. A row's e_k are kept elsewhere then, and compete for the caches
+family family_of(row_output output, index classes) {
+    if (classes <= few_classes) return family::short_rows;
+    return output == row_output::loss ? family::long_rows : family::row_maps;
+}
+
+// Whether results should be stored past the caches. A long row's e_k are kept elsewhere then, and compete for the caches
 // with what is streamed: rows of up to two blocks lose by it, and those of more than 4 MB would not fit there.
-bool should_stream_rows(const array_view& out, const array_view& z, index rows, index classes) {
-    if (classes <= few_classes) return should_stream(out, z, 2);
-    return classes > 2 * row_block && out.bytes() <= rows * (index{4} << 20) && should_stream(out, z, 1);
+bool should_stream_rows(family f, const array_view& out, const array_view& z, index rows, index classes) {
+    const bool fits = classes > 2 * row_block && out.bytes() <= rows * (index{4} << 20);
+    return (f == family::short_rows || fits) && should_stream(f, out, z);
 }
 
 // Positions of what Python passes.
@@ -52,7 +58,7 @@ struct call {
     py::object run();
     py::object result(double value) const;
 
-    const softmax_entry& family() const { return kernels().softmax[arithmetic_of(in.type)]; }
+    const softmax_entry* entry = nullptr;
 };
 
 bool call::accept(const arguments& given) {
@@ -87,6 +93,8 @@ void call::allocate() {
     a.z = z.data();
     a.rows = in.rows;
     a.classes = in.classes;
+    const family kind = family_of(a.output, a.classes);
+    entry = &tuned_kernels(kind).softmax[arithmetic_of(in.type)];
     a.target = in.target_data();
     a.class_weight = in.class_weight_data();
     a.row_weight = in.row_weight_data();
@@ -97,7 +105,7 @@ void call::allocate() {
     a.correct = correct ? reinterpret_cast<std::uint8_t*>(correct->mutable_data()) : nullptr;
     a.kind = storage_of(in.type);
     const bool narrow = a.kind != storage::same;
-    a.streaming = out.g && !narrow && should_stream_rows(*out.g, z, a.rows, a.classes);
+    a.streaming = out.g && !narrow && should_stream_rows(kind, *out.g, z, a.rows, a.classes);
     const int kept = int{a.streaming || (a.g && narrow)} + int{a.g && a.softcap > 0};  // e_k, and capped logits
     a.scratch_stride = softmax_scratch_bytes(a.classes, dtype.itemsize(), kept);
 }
@@ -112,7 +120,7 @@ index rows_per_piece(index rows, index classes) {
 
 double call::run_rows() {
     const index per_piece = rows_per_piece(a.rows, a.classes);
-    const softmax_kernel rows = a.classes <= few_classes ? family().few : family().whole;
+    const softmax_kernel rows = a.classes <= few_classes ? entry->few : entry->whole;
     const auto bytes = static_cast<std::size_t>(softmax_slots(a.classes) * a.scratch_stride);
     return sum_of_pieces(a.rows, per_piece, worthwhile_threads(threads, 2 * in.z->size()), [&](index begin, index end) {
         softmax_args own = a;
@@ -124,7 +132,7 @@ double call::run_rows() {
 // Few long rows: their chunks are shared out, twice.
 double call::run_split() {
     const index items = a.rows * pieces_of(a.classes, row_chunk);
-    const softmax_entry& rows = family();
+    const softmax_entry& rows = *entry;
     a.scratch = thread_scratch(static_cast<std::size_t>(a.rows * a.scratch_stride));
     parallel_for(items, threads, [&](index first, index last) { rows.reduce(a, first, last); });
     double total = 0;  // added up as run_rows does

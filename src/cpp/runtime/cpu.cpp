@@ -1,11 +1,12 @@
-// Which table of kernels this CPU runs, and how large its last cache is.
+// Which table of kernels this CPU runs.
 #include "cpu.hpp"
 
-#include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include <atomic>
 #include <cstdlib>
-#include <fstream>
 #include <stdexcept>
 
 namespace lossk {
@@ -18,31 +19,43 @@ extern const kernel_table table_base;
 
 namespace {
 
+#if defined(__x86_64__)
+// The levels of the x86-64 psABI by their features, as compilers before GCC 12 and Clang 18 do not know the levels
+// themselves. The builtin also checks that the operating system saves the registers; three features it does not know
+// everywhere.
+bool has_x86_64_v3() {
+    unsigned a = 0, b = 0, basic = 0, extended = 0, d = 0;
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2") && __get_cpuid(1, &a, &b, &basic, &d) && (basic & bit_F16C) != 0 &&
+           (basic & bit_MOVBE) != 0 && __get_cpuid(0x80000001, &a, &b, &extended, &d) && (extended & bit_LZCNT) != 0;
+}
+
+bool has_x86_64_v4() {
+    return has_x86_64_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
+}
+#endif
+
 // Best first, by measurement.
 std::vector<const kernel_table*> available_tables() {
     std::vector<const kernel_table*> tables;
 #if defined(__x86_64__)
-    // These also check that the operating system saves the registers.
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("x86-64-v4")) tables.push_back(&table_x86_64_v4);
-    if (__builtin_cpu_supports("x86-64-v3")) tables.push_back(&table_x86_64_v3);
+    if (has_x86_64_v4()) tables.push_back(&table_x86_64_v4);
+    if (has_x86_64_v3()) tables.push_back(&table_x86_64_v3);
 #endif
     tables.push_back(&table_base);
     return tables;
 }
 
-const kernel_table* table_named(const std::string& name, const char* asked_by) {
-    std::string known;
-    for (const kernel_table* t : available_tables()) {
-        if (name == t->isa) return t;
-        known += (known.empty() ? "'" : ", '") + std::string(t->isa) + "'";
-    }
-    throw std::invalid_argument(std::string(asked_by) + ": got '" + name + "', this CPU has " + known);
-}
+std::atomic<bool> asked_for{false};
 
 const kernel_table* first_table() {
     const char* forced = std::getenv("LOSSK_ISA");
-    return forced && *forced ? table_named(forced, "environment variable LOSSK_ISA") : available_tables().front();
+    if (!forced || !*forced) return available_tables().front();
+    asked_for = true;
+    return &table_named(forced, "environment variable LOSSK_ISA");
 }
 
 std::atomic<const kernel_table*>& active() {
@@ -50,23 +63,26 @@ std::atomic<const kernel_table*>& active() {
     return table;
 }
 
-index cache_of_cpu() {
-    // sysfs knows the slice that this core shares; sysconf may report the sum over a socket, so it is not asked.
-    for (int level : {3, 2}) {
-        std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size");
-        index size = 0;
-        char unit = 0;
-        if (file >> size >> unit) return size * (unit == 'M' ? index{1} << 20 : index{1} << 10);
+cpu_kind read_kind() {
+    cpu_kind kind;
+#if defined(__x86_64__)
+    unsigned a = 0, name[3] = {}, d = 0;
+    if (__get_cpuid(0, &a, &name[0], &name[2], &name[1])) kind.vendor.assign(reinterpret_cast<char*>(name), sizeof name);
+    if (__get_cpuid(1, &a, &name[0], &name[1], &d)) {
+        const unsigned basic = a >> 8 & 15;
+        kind.family = static_cast<int>(basic == 15 ? basic + (a >> 20 & 255) : basic);
+        kind.model = static_cast<int>((a >> 4 & 15) | (a >> 16 & 15) << 4);
     }
-    return index{8} << 20;
-}
-
-std::atomic<index>& known_cache() {
-    static std::atomic<index> bytes{cache_of_cpu()};
-    return bytes;
+#endif
+    return kind;
 }
 
 }  // namespace
+
+const cpu_kind& this_cpu() {
+    static const cpu_kind kind = read_kind();
+    return kind;
+}
 
 std::vector<std::string> available_isas() {
     std::vector<std::string> names;
@@ -74,12 +90,22 @@ std::vector<std::string> available_isas() {
     return names;
 }
 
+const kernel_table& table_named(const std::string& name, const std::string& asked_by) {
+    std::string known;
+    for (const kernel_table* t : available_tables()) {
+        if (name == t->isa) return *t;
+        known += (known.empty() ? "'" : ", '") + std::string(t->isa) + "'";
+    }
+    throw std::invalid_argument(asked_by + ": got '" + name + "', this CPU has " + known);
+}
+
 const kernel_table& kernels() { return *active().load(std::memory_order_relaxed); }
 
-void set_isa(const std::string& name) { active().store(table_named(name, "set_isa")); }
+void set_isa(const std::string& name) {
+    active().store(&table_named(name, "set_isa"));
+    asked_for = true;
+}
 
-index last_level_cache() { return known_cache().load(std::memory_order_relaxed); }
-
-void pretend_last_level_cache(index bytes) { known_cache().store(bytes > 0 ? bytes : cache_of_cpu()); }
+bool isa_was_asked_for() { return asked_for.load(std::memory_order_relaxed); }
 
 }  // namespace lossk

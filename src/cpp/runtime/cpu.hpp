@@ -1,4 +1,4 @@
-// Which table of kernels runs: chosen once from what the CPU has, or forced by name. And how large its last cache is.
+// Which table of kernels runs: chosen once from what the CPU has, or forced by name.
 #pragma once
 
 #include <string>
@@ -15,11 +15,18 @@ std::vector<std::string> available_isas();
 // available.
 const kernel_table& kernels();
 
-void set_isa(const std::string& name);
+// The table of this name; std::invalid_argument, which names who asked, where this CPU has none.
+const kernel_table& table_named(const std::string& name, const std::string& asked_by);
 
-// Bytes of last-level cache that one core can expect to use. Tests pretend that it has others, to have small results
-// stored past the caches; 0 bytes: what it has.
-index last_level_cache();
-void pretend_last_level_cache(index bytes);
+void set_isa(const std::string& name);
+// Was it named, by set_isa or by LOSSK_ISA? Then every family of kernels runs it.
+bool isa_was_asked_for();
+
+// What the CPU says it is, as the vendor numbers it: "AuthenticAMD", 25, 1. Zeros where it says nothing.
+struct cpu_kind {
+    std::string vendor;
+    int family = 0, model = 0;
+};
+const cpu_kind& this_cpu();
 
 }  // namespace lossk

@@ -1,4 +1,4 @@
-// Work in pieces, by threads of our own or by OpenMP's; a serial child after fork; scratch memory kept per thread.
+// Work in pieces, by OpenMP's threads or the team's; a serial child after fork; scratch memory kept per thread.
 #include "parallel.hpp"
 
 #include <pthread.h>
@@ -14,12 +14,8 @@
 #include <string>
 #include <thread>
 
-#if defined(LOSSK_OPENMP)
-#include <omp.h>
-#else
-#include "openmp_pool.hpp"
+#include "openmp.hpp"
 #include "team.hpp"
-#endif
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -105,6 +101,18 @@ public:
 
 }  // namespace
 
+int usable_cpus() { return usable_cores(); }
+
+int first_usable_cpu() {
+#if defined(__linux__)
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0)
+        for (std::size_t cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+            if (CPU_ISSET(cpu, &allowed)) return static_cast<int>(cpu);
+#endif
+    return 0;
+}
+
 int get_num_threads() { return own_threads > 0 ? own_threads : process_threads().load(std::memory_order_relaxed); }
 
 void set_num_threads(int n) { process_threads() = n; }
@@ -116,13 +124,8 @@ int set_own_threads(int n) {
 }
 
 const char* parallel_runtime() {
-#if defined(LOSSK_OPENMP)
-    static const std::string name = "OpenMP " + std::to_string(_OPENMP);
-    return name.c_str();
-#else
     if (forked) return "one thread, in a child of fork";
-    return finds_openmp_pool() ? "OpenMP's threads, shared with another library" : "own threads";
-#endif
+    return prefers_openmp() ? "OpenMP" : "team";
 }
 
 void share_out(index items, int threads, void (*work)(void*, index, index), void* context) {
@@ -133,13 +136,8 @@ void share_out(index items, int threads, void (*work)(void*, index, index), void
         return;
     }
     shared_work all(items, threads, work, context);
-#if defined(LOSSK_OPENMP)
-#pragma omp parallel num_threads(threads)
-    all.take_part();
-#else
     constexpr auto take_part = [](void* w) { static_cast<shared_work*>(w)->take_part(); };
-    if (!run_on_openmp_pool(threads, take_part, &all)) run_with_helpers(threads - 1, take_part, &all);
-#endif
+    if (!run_on_openmp(threads, take_part, &all)) run_with_helpers(threads - 1, take_part, &all);
     all.rethrow();
 }
 

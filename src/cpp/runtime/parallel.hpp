@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "../base/types.hpp"
+#include "tuning.hpp"
 
 namespace lossk {
 
@@ -16,14 +17,19 @@ void set_num_threads(int n);
 // The calling thread's own setting; 0: none. Returns the one before.
 int set_own_threads(int n);
 
-const char* parallel_runtime();  // e.g. "own threads"
+const char* parallel_runtime();  // who shares out work: "OpenMP", "team", or why nobody does
 
-// No more threads than have something worth waking for: below this share of elements a thread costs more than it does.
-constexpr index elements_per_thread = 24576;
-constexpr int worthwhile_threads(int threads, index elements) {
-    const index useful = elements / elements_per_thread;
-    return useful < 2 ? 1 : useful < threads ? static_cast<int>(useful) : threads;
+// No more threads than have something worth waiting for.
+inline int worthwhile_threads(int threads, index elements) {
+    const index share = elements_per_thread();
+    if (elements < 2 * share) return 1;
+    const index useful = elements / share;
+    return useful < threads ? static_cast<int>(useful) : threads;
 }
+
+// The CPUs that this process may use: its affinity, bounded by its CPU quota; and the first of them.
+int usable_cpus();
+int first_usable_cpu();
 
 // Calls work(begin, end) for parts of [0, items), on at most `threads` threads, and returns when all are done.
 void share_out(index items, int threads, void (*work)(void*, index, index), void* context);

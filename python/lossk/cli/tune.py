@@ -1,0 +1,220 @@
+"""``lossk tune``: measure what heuristics guess, and write this machine's profile."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import lossk
+from lossk import _core, _profile
+
+PAYS = 1.03  # a choice is changed where the other one is this much faster
+SHARES = (0.25, 0.5, 1, 2, 4)  # of the last-level cache: sizes of results at which streaming is tried
+SECONDS = 0.35  # of one comparison
+CLASSES = 8192  # of long rows
+IN_L2 = 1 << 17  # bytes of a result that, with what it is made from, fits into any L2
+
+Call = Callable[[], object]
+
+
+def _pointwise(n: int) -> Call:
+    z, y = np.linspace(-2, 2, n, dtype=np.float32), np.zeros(n, np.float32)
+    return partial(lossk.Huber().value_and_grad, z, y, out=np.empty_like(z))
+
+
+def _activations(n: int) -> Call:
+    x = np.linspace(-2, 2, n, dtype=np.float32)
+    return partial(lossk.ReLU(), x, out=np.empty_like(x))
+
+
+def _matrix(n: int, classes: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.resize(np.linspace(-2, 2, 10_007, dtype=np.float32), (max(1, n // classes), classes))
+
+
+def _rows(n: int) -> Call:
+    z = _matrix(n, CLASSES)
+    y = np.full_like(z, 1 / CLASSES)
+    return partial(lossk.KLDivergence().value_and_grad, z, y, out=np.empty_like(z))
+
+
+def _cross_entropy(n: int, classes: int) -> Call:
+    z = _matrix(n, classes)
+    labels = np.arange(len(z)) % classes
+    return partial(lossk.CrossEntropy().value_and_grad, z, labels, out=np.empty_like(z))
+
+
+def _row_maps(n: int) -> Call:
+    z = _matrix(n, CLASSES)
+    return partial(lossk.softmax, z, out=np.empty_like(z))
+
+
+def _steps(n: int) -> Call:
+    p, g = np.ones(n, np.float32), np.zeros(n, np.float32)
+    optimizer = lossk.SGD([p], lr=1e-3, momentum=0.9)
+    return partial(optimizer.step, [g])
+
+
+# A kernel of each family, with results of so many elements.
+MAKERS: dict[str, Callable[[int], Call]] = {
+    "pointwise": _pointwise,
+    "activations": _activations,
+    "rows": _rows,
+    "short_rows": lambda n: _cross_entropy(n, 10),
+    "long_rows": lambda n: _cross_entropy(n, CLASSES),
+    "row_maps": _row_maps,
+    "steps": _steps,
+}
+
+
+def advantage(usual: Call, other: Call, seconds: float = SECONDS) -> float:
+    """Return how many times faster `other` is: the median of neighbouring rounds' ratios."""
+    ratios = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(ratios) < 5:
+        ratios.append(_seconds(usual) / _seconds(other))
+    return statistics.median(ratios)
+
+
+def _seconds(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+class Tuner:
+    """What was found so far: the profile, and a line for people on each change."""
+
+    def __init__(self) -> None:
+        self.families: dict[str, dict[str, Any]] = {name: {} for name in MAKERS}
+        self.elements_per_thread = 0
+        self.lines: list[tuple[str, str, str, str]] = []
+
+    def with_choice(self, call: Call, family: str, stream_from: int, isa: str) -> Call:
+        """Return the call under a choice of its family."""
+
+        def run() -> object:
+            _core.choose(family, stream_from, isa)
+            return call()
+
+        return run
+
+    def tables(self, family: str) -> None:
+        """Choose the instruction set of a family, by results in L2 and twice the last-level cache."""
+        _core.choose(family, 0, "")
+        usual = _core.choices()[family][1]
+        for isa in _profile.alike():
+            gains = [
+                advantage(self.with_choice(call, family, 0, usual), self.with_choice(call, family, 0, isa))
+                for call in (MAKERS[family](size // 4) for size in (IN_L2, 2 * _core.last_level_cache()))
+                if isa != usual
+            ]
+            if gains and statistics.geometric_mean(gains) > PAYS:
+                self.families[family]["isa"] = isa
+                self._tell(family, "instruction set", usual, isa, statistics.geometric_mean(gains))
+
+    def streaming(self, family: str) -> None:
+        """Find the size of results from which on streaming pays, at it and at every larger one."""
+        isa = self.families[family].get("isa", "")
+        _core.choose(family, 0, isa)
+        usual, found, gain = _core.choices()[family][0], _profile.NEVER, 1.0
+        for share in reversed(SHARES):
+            size = int(share * _core.last_level_cache())
+            call = MAKERS[family](size // 4)
+            faster = advantage(
+                self.with_choice(call, family, _profile.NEVER, isa), self.with_choice(call, family, 1, isa)
+            )
+            if faster < 1:
+                break
+            found, gain = size, faster
+        if found != usual:
+            self.families[family]["stream_from"] = found
+            self._tell(family, "streams from", _size(usual), _size(found), gain)
+
+    def threads(self) -> None:
+        """Find the smallest array that two threads work on faster than one."""
+        usual = _core.elements_per_thread()
+        if lossk.get_num_threads() < 2:
+            return
+        _core.choose_elements_per_thread(1)
+        z = np.linspace(-2, 2, 1 << 19, dtype=np.float32)
+        y, out, loss = np.zeros_like(z), np.empty_like(z), lossk.Huber()
+
+        def call(n: int, threads: int) -> Call:
+            return partial(loss.value_and_grad, z[:n], y[:n], out=out[:n], num_threads=threads)
+
+        for n in (1 << k for k in range(15, 20)):
+            gain = advantage(call(n, 1), call(n, 2), SECONDS / 2)
+            if gain > PAYS:
+                self.elements_per_thread = n // 2
+                self._tell("all", "elements a thread", str(usual), str(n // 2), gain)
+                break
+        _core.choose_elements_per_thread(self.elements_per_thread)
+
+    def _tell(self, family: str, what: str, usual: str, chosen: str, gain: float) -> None:
+        self.lines.append((family, what, f"{usual} -> {chosen}" if usual != chosen else chosen, f"{gain:.2f}x"))
+
+    def profile(self) -> dict[str, Any]:
+        """Return what is written."""
+        return {
+            "format": _profile.FORMAT,
+            **_profile.machine(),
+            "measured": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "elements_per_thread": self.elements_per_thread,
+            "families": {name: choice for name, choice in self.families.items() if choice},
+        }
+
+
+def _size(nbytes: int) -> str:
+    return "never" if nbytes >= _profile.NEVER else f"{nbytes / 2**20:g} MiB"
+
+
+def _work(tuner: Tuner) -> Iterator[tuple[str, Callable[[], None]]]:
+    for family in MAKERS:
+        yield f"{family}: instruction set", partial(tuner.tables, family)
+    for family in MAKERS:
+        if family != "steps":  # in place: never streamed
+            yield f"{family}: streaming", partial(tuner.streaming, family)
+    yield "threads", tuner.threads
+
+
+def tune(
+    output: Annotated[Path | None, typer.Option(help="The file to write; default: the user's profile.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and tell; write nothing.")] = False,
+) -> None:
+    """Measure which choices are fastest on this machine, and keep them as its profile; under a minute.
+
+    Results have the same bits under any profile. LOSSK_PROFILE=off ignores it, LOSSK_PROFILE=path takes another one.
+    """
+    path = output or _profile.default_path()
+    if path is None and not dry_run:
+        raise typer.BadParameter("wanted a file: platformdirs is not installed", param_hint="--output")
+    tuner = Tuner()
+    work = list(_work(tuner))
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=len(work))
+        for what, run in work:
+            progress.update(task, description=what)
+            run()
+            progress.advance(task)
+    table = Table("family", "choice", "usual -> chosen", "faster by", title=f"changed from {_core.preset()}")
+    for line in tuner.lines:
+        table.add_row(*line)
+    console = Console()
+    console.print(table if tuner.lines else "nothing is faster than what lossk guesses")
+    if dry_run or path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(tuner.profile(), indent=2) + "\n", encoding="utf-8")
+    console.print(f"wrote {path}")
