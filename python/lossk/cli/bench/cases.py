@@ -131,6 +131,7 @@ class Case:
     (rows, classes), (elements,), (tensors, elements of each) for an optimizer, (rows, features, classes) for a linear
     layer. option: one of `OPTIONS`; the plain kernel is then measured as well. threads: a fixed count, whatever the
     run's is. peers: the families it is measured against; with an option or a fixed thread count there are none.
+    choices: also measured by each instruction set, and with results streamed and not.
     """
 
     kernel: str
@@ -140,6 +141,7 @@ class Case:
     option: str = ""
     threads: int | None = None
     peers: tuple[str, ...] = field(default=ALL_PEERS, compare=False)
+    choices: bool = field(default=False, compare=False)
 
     @property
     def kind(self) -> Kind:

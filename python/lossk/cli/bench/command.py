@@ -21,11 +21,11 @@ from lossk.cli.bench.providers import PEERS, SLOW_TO_COMPILE, installed
 from lossk.cli.bench.report import print_results
 from lossk.cli.bench.results import Results, read_json, write_json
 from lossk.cli.bench.run import Plan, run, version_of
-from lossk.cli.bench.suites import QUICK, TABLE, select
+from lossk.cli.bench.suites import MACHINE, QUICK, TABLE, select
 from lossk.cli.bench.targets import cases_of, targets
 
 WIDTH = 120  # columns of the tables when the output is not a terminal
-SUITES = ("table", "quick", "targets", "company", "growth")
+SUITES = ("table", "quick", "machine", "targets", "company", "growth")
 QUICK_ROUNDS, ROUNDS = 5, 15
 QUICK_SECONDS, SECONDS = 0.003, 0.010
 
@@ -101,7 +101,7 @@ def _suites(suite: str) -> list[str]:
 
 
 def _cases(suites: list[str], kernels: str) -> tuple[Case, ...]:
-    lists = {"table": TABLE, "quick": QUICK}
+    lists = {"table": TABLE, "quick": QUICK, "machine": MACHINE}
     if "targets" in suites:
         lists["targets"] = cases_of(targets(cache_bytes(_runtime.versions(), 2)))
     offered = tuple(dict.fromkeys(case for name in suites for case in lists.get(name, ())))

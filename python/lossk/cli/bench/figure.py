@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter
 
 from lossk.cli.bench import text
 from lossk.cli.bench.cases import KINDS
-from lossk.cli.bench.providers import YARDSTICKS
+from lossk.cli.bench.providers import is_yardstick
 from lossk.cli.bench.results import CaseResult, Entry, Results, threads_text
 
 STYLES: dict[str, tuple[str, str]] = {
@@ -40,7 +40,7 @@ def best_entries(case: CaseResult) -> dict[str, Entry]:
     """Each provider's fastest mode."""
     best: dict[str, Entry] = {}
     for entry in case.entries:
-        if entry.time is None or entry.provider in YARDSTICKS:
+        if entry.time is None or is_yardstick(entry.provider):
             continue
         current = best.get(entry.provider)
         if current is None or current.time is None or entry.time.p50 < current.time.p50:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lossk.cli.bench import text
-from lossk.cli.bench.providers import YARDSTICKS
+from lossk.cli.bench.providers import is_yardstick
 from lossk.cli.bench.results import OK, CaseResult, Entry, Results, threads_text
 
 NOTE = (
@@ -18,7 +18,7 @@ NOTE = (
 def _providers(results: Results) -> list[str]:
     """Peers that gave a number or failed somewhere, in the order of their first row."""
     names = dict.fromkeys(entry.provider for case in results.cases for entry in case.entries)
-    return [name for name in names if name != "lossk" and name not in YARDSTICKS]
+    return [name for name in names if name != "lossk" and not is_yardstick(name)]
 
 
 def _worst(entry: Entry) -> str:

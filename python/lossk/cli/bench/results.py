@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lossk.cli.bench.providers import YARDSTICKS
+from lossk.cli.bench.providers import is_yardstick
 from lossk.cli.bench.series import Company, Growth, GrowthPoint
 
 FORMAT = 2  # of results.json; counts up when a reader would have to change
@@ -76,7 +76,7 @@ class Entry:
     @property
     def beats_lossk(self) -> bool:
         """A peer that is faster than lossk in the same mode."""
-        peer = self.provider != "lossk" and self.provider not in YARDSTICKS
+        peer = self.provider != "lossk" and not is_yardstick(self.provider)
         return peer and self.ratio is not None and self.ratio < 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lossk.cli.bench import text
 from lossk.cli.bench.notes import Note, assign
-from lossk.cli.bench.providers import YARDSTICKS
+from lossk.cli.bench.providers import is_yardstick
 from lossk.cli.bench.results import OK, CaseResult, Entry, Results
 from lossk.cli.bench.series_tables import (
     COMPANY_HEADINGS,
@@ -93,7 +93,7 @@ def _peers(result: CaseResult, mode: str) -> str:
     best: dict[str, float] = {}
     for entry in result.entries:
         ratio = entry.ratios.get(mode)
-        if ratio is not None and entry.provider not in YARDSTICKS:
+        if ratio is not None and not is_yardstick(entry.provider):
             best[entry.provider] = min(ratio, best.get(entry.provider, ratio))
     measured = (
         f"{name} {text.times(ratio)}" if ratio >= 1 else f"**{name} {text.times(ratio)}**"

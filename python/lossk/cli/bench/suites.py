@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from lossk.cli.bench.cases import ALL_PEERS, OPTIMIZER_OPTIONS, POINTWISE, UNCOMPILED, Case
+from lossk.cli.bench.cases import ALL_PEERS, NO_PEERS, OPTIMIZER_OPTIONS, POINTWISE, UNCOMPILED, Case
 
 QUICK_POINTWISE = ("SquaredError", "Huber", "Hinge", "BinaryCrossEntropyWithLogits")
 
@@ -41,6 +42,24 @@ TABLE: tuple[Case, ...] = (
         Case(kernel, "step", (100, 10_000), peers=ALL_PEERS if kernel == "SGD" else UNCOMPILED)
         for kernel in OPTIMIZER_OPTIONS
     ),
+)
+
+# How near to its limits a machine runs, whatever it is: kernels of every family, out of cache, without peers.
+MACHINE: tuple[Case, ...] = tuple(
+    replace(case, peers=NO_PEERS, choices=True)
+    for case in (
+        Case("CrossEntropy", "value", (1024, 32000)),
+        *(
+            Case("CrossEntropy", "value+grad", shape, dtype)
+            for dtype in ("float32", "bfloat16")
+            for shape in ((65536, 10), (8192, 1000), (1024, 32000), (512, 128256))
+        ),
+        *(Case(kernel, "value+grad", (1 << 25,)) for kernel in ("Huber", "Hinge", "BinaryCrossEntropyWithLogits")),
+        Case("softmax", "output", (1024, 32000)),
+        Case("SGD", "step", (1, 1 << 25)),
+        Case("AdamW", "step", (1, 1 << 25)),
+        Case("SGD", "step", (100, 10_000)),
+    )
 )
 
 QUICK: tuple[Case, ...] = (

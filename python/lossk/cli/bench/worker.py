@@ -161,9 +161,12 @@ class Worker:
 
     def time(self, key: Key) -> float:
         """One measurement: seconds per call, threads awake and caches as a call before left them."""
+        runner = self.runners[key]
+        if runner.setup is not None:
+            runner.setup()
         if key not in self.slow:
-            time_calls(self.runners[key], 1)
-        return measure(self.runners[key], self.calls[key])
+            time_calls(runner, 1)
+        return measure(runner, self.calls[key])
 
     def close(self) -> None:
         """Free the case's arrays."""

@@ -34,13 +34,14 @@ class Runner:
     """One thing to time.
 
     call: what is timed. outcome: turns what `call` returned into NumPy. prepare: run before each call, not timed
-    (restores what an in-place call has overwritten). less: a call whose time is taken off. scale: a factor of the
-    measured time. The last two are for yardsticks, which have no outcome.
+    (restores what an in-place call has overwritten). setup: run before each measurement, not timed. less: a call whose
+    time is taken off. scale: a factor of the measured time. The last two are for yardsticks, which have no outcome.
     """
 
     call: Callable[[], Any]
     outcome: Callable[[Any], Outcome] = lambda _: Outcome(None, None)
     prepare: Callable[[], object] | None = None
+    setup: Callable[[], object] | None = None
     less: Callable[[], Any] | None = None
     scale: float = 1.0
 
@@ -69,8 +70,13 @@ FAMILIES: dict[str, Family] = {
 PEERS = tuple(name for name in FAMILIES if name != "lossk")
 ONE_UFUNC = "numpy: one ufunc"
 PLAIN = "lossk plain"  # the case without its option
-YARDSTICKS = (ONE_UFUNC, PLAIN)  # rows for scale that compute something else: never won or lost against
+STREAMED, STORED = "lossk streamed", "lossk stored"  # stores past the caches, or not, whatever lossk would choose
 SLOW_TO_COMPILE = ("torch.compile", "numba")  # left out of --quick unless named
+
+
+def is_yardstick(provider: str) -> bool:
+    """Whether a row is there for scale only, never won or lost against: lossk otherwise than by default, one ufunc."""
+    return provider == ONE_UFUNC or provider.startswith("lossk ")
 
 
 def installed(family: str) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import lossk
-from lossk import _runtime
+from lossk import _core, _runtime
+from lossk._profile import NEVER, alike
 from lossk.cli.bench.cases import (
     AUTOGRAD,
     FRESH,
@@ -27,7 +28,7 @@ from lossk.cli.bench.cases import (
     Twin,
 )
 from lossk.cli.bench.inputs import HUBER_DELTA, Array, Inputs, make_inputs
-from lossk.cli.bench.providers import PLAIN, Build, Outcome, Runner, installed
+from lossk.cli.bench.providers import PLAIN, STORED, STREAMED, Build, Outcome, Runner, installed
 from lossk.cli.bench.reference import loss_of
 
 ALIGNMENT = 64  # bytes
@@ -110,7 +111,25 @@ BUILDERS: dict[Kind, Callable[[Case, str, Inputs], Runner | None]] = {
 def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
     """Build lossk's call for a case and mode. Sets the process's thread count instead of passing it."""
     lossk.set_num_threads(threads)
-    return BUILDERS[case.kind](case, mode, inputs)
+    runner = BUILDERS[case.kind](case, mode, inputs)
+    if runner is not None and case.choices:
+        runner.setup = _choose
+    return runner
+
+
+def _choose(isa: str = "", stream_from: int = 0) -> None:
+    for family in _core.choices():
+        _core.choose(family, stream_from, isa)
+
+
+def build_choice(isa: str, stream_from: int, case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
+    """Build the call with an instruction set, or a place of results, that lossk would not choose by itself."""
+    if not case.choices or (stream_from and mode not in TO_OUT):
+        return None
+    runner = build(case, mode, inputs, threads)
+    if runner is not None:
+        runner.setup = partial(_choose, isa, stream_from)
+    return runner
 
 
 def build_plain(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
@@ -170,4 +189,10 @@ def build_product(case: Case) -> Runner | None:
     return Runner(partial(np.matmul, a, b, out=c), scale=case.flops / (2 * PRODUCT_SIZE**3))
 
 
-PROVIDERS: dict[str, Build] = {"lossk": build, PLAIN: build_plain}
+PROVIDERS: dict[str, Build] = {
+    "lossk": build,
+    PLAIN: build_plain,
+    STREAMED: partial(build_choice, "", 1),
+    STORED: partial(build_choice, "", NEVER),
+    **{f"lossk {isa}": partial(build_choice, isa, 0) for isa in alike()},
+}

@@ -1,0 +1,125 @@
+"""All machines side by side: ``python tools/machines_page.py [lossk-bench/results.json]`` writes bench/MACHINES.md.
+
+With the results of ``lossk bench --suite machine``, their medians become ``bench/machines/CPU.json`` first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from lossk.cli.bench.providers import STORED, STREAMED, is_yardstick
+from lossk.cli.bench.results import Results, read_json
+from lossk.cli.bench.text import duration, error
+
+FOLDER = Path(__file__).parents[1] / "bench"
+LOW = 0.8  # fractions of the limit below this are marked
+
+INTRODUCTION = """# Machines
+
+Made by `python tools/machines_page.py` from [machines/](machines), one file a machine, each written on it by
+
+    lossk bench --suite machine && python tools/machines_page.py lossk-bench/results.json
+
+which takes under four minutes and is welcome from any machine. [README.md](README.md) says how it measures.
+
+**Cells**: time; fraction of the memory limit (the faster of the ordinary and the streaming twin), and behind a slash of
+the arithmetic limit (the same kernel on data in L1) where that takes longer; **bold** where the larger is below .80.
+"""
+
+CHOICES = """
+## What lossk chooses, and what else there is
+
+Time of a choice over that of lossk's own: above 1 where lossk chose well, below .97 (bold) where it did not. *Streamed*
+and *stored* are results past the caches and through them.
+"""
+
+
+def condensed(results: Results) -> dict[str, Any]:
+    """Keep of a run what the page shows: medians, fractions, errors."""
+    rows = []
+    for case in results.cases:
+        for entry in case.entries:
+            if entry.time is None or not (entry.provider == "lossk" or is_yardstick(entry.provider)):
+                continue
+            rows.append(
+                {
+                    "case": case.name,
+                    "mode": entry.mode,
+                    "provider": entry.provider,
+                    "seconds": float(f"{entry.time.p50:.4g}"),
+                    "fraction": entry.fraction and round(entry.fraction, 3),
+                    "arithmetic": entry.arithmetic and round(entry.arithmetic, 3),
+                    "ratio": entry.ratio and round(entry.ratio, 3),
+                    "error": entry.array_error if entry.array_error is not None else entry.value_error,
+                }
+            )
+    return {"facts": results.facts, "created": results.created, "command": results.command, "rows": rows}
+
+
+def name_of(facts: dict[str, str]) -> str:
+    """Name a machine's file after its CPU and best instruction set."""
+    words = f"{facts['cpu']} {facts['cpu kind']} {facts['cores']} cores".lower()
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    fractions = [row[name] for name in ("fraction", "arithmetic") if row[name] is not None]
+    shown = " / ".join(f"{fraction:.2f}".lstrip("0") for fraction in fractions)
+    if fractions and max(fractions) < LOW:
+        shown = f"**{shown}**"
+    return f"{duration(row['seconds'])}, {shown}, {error(row['error'])}"
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, ["---"] * len(headings), *rows))
+
+
+def _choice(row: dict[str, Any]) -> str:
+    shown = f"{row['ratio']:.2f}"
+    return f"**{shown}**" if row["ratio"] < 0.97 else shown
+
+
+def render(machines: dict[str, dict[str, Any]]) -> str:
+    """Render the page."""
+    found = {
+        name: {(row["case"], row["mode"], row["provider"]): row for row in machine["rows"]}
+        for name, machine in machines.items()
+    }
+    keys = dict.fromkeys((case, mode) for rows in found.values() for case, mode, _ in rows)
+    names = list(machines)
+    own = [[case, mode, *(_cell(found[name].get((case, mode, "lossk"))) for name in names)] for case, mode in keys]
+    parts = [INTRODUCTION, _table(["case", "mode", *names], own), CHOICES]
+    for name in names:
+        providers = [STREAMED, STORED, *sorted({p for *_, p in found[name] if p.startswith("lossk x86") or "base" in p})]
+        rows = []
+        for case, mode in keys:
+            cells = [found[name].get((case, mode, provider)) for provider in providers]
+            if any(cells):
+                rows.append([case, mode, *(_choice(cell) if cell else "" for cell in cells)])
+        facts = ", ".join(f"{key} {text}" for key, text in machines[name]["facts"].items() if text != "not installed")
+        parts += [f"### {name}\n", f"{facts}; {machines[name]['created']}.\n"]
+        parts += [_table(["case", "mode", *(p.removeprefix("lossk ") for p in providers)], rows), ""]
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Command line: a run's results, or nothing."""
+    for argument in sys.argv[1:]:
+        results = read_json(Path(argument))
+        file = FOLDER / "machines" / f"{name_of(results.facts)}.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(condensed(results), indent=1) + "\n", encoding="utf-8")
+    machines = {
+        file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((FOLDER / "machines").glob("*.json"))
+    }
+    (FOLDER / "MACHINES.md").write_text(render(machines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
