@@ -11,6 +11,7 @@
 #include <string>
 
 #include "../base/types.hpp"
+#include "interpreter_lock.hpp"
 
 namespace lossk {
 
@@ -53,8 +54,11 @@ bool is_arithmetic(const array_view& weights, element e);
 py::dtype arithmetic_dtype(element e);
 std::optional<integer> integer_of(const array_view& a);
 
-// A fresh C-contiguous array of undefined content.
-array_view fresh(const py::dtype& dtype, const index* shape, int ndim);
+// A fresh C-contiguous array of undefined content; `what` it is for is said where there is no memory.
+array_view fresh(const char* what, const py::dtype& dtype, const index* shape, int ndim);
+
+// Between arrays of one shape, of any strides and byte orders.
+void copy(py::handle to, py::handle from);
 
 // Is `out` an array that results of `like`'s shape and dtype can be written to? Raises where it never can be, returns
 // nothing where it must be prepared first.
@@ -77,7 +81,7 @@ std::optional<double> normalizer_of(py::handle number, reduction how);
 
 verb verb_of(py::handle number);
 
-// The parameters of a formula, from a tuple.
+// The parameters of a formula, from a tuple of as many.
 void read_parameters(py::handle given, int count, double* parameters);
 
 // Where each kernel of a family is in its table, by name.
@@ -92,13 +96,5 @@ py::dict places_of(const Entry* entries, int count) {
 bool outgrows_caches(const array_view& a, double caches = 0.5);
 // Outputs that do go past them, unless they are updated in place.
 bool should_stream(const array_view& out, const array_view& in, double caches = 0.5);
-
-// Runs `work` without the interpreter lock where it is long enough to be worth the switch.
-template <class F>
-auto without_gil(index elements, F&& work) {
-    if (elements < 16384) return work();
-    const py::gil_scoped_release release;
-    return work();
-}
 
 }  // namespace lossk

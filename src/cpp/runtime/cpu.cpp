@@ -10,8 +10,10 @@
 
 namespace lossk {
 
-#if defined(__x86_64__)
+#if defined(LOSSK_X86_64_V4)
 extern const kernel_table table_x86_64_v4;
+#endif
+#if defined(__x86_64__)
 extern const kernel_table table_x86_64_v3;
 #endif
 extern const kernel_table table_base;
@@ -24,7 +26,9 @@ std::vector<const kernel_table*> available_tables() {
 #if defined(__x86_64__)
     // These also check that the operating system saves the registers.
     __builtin_cpu_init();
+#if defined(LOSSK_X86_64_V4)
     if (__builtin_cpu_supports("x86-64-v4")) tables.push_back(&table_x86_64_v4);
+#endif
     if (__builtin_cpu_supports("x86-64-v3")) tables.push_back(&table_x86_64_v3);
 #endif
     tables.push_back(&table_base);
