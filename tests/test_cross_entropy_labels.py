@@ -147,22 +147,29 @@ CHANGING = """
 import ctypes, mmap, os, sys, threading, time
 import numpy as np
 import lossk
-weighted, rows, classes = sys.argv[1] == "weighted", 16_384, 3
-size, libc = rows * 8, ctypes.CDLL(None)
+how, kind, rows, classes = sys.argv[1], np.dtype(sys.argv[2]), 16_384, 3
+weighted = how == "weighted"
+size, libc = rows * kind.itemsize, ctypes.CDLL(None)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
 start = libc.mmap(None, size + mmap.PAGESIZE, 3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
 libc.mprotect(ctypes.c_void_p(start + size), mmap.PAGESIZE, 0)  # behind the labels nothing can be read
-t = np.ctypeslib.as_array((ctypes.c_int64 * rows).from_address(start))
+t = np.frombuffer((ctypes.c_char * size).from_address(start), kind)
 t[:] = 0
+bad = np.iinfo(kind).max
 
 def change():
     while True:
-        t[-1 if not weighted else slice(None, None, 7)] = 1 << 40
+        t[-1 if not weighted else slice(None, None, 7)] = bad
         t[:] = 0
 
 threading.Thread(target=change, daemon=True).start()
-loss = lossk.CrossEntropy(weight=np.ones(classes) if weighted else None)
+loss = {
+    "plain": lossk.CrossEntropy(),
+    "weighted": lossk.CrossEntropy(weight=np.ones(classes)),
+    "MultiMargin": lossk.MultiMargin(),
+    "NLL": lossk.NLL(ignore_index=None),
+}[how]
 z, end, calls = np.zeros((rows, classes), np.float32), time.monotonic() + 1.5, 0
 while time.monotonic() < end:
     try:
@@ -175,10 +182,11 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("how", ["plain", "weighted"])
-def test_labels_that_another_thread_changes_do_no_harm(how: str) -> None:
+@pytest.mark.parametrize("kind", ["i8", "i1"])
+@pytest.mark.parametrize("how", ["plain", "weighted", "MultiMargin", "NLL"])
+def test_labels_that_another_thread_changes_do_no_harm(how: str, kind: str) -> None:
     """Any result or IndexError will do; a crash would not."""
-    done = subprocess.run([sys.executable, "-c", CHANGING, how], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", CHANGING, how, kind], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0
 

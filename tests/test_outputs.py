@@ -202,3 +202,17 @@ def test_large_results_reuse_the_pages_of_released_ones() -> None:
     assert np.array_equal(again, expected)
     again += 1  # writeable like any array
     assert np.array_equal(again, expected + 1)
+
+
+@pytest.mark.parametrize("entries", [0, 1, 3])
+def test_a_pair_that_lies_about_its_length_is_refused(entries: int) -> None:
+    class Two(tuple):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 2
+
+    z, t = np.zeros((2, 3), np.float32), np.zeros(2, np.int64)
+    out = Two(np.zeros_like(z) for _ in range(entries))
+    for loss, target in ((lossk.Huber(), z), (lossk.CrossEntropy(), t), (lossk.NLL(), t)):
+        for given in (z, z.tolist(), z[:, ::-1]):  # what kernels read, and what is prepared
+            with pytest.raises(TypeError, match="out: got Two, wanted a tuple of two arrays"):
+                loss.grad_and_hess(given, target, out=out)

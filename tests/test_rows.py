@@ -94,6 +94,16 @@ def test_labels_out_of_range_are_named(name: str, kwargs: dict[str, Any], isa: s
         assert batch.target.shape == loss(batch.z, batch.target, reduction="none").shape
 
 
+@pytest.mark.parametrize("kind", ["i8", "i4", "i2", "i1"])
+def test_without_an_ignore_index_every_negative_label_is_refused(kind: str, isa: str) -> None:
+    lowest = np.iinfo(kind).min
+    for loss in (lossk.NLL(ignore_index=None), lossk.MultiMargin()):
+        for bad in (-100, -1, lowest):
+            t = np.array([0, 1, bad, 2], kind)
+            with pytest.raises(IndexError, match=rf"target\[2\]: got {bad}, wanted a label in \[0, 3\)$"):
+                loss(np.zeros((4, 3)), t)
+
+
 def test_only_nll_ignores_labels(rng: np.random.Generator) -> None:
     z = rng.normal(size=(3, 5))
     lossk.NLL()(z, np.array([0, -100, 1]))

@@ -243,6 +243,7 @@ void count_labels(const kernel_table& t) {
     label_args a{};
     a.label = labels;
     a.classes = 1021;
+    a.ignores = true;
     a.ignore_index = -100;
     const label_kernel kernel = t.label[static_cast<int>(integer::i64)][0];
     count("labels checked", f32, samples, [&] { kernel(a, 0, samples); });

@@ -432,7 +432,7 @@ def prepare_outputs(
         return ()
     if verb != GRAD_AND_HESS:
         return (Output("out", out, z, others, input_name),)
-    if not isinstance(out, tuple) or len(out) != 2:
+    if not isinstance(out, tuple) or tuple.__len__(out) != 2:
         raise TypeError(f"out: got {type(out).__name__}, wanted a tuple of two arrays")
     pair = Output("out[0]", out[0], z, others), Output("out[1]", out[1], z, others)
     if np.may_share_memory(out[0], out[1]):

@@ -177,7 +177,8 @@ class RowLoss(Loss):
     ) -> Any:
         """Return (loss, gradient), with `stats` (loss, gradient, `RowStats`), from one pass over the rows.
 
-        See calling the loss and `grad`. ``out=z`` needs no memory besides: the gradient overwrites its input.
+        See calling the loss and `grad`. With ``out=z`` the gradient overwrites its input: no array besides (rows of
+        many classes in 16 bits, or with soft capping, need scratch memory, see docs/speed.md).
         """
         return self._run(VALUE_AND_GRAD, z, target, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
 

@@ -23,7 +23,9 @@ def get_num_threads() -> int:
     -------
     int
         The value of the enclosing `threads` block, else of `set_num_threads`, else of the environment variable
-        ``LOSSK_NUM_THREADS``, else of ``OMP_NUM_THREADS``, else the number of cores this process may use.
+        ``LOSSK_NUM_THREADS``, else of ``OMP_NUM_THREADS``, else the number of cores this process may use, or as many
+        as the CPU quota of its control groups (a container's limit) grants, rounded up, if those are fewer. However
+        many are asked for, no more threads run than 4 a core, or 16.
 
     Examples
     --------
@@ -199,7 +201,9 @@ def versions() -> dict[str, str]:
         "caches": _cache_sizes(),
         "isa": isa(),
         "available isas": ", ".join(available_isas()),
+        "cpu quota": "none" if (quota := _core.cpu_quota()) is None else f"{quota:g} cores",
         "threads": str(get_num_threads()),
+        "threads come from": _core.threads_source(),
         "parallel runtime": _core.parallel_runtime(),
     }
     return facts | {package: _installed(package) for package in _PEERS}

@@ -1,7 +1,26 @@
 // The extension module lossk._core: one binding a family. Not for users; python/lossk is.
 #include "binding/families.hpp"
 
-PYBIND11_MODULE(_core, m) {
+#include <exception>
+
+#include "runtime/memory.hpp"
+
+namespace {
+
+void translate(std::exception_ptr error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const lossk::out_of_memory& e) {
+        PyErr_SetString(PyExc_MemoryError, e.what());
+    } catch (const std::bad_alloc&) {
+        PyErr_SetString(PyExc_MemoryError, "a call's own notes: wanted a few bytes of memory, the system has no more");
+    }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core_of_main, m) {
+    pybind11::register_local_exception_translator(translate);
     lossk::bind_runtime(m);
     lossk::bind_pointwise(m);
     lossk::bind_rows(m);
@@ -13,4 +32,11 @@ PYBIND11_MODULE(_core, m) {
     lossk::bind_dlpack(m);
     lossk::bind_exchange(m);
     lossk::bind_tuning(m);
+}
+
+// pybind11 waits for ever for the lock of a subinterpreter, so these are refused before it begins.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit__core_of_main();
+    PyErr_SetString(PyExc_ImportError, "lossk: got a subinterpreter, wanted the main one (or a process of its own)");
+    return nullptr;
 }

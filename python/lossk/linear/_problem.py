@@ -168,7 +168,7 @@ def make_outputs(problem: Problem, x_shape: tuple[int, ...], wrt: str, out: Any)
     if out is None:
         fresh: list[Any] = [None if shape is None else np.empty(shape, x.dtype) for shape in shapes]
         return Outputs(*fresh)
-    if wrt == "all" and (not isinstance(out, tuple) or len(out) != 3):
+    if wrt == "all" and (not isinstance(out, tuple) or tuple.__len__(out) != 3):
         raise TypeError(f"out: got {type(out).__name__}, wanted a tuple of three: dx, dw, and dbias or None")
     given = (out,) if wrt == "x" else out
     names = ("out",) if wrt == "x" else ("out[0]", "out[1]", "out[2]")

@@ -101,7 +101,7 @@ class Optimizer:
         self._state: list[list[Array]] = []
         self._steps = [0] * len(self._params)
         self._plan: _core.UpdatePlan | None = None
-        self._rooms: list[tuple[Array, Array, int]] = []
+        self._turn = _core.Turn()  # of steps, and of what looks at state or replaces it
         self.lr = lr
 
     @property
@@ -178,6 +178,8 @@ class Optimizer:
         ------
         TypeError, ValueError
             Where an argument is not as above; nothing has been updated then.
+        RuntimeError
+            If another thread is in a step of this optimizer, or saves or loads its state.
         """
         if type(grads) is not list or self._keys is not None or len(grads) != len(self._params):
             grads = gradients_in_order(self._keys, len(self._params), grads)
@@ -191,26 +193,23 @@ class Optimizer:
             guarded = True
         rule = (self._formula, self._era, self._settled_from)
         rest = (self._steps, *rule, scale, guarded, max_norm, num_threads)
-        done = None if self._plan is None or self._rooms else _core.step(self._plan, grads, *rest)
+        done = None if self._plan is None else _core.step(self._plan, grads, *rest)
         if done is None:
-            done = self._step_prepared(list(grads), rest)
+            done = self._turn.run("step", self._step_prepared, list(grads), rest)
         return APPLIED if done is True else StepResult(*done)
 
     def _step_prepared(self, gradients: list[Any], rest: tuple[Any, ...]) -> Any:
-        """Make a step for which arrays must be looked at, or copied where kernels cannot work on them as they are."""
+        """Make a step for which arrays must be looked at, or copied where kernels cannot work on them as they are.
+
+        Python's part ends with the call of the step: what comes after it may be interrupted.
+        """
         plan, self._plan = self._plan, None
         if plan is None or not plan.holds():
             plan = self._prepare()
         check_gradients_apart(self._keys, gradients, self._params)
-        for own, room, _ in self._rooms:
-            room[...] = own
         plain = [plain_gradient(name("grads", self._keys, i), g) for i, g in enumerate(gradients)]
-        done = _core.step(plan, plain, *rest)
+        done = _core.step_prepared(plan, plain, *rest)
         assert done is not None, "plain gradients are accepted or refused"
-        if done is True or done[0]:
-            for own, room, i in self._rooms:
-                if gradients[i] is not None:
-                    own[...] = room
         # Until a first step was made, state begins anew from the parameters as they are then.
         if any(self._steps):
             self._plan = plan
@@ -226,19 +225,14 @@ class Optimizer:
         check_apart(names, self._params)
 
     def _prepare(self) -> _core.UpdatePlan:
-        """Check all arrays as they are now; parameters that kernels cannot work on as they are get a room each."""
+        """Check all arrays as they are now; parameters that kernels cannot work on as they are get a buffer each."""
         self._check_parameters()
         kernel, slots = self._kernel()
         if not any(self._steps):
             self._state = [self._fresh_state(p, slots) for p in self._params]
-        plain = [is_plain(p) for p in self._params]
-        work = [
-            np.asarray(p) if is_own else np.empty(p.shape, p.dtype.newbyteorder("="))
-            for p, is_own in zip(self._params, plain, strict=True)
-        ]
-        self._rooms = [(p, work[i], i) for i, p in enumerate(self._params) if not plain[i]]
+        work = [np.asarray(p) if is_plain(p) else np.empty(p.shape, p.dtype.newbyteorder("=")) for p in self._params]
         masters = [own[len(slots)] if self._options["master_weights"] else None for own in self._state]
-        rest = (masters, self._options["stochastic_rounding"], self._keys)
+        rest = (masters, self._options["stochastic_rounding"], self._keys, self._turn)
         return make_plan(kernel, self._params, work, self._state, *rest)
 
     def _fresh_state(self, p: Array, slots: Sequence[str]) -> list[Array]:
@@ -267,7 +261,17 @@ class Optimizer:
         return self._keys[i] if self._keys is not None else str(i)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return copies of all state as a flat dict of arrays and numbers, ready for ``numpy.savez`` and pickle."""
+        """Return copies of all state as a flat dict of arrays and numbers, ready for ``numpy.savez`` and pickle.
+
+        Raises
+        ------
+        RuntimeError
+            If another thread is in a step of this optimizer, or loads its state.
+        """
+        state: dict[str, Any] = self._turn.run("state_dict", self._copied_state)
+        return state
+
+    def _copied_state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"form": self._form(), "lr": self._lr}
         for i in range(len(self._params)):
             state[f"steps.{self._label(i)}"] = self._steps[i]
@@ -282,8 +286,12 @@ class Optimizer:
         ------
         ValueError
             If an entry is missing, unknown or of another shape or dtype; nothing has changed then.
+        RuntimeError
+            If another thread is in a step of this optimizer, or saves or loads its state.
         """
-        state = dict(state)
+        self._turn.run("load_state_dict", self._take_state, dict(state))
+
+    def _take_state(self, state: dict[str, Any]) -> None:
         lr = at_least_0("lr", _state.number(state.pop("lr", self._lr)))
         if (form := str(state.pop("form", self._form()))) != self._form():
             raise ValueError(f"state['form']: got {form!r}, wanted {self._form()!r}")
@@ -293,16 +301,25 @@ class Optimizer:
         arrays = _state.take_arrays(state, self._slots(), labels, wanted, any(steps))
         if state:
             raise ValueError(f"state: got unknown entries {sorted(state)}")
-        self.lr = lr
-        self._steps, self._state, self._plan = steps, arrays, None
+        # At once: an interrupt comes before or after.
+        self.__dict__.update(_lr=lr, _era=object(), _steps=steps, _state=arrays, _plan=None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plan": None, "_rooms": []}
+        state: dict[str, Any] = self._turn.run("copy", dict, self.__dict__)
+        del state["_turn"]
+        return state | {"_plan": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _turn=_core.Turn())
 
     def __copy__(self) -> Optimizer:
         """Return an optimizer of the same parameters with a state of its own."""
+        other: Optimizer = self._turn.run("copy", self._copied)
+        return other
+
+    def _copied(self) -> Optimizer:
         other = object.__new__(type(self))
-        other.__dict__.update(self.__getstate__())
+        other.__setstate__({**self.__dict__, "_plan": None})
         other._options, other._params, other._steps = dict(self._options), list(self._params), list(self._steps)
         other._state = [[array.copy() for array in own] for own in self._state]
         return other
@@ -316,18 +333,22 @@ def make_plan(
     masters: list[Array | None] | None = None,
     seed: int | None = None,
     keys: tuple[str, ...] | None = None,
+    turn: _core.Turn | None = None,
 ) -> _core.UpdatePlan:
     """Return the plan of steps of a kernel, by its name, over these arrays."""
     index, _ = _core.optimizer_kernels()[kernel]
-    return _core.UpdatePlan(index, params, work, slots, masters or [None] * len(params), seed, keys)
+    return _core.UpdatePlan(
+        index, params, work, slots, masters or [None] * len(params), seed, keys, turn or _core.Turn()
+    )
 
 
 def step_at(
-    plan: _core.UpdatePlan, addresses: list[int | None], steps: list[int], formula: Optimizer, scale: float
+    plan: _core.UpdatePlan, addresses: list[int | None], counts: Array, formula: Optimizer, scale: float
 ) -> None:
-    """Make a step along gradients given by their addresses, which the caller has checked, and count it in `steps`."""
+    """Make a step along gradients given by their addresses, which the caller has checked, and count it in `counts`."""
+    steps = counts.astype(np.int64).tolist()
     rule = (formula._formula, formula._era, formula._settled_from)
-    _core.step_at(plan, addresses, steps, *rule, scale, False, None, None)
+    _core.step_at(plan, addresses, steps, *rule, scale, False, None, None, counts)
 
 
 # ---- checks of options --------------------------------------------------------------------------------------------

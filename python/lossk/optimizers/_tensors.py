@@ -23,7 +23,8 @@ def unpack(what: str, arrays: object) -> tuple[Keys, list[Any]]:
     for key in arrays:
         if not isinstance(key, str):
             raise TypeError(f"{what}: got the key {key!r}, wanted strings")
-    return tuple(arrays), list(arrays.values())
+    keys = tuple(arrays)
+    return keys, [arrays[key] for key in keys]
 
 
 def gradients_in_order(keys: Keys, count: int, grads: object) -> list[Any]:
@@ -37,9 +38,10 @@ def gradients_in_order(keys: Keys, count: int, grads: object) -> list[Any]:
         return [grads[key] for key in keys]
     if isinstance(grads, np.ndarray | Mapping) or not isinstance(grads, Sequence):
         raise TypeError(f"grads: got {type(grads).__name__}, wanted a list of arrays")
-    if len(grads) != count:
-        raise ValueError(f"grads: got {len(grads)} arrays, wanted {count}")
-    return list(grads)
+    arrays = list(grads)
+    if len(arrays) != count:
+        raise ValueError(f"grads: got {len(arrays)} arrays, wanted {count}")
+    return arrays
 
 
 def name(what: str, keys: Keys, i: int) -> str:

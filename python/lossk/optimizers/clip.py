@@ -50,16 +50,15 @@ def clip_grad_norm(grads: Gradients, max_norm: float, *, num_threads: int | None
     """
     keys, arrays = unpack("grads", grads)
     limit = norm_limit(max_norm)
-    norm = _core.clip_grad_norm(arrays, keys, limit, num_threads)
+    norm = _core.clip_grad_norm(arrays, keys, limit, num_threads, None)
     if norm is not None:
         return norm
     there = [(name("grads", keys, i), g) for i, g in enumerate(arrays) if g is not None]
     for own, g in there:
         check_writeable_floats(own, g, "scale")
     check_apart([own for own, _ in there], [g for _, g in there])
-    rooms = [np.array(g, dtype=g.dtype.newbyteorder("="), order="C") for _, g in there]
-    norm = _core.clip_grad_norm(rooms, None, limit, num_threads)
-    assert norm is not None, "rooms are contiguous"
-    for (_, g), room in zip(there, rooms, strict=True):
-        g[...] = room
+    owners = [g for _, g in there]
+    buffers = [np.array(g, dtype=g.dtype.newbyteorder("="), order="C") for g in owners]
+    norm = _core.clip_grad_norm(buffers, None, limit, num_threads, owners)
+    assert norm is not None, "buffers are contiguous"
     return norm

@@ -136,12 +136,13 @@ struct label_args {
     const void* label;        // (N) of some integer type
     std::int64_t* converted;  // (N): the label, or -1 where it is ignore_index; null: check them
     index classes;
+    bool ignores;  // are labels that are ignore_index ignored?
     std::int64_t ignore_index;
     const void* class_weight;  // (C); null: 1
     const void* row_weight;    // (N); null: 1
 };
 struct label_summary {
-    index first_bad;  // first row whose label is neither in [0, C) nor ignore_index; -1: none
+    index first_bad;  // first row whose label is neither in [0, C) nor ignored; -1: none
     index counted;    // rows that count
     double weight;    // sum of their weights
 };

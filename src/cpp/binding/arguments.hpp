@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <string>
 
+#include "interpreter_lock.hpp"
+
 namespace lossk {
 
 // What Python passed, by position; borrowed for the time of the call.
@@ -20,7 +22,7 @@ public:
 template <pybind11::object (*function)(const arguments&), Py_ssize_t count>
 PyObject* call_by_vector(PyObject*, PyObject* const* given, Py_ssize_t n) {
     try {
-        if (n == count) return function(arguments(given)).release().ptr();
+        if (n == count) return asking_for_lock([&] { return function(arguments(given)).release().ptr(); });
         throw pybind11::type_error("got " + std::to_string(n) + " arguments, wanted " + std::to_string(count));
     } catch (...) {
         pybind11::detail::try_translate_exceptions();

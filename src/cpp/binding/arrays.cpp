@@ -3,9 +3,10 @@
 
 #include <atomic>
 #include <cmath>
+#include <memory>
 
 #include "../runtime/cpu.hpp"
-#include "../runtime/pages.hpp"
+#include "../runtime/memory.hpp"
 #include "../runtime/parallel.hpp"
 
 namespace lossk {
@@ -24,6 +25,22 @@ bool is_bfloat16(const array_view& a) {
     if (type < first_registered || text(a.object().dtype().attr("name")) != "bfloat16") return false;
     number = type;
     return true;
+}
+
+struct giving_back {
+    void operator()(pages* p) const {
+        give_back(*p);
+        delete p;
+    }
+};
+
+py::array small_array(const py::dtype& dtype, const std::vector<py::ssize_t>& shape) {
+    try {
+        return py::array(dtype, shape);
+    } catch (const py::error_already_set& e) {
+        if (!e.matches(PyExc_MemoryError)) throw;
+        throw std::bad_alloc();
+    }
 }
 
 }  // namespace
@@ -84,18 +101,21 @@ std::optional<integer> integer_of(const array_view& a) {
     }
 }
 
-array_view fresh(const py::dtype& dtype, const index* shape, int ndim) {
+array_view fresh(const char* what, const py::dtype& dtype, const index* shape, int ndim) {
     const std::vector<py::ssize_t> dims(shape, shape + ndim);
     std::size_t bytes = static_cast<std::size_t>(dtype.itemsize());
     for (int i = 0; i < ndim; ++i) bytes *= static_cast<std::size_t>(shape[i]);
-    if (bytes < smallest_pages) return array_view(py::array(dtype, dims));
-    const auto own = new pages(take_pages(bytes));
-    const py::capsule owner(own, [](void* p) {
-        const auto returned = static_cast<pages*>(p);
-        give_back(*returned);
-        delete returned;
-    });
-    return array_view(py::array(dtype, dims, own->start, owner));
+    if (bytes < smallest_pages) return array_view(allocate(what, bytes, [&] { return small_array(dtype, dims); }));
+    const auto taken = allocate(what, bytes, [&] { return take_pages(bytes); });
+    std::unique_ptr<pages, giving_back> own(new pages(taken));
+    const py::capsule owner(own.get(), [](void* p) { giving_back{}(static_cast<pages*>(p)); });
+    own.release();
+    return array_view(py::array(dtype, dims, taken.start, owner));
+}
+
+void copy(py::handle to, py::handle from) {
+    if (asking_for_lock([&] { return npy::get().PyArray_CopyInto_(to.ptr(), from.ptr()); }) != 0)
+        throw py::error_already_set();
 }
 
 std::optional<array_view> output_view(py::handle out, const char* name, const array_view& like) {
@@ -170,7 +190,11 @@ std::optional<double> normalizer_of(py::handle h, reduction how) {
 verb verb_of(py::handle h) { return static_cast<verb>(PyLong_AsLong(h.ptr())); }
 
 void read_parameters(py::handle given, int count, double* parameters) {
+    if (!PyTuple_Check(given.ptr()) || PyTuple_GET_SIZE(given.ptr()) != count)
+        throw py::type_error("parameters: got " + text(py::repr(given)) + ", wanted a tuple of " +
+                             std::to_string(count) + " numbers");
     for (int i = 0; i < count; ++i) parameters[i] = PyFloat_AsDouble(PyTuple_GET_ITEM(given.ptr(), i));
+    if (PyErr_Occurred()) throw py::error_already_set();
 }
 
 bool should_stream(family f, const array_view& out, const array_view& in) {

@@ -12,6 +12,7 @@
 
 #include "../base/types.hpp"
 #include "../runtime/tuning.hpp"
+#include "interpreter_lock.hpp"
 
 namespace lossk {
 
@@ -54,8 +55,11 @@ bool is_arithmetic(const array_view& weights, element e);
 py::dtype arithmetic_dtype(element e);
 std::optional<integer> integer_of(const array_view& a);
 
-// A fresh C-contiguous array of undefined content.
-array_view fresh(const py::dtype& dtype, const index* shape, int ndim);
+// A fresh C-contiguous array of undefined content; `what` it is for is said where there is no memory.
+array_view fresh(const char* what, const py::dtype& dtype, const index* shape, int ndim);
+
+// Between arrays of one shape, of any strides and byte orders.
+void copy(py::handle to, py::handle from);
 
 // Is `out` an array that results of `like`'s shape and dtype can be written to? Raises where it never can be, returns
 // nothing where it must be prepared first.
@@ -78,7 +82,7 @@ std::optional<double> normalizer_of(py::handle number, reduction how);
 
 verb verb_of(py::handle number);
 
-// The parameters of a formula, from a tuple.
+// The parameters of a formula, from a tuple of as many.
 void read_parameters(py::handle given, int count, double* parameters);
 
 // Where each kernel of a family is in its table, by name.
@@ -91,13 +95,5 @@ py::dict places_of(const Entry* entries, int count) {
 
 // Do results of a family go past the caches? Not where they are in place.
 bool should_stream(family f, const array_view& out, const array_view& in);
-
-// Runs `work` without the interpreter lock where it is long enough to be worth the switch.
-template <class F>
-auto without_gil(index elements, F&& work) {
-    if (elements < 16384) return work();
-    const py::gil_scoped_release release;
-    return work();
-}
 
 }  // namespace lossk

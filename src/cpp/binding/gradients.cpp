@@ -10,7 +10,9 @@ namespace lossk {
 namespace {
 
 // The norm of all gradients, which are scaled so that it is at most max_norm; None: one must be prepared first.
-py::object clip_call(const py::list& grads, const py::object& keys, double max_norm, const py::object& num_threads) {
+// `owners` is None, or a list of the arrays that gradients were copied from and go back to.
+py::object clip_call(const py::list& grads, const py::object& keys, double max_norm, const py::object& num_threads,
+                     const py::object& owners) {
     const int threads = threads_of(num_threads);
     chunk_list chunks;
     memory_map memory;
@@ -33,7 +35,7 @@ py::object clip_call(const py::list& grads, const py::object& keys, double max_n
     if (const auto pair = memory.collision())
         throw py::value_error(tensor_name("grads", keys, pair->second) + ": got memory that overlaps " +
                               tensor_name("grads", keys, pair->first) + ", wanted separate memory");
-    return py::float_(without_gil(elements, [&] {
+    const py::float_ before(without_gil(elements, [&] {
         const double norm = norm_of(chunks, gradients, elements, threads);
         const double factor = clip_factor(norm, max_norm);
         if (!std::isfinite(norm) || factor == 1.0) return norm;
@@ -44,6 +46,10 @@ py::object clip_call(const py::list& grads, const py::object& keys, double max_n
         });
         return norm;
     }));
+    // Python runs nothing in between: all gradients are scaled or none.
+    if (!owners.is_none())
+        for (std::size_t i = 0; i < grads.size(); ++i) copy(owners[py::int_(i)], grads[i]);
+    return before;
 }
 
 }  // namespace

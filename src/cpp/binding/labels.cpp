@@ -2,16 +2,12 @@
 #include "labels.hpp"
 #include "pieces.hpp"
 
-#include <limits>
-
 #include "../runtime/cpu.hpp"
 
 namespace lossk {
 namespace {
 
 constexpr index label_chunk = 16384;
-// What the kernels ignore where nothing is to be ignored; it is no label all the same.
-constexpr std::int64_t no_label = std::numeric_limits<std::int64_t>::min();
 
 }  // namespace
 
@@ -80,7 +76,8 @@ label_args row_inputs::label_arguments(bool with_class_weights) const {
     return {label->data(),
             nullptr,
             classes,
-            ignore_index.value_or(no_label),
+            ignore_index.has_value(),
+            ignore_index.value_or(0),
             with_class_weights ? class_weight_data() : nullptr,
             row_weight_data()};
 }
@@ -95,12 +92,6 @@ label_summary row_inputs::check_labels(int threads, bool with_class_weights) {
         all.counted += s.counted;
         all.weight += s.weight;
     }
-    if (!ignore_index && all.first_bad < 0 && all.counted < rows) {
-        // no_label itself, the only one that is not good and not bad
-        const auto* t = reinterpret_cast<const std::int64_t*>(label->data());
-        for (index i = 0; i < rows && all.first_bad < 0; ++i)
-            if (t[i] == no_label) all.first_bad = i;
-    }
     return all;
 }
 
@@ -109,7 +100,9 @@ const std::int64_t* row_inputs::label_data(int threads, const label_summary& cou
     // 64-bit labels of which none is ignored are what kernels want, but another thread may change them after the check.
     if (guarded && (label_type == integer::i64 || label_type == integer::u64) && counted.counted == rows)
         return reinterpret_cast<const std::int64_t*>(label->data());
-    converted_ = std::make_unique_for_overwrite<std::int64_t[]>(static_cast<std::size_t>(rows));
+    const auto n = static_cast<std::size_t>(rows);
+    converted_ = allocate("copy of target", n * sizeof(std::int64_t),
+                          [&] { return std::make_unique_for_overwrite<std::int64_t[]>(n); });
     label_args a = label_arguments(false);
     a.converted = converted_.get();
     const label_kernel kernel = kernels().label[static_cast<int>(label_type)][arithmetic_of(type)];

@@ -31,7 +31,9 @@ struct row_inputs {
 
     int leading() const { return z->ndim() - 1; }
     // A fresh array of one entry a row.
-    array_view fresh_rows(const py::dtype& dtype) const { return fresh(dtype, z->shape(), leading()); }
+    array_view fresh_rows(const char* what, const py::dtype& dtype) const {
+        return fresh(what, dtype, z->shape(), leading());
+    }
     const void* target_data() const { return target ? target->data() : nullptr; }
     const void* class_weight_data() const { return class_weight ? class_weight->data() : nullptr; }
     const void* row_weight_data() const { return w ? w->data() : nullptr; }

@@ -8,8 +8,9 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <memory>
 
 namespace lossk {
 namespace {
@@ -27,15 +28,15 @@ enum argument : std::size_t {
     max_norm_at,
     threads_at,
     argument_count,
+    counts_at = argument_count,  // of step_at alone: an array of the numbers of steps, counted as well
 };
 
 using array_struct = py::detail::PyArray_Proxy;
 
 const array_struct& fields_of(py::handle array) { return *py::detail::array_proxy(array.ptr()); }
 
-bool same_lengths(const py::ssize_t* a, const py::ssize_t* b, int n) {
-    return std::memcmp(a, b, static_cast<std::size_t>(n) * sizeof *a) == 0;
-}
+// Of no axes both may be null.
+bool same_lengths(const py::ssize_t* a, const py::ssize_t* b, int n) { return std::equal(a, a + n, b); }
 
 // An array, and what it was like when it was checked.
 class watched_array {
@@ -71,9 +72,10 @@ bool plainly_like(py::handle g, const array_view& like) {
            a.nd == b.nd && same_lengths(a.dimensions, b.dimensions, a.nd);
 }
 
-// A parameter, and the contiguous array that kernels update: the same one, or a room for it.
+// A parameter, and the contiguous array that kernels update: the same one, or a buffer for it.
 struct parameter {
     watched_array own;
+    py::object strided;  // where there is a buffer: a view of the parameter that nobody else has
     array_view work;
     std::vector<array_view> state;
     element type;
@@ -88,15 +90,36 @@ struct outcome {
     std::optional<double> norm;
 };
 
-// Sets a flag as long as it lives; with the interpreter lock held at both ends.
-class while_running {
-    bool& flag_;
+// Only one call at a time of those that share a turn. It is taken and left with the interpreter lock held.
+class turn {
+    bool taken_ = false;
 
 public:
-    explicit while_running(bool& flag) : flag_(flag) { flag_ = true; }
-    while_running(const while_running&) = delete;
-    ~while_running() { flag_ = false; }
+    void take(const char* who) {
+        if (taken_)
+            throw std::runtime_error(std::string(who) +
+                                     ": got a call while another thread is in a step of this optimizer, or saves or "
+                                     "loads its state; wanted one at a time");
+        taken_ = true;
+    }
+    void leave() { taken_ = false; }
 };
+
+class taken_turn {
+    turn& turn_;
+
+public:
+    taken_turn(turn& t, const char* who) : turn_(t) { turn_.take(who); }
+    taken_turn(const taken_turn&) = delete;
+    ~taken_turn() { turn_.leave(); }
+};
+
+// What a Python function returns that has its turn. Not a context manager: Ctrl-C could come between taking and
+// leaving.
+py::object run_alone(turn& t, const char* who, const py::function& work, const py::args& given) {
+    const taken_turn own(t, who);
+    return asking_for_lock([&]() -> py::object { return work(*given); });
+}
 
 // The arrays of one optimizer, checked once and watched from then on.
 class update_plan {
@@ -104,10 +127,11 @@ class update_plan {
     py::object keys_;  // names of the parameters, or None: they are numbered
     std::vector<parameter> parameters_;
     std::vector<gradient> gradients_;
+    std::vector<py::object> counted_;  // what the numbers of steps become if a step is applied
     chunk_list chunks_;
     memory_map written_;
     index elements_ = 0;  // of the parameters that have a gradient
-    bool running_ = false;
+    std::shared_ptr<turn> turn_;
     py::object era_;
 
     const update_entry& entry() const { return tuned_kernels(family::steps).update[kernel_]; }
@@ -127,6 +151,11 @@ class update_plan {
         return a->mutable_data();
     }
 
+    static py::object view_of(const py::array& a) {
+        return py::array(a.dtype(), {a.shape(), a.shape() + a.ndim()}, {a.strides(), a.strides() + a.ndim()}, a.data(),
+                         a);
+    }
+
     void add(std::size_t i, const py::array& own, const py::object& room, const py::list& slots,
              const py::object& master) {
         const std::optional<array_view> work = view(room);
@@ -135,7 +164,8 @@ class update_plan {
         if (!type) throw py::type_error(name("params", i) + ": got dtype " + work->type_text() + ", wanted a float");
         if (!own.writeable())
             throw py::value_error(name("params", i) + ": got a read-only array, wanted a writeable one");
-        parameter p{watched_array(own), *work, {}, *type, {}, nullptr};
+        parameter p{watched_array(own), {}, *work, {}, *type, {}, nullptr};
+        if (work->data() != fields_of(own).data) p.strided = view_of(own);
         written_.add(*work, i);
         p.args.p = work->mutable_data();
         p.args.kind = storage_of(*type);
@@ -167,13 +197,6 @@ class update_plan {
             throw py::value_error("step: got something else, wanted a list of one entry a parameter");
     }
 
-    void take_parameters(const py::tuple& values, update_args& own) const {
-        if (static_cast<int>(values.size()) != entry().parameters)
-            throw py::value_error("parameters: got another number than the kernel has");
-        read_parameters(values, entry().parameters, own.parameters);
-        if (PyErr_Occurred()) throw py::error_already_set();
-    }
-
     void enter_era(py::handle era) {
         if (era.is(era_)) return;
         era_ = py::reinterpret_borrow<py::object>(era);
@@ -184,25 +207,60 @@ class update_plan {
     void set_formula(py::handle steps, py::handle formula, py::handle settled_from) {
         const std::uint64_t from = settled_from.is_none() ? UINT64_MAX : PyLong_AsUnsignedLongLong(settled_from.ptr());
         const update_args* last = nullptr;
-        for (std::size_t i = 0; i < parameters_.size(); ++i) {
-            parameter& p = parameters_[i];
+        // All before the first formula, which is Python's code and may do anything to the list.
+        for (std::size_t i = 0; i < parameters_.size(); ++i)
+            parameters_[i].args.step = PyLong_AsUnsignedLongLong(item(steps, i).ptr());
+        if (PyErr_Occurred()) throw py::error_already_set();
+        for (parameter& p : parameters_) {
             update_args& own = p.args;
-            own.step = PyLong_AsUnsignedLongLong(item(steps, i).ptr());
             if (p.settled && own.step + 1 >= from) continue;
             if (last && last->step == own.step)
                 std::copy_n(last->parameters, max_parameters, own.parameters);
             else
-                take_parameters(formula(own.step + 1), own);
+                read_parameters(asking_for_lock([&] { return formula(own.step + 1); }), entry().parameters,
+                                own.parameters);
             p.settled = own.step + 1 >= from;
             last = &own;
         }
     }
 
-    void count_steps(py::handle steps) const {
+    // The numbers of steps after this one, of parameters that have a gradient.
+    void note_counts() {
+        for (std::size_t i = 0; i < parameters_.size(); ++i)
+            if (gradients_[i].data) counted_[i] = py::int_(parameters_[i].args.step + 1);
+    }
+
+    // Calls work(strided, buffer) for every parameter that is updated in a buffer.
+    template <class F>
+    void each_buffer(F&& work) const {
+        for (std::size_t i = 0; i < parameters_.size(); ++i)
+            if (gradients_[i].data && parameters_[i].strided)
+                work(parameters_[i].strided, parameters_[i].work.object());
+    }
+
+    // All or nothing: what may fail is done before kernels write, and Python runs nothing in between.
+    outcome update(py::handle steps, const std::optional<array_view>& counts, double scale, bool guarded,
+                   std::optional<double> max_norm, int threads) {
+        note_counts();
+        each_buffer([](py::handle strided, py::handle buffer) { copy(buffer, strided); });
+        const outcome result = without_gil(elements_, [&] { return run(scale, guarded, max_norm, threads); });
+        if (!result.applied) return result;
+        each_buffer([](py::handle strided, py::handle buffer) { copy(strided, buffer); });
         for (std::size_t i = 0; i < parameters_.size(); ++i)
             if (gradients_[i].data)
-                PyList_SetItem(steps.ptr(), static_cast<py::ssize_t>(i),
-                               PyLong_FromUnsignedLongLong(parameters_[i].args.step + 1));
+                PyList_SetItem(steps.ptr(), static_cast<py::ssize_t>(i), counted_[i].release().ptr());
+        if (counts) count_in(*counts);
+        return result;
+    }
+
+    void count_in(const array_view& counts) const {
+        for (std::size_t i = 0; i < parameters_.size(); ++i) {
+            if (!gradients_[i].data) continue;
+            if (element_of(counts) == element::f64)
+                reinterpret_cast<double*>(counts.mutable_data())[i] += 1;
+            else
+                reinterpret_cast<float*>(counts.mutable_data())[i] += 1;
+        }
     }
 
     outcome run(double scale, bool guarded, std::optional<double> max_norm, int threads) {
@@ -225,11 +283,12 @@ class update_plan {
     }
 
 public:
-    // `work` holds what kernels update: each parameter itself, or a room of its shape where it is not contiguous;
-    // `masters` f32 parameters or None; `seed` that of stochastic rounding or None.
+    // `work` holds what kernels update: each parameter itself, or a buffer of its shape where it is not contiguous;
+    // `masters` f32 parameters or None; `seed` that of stochastic rounding or None; steps take `own_turn`.
     update_plan(int kernel, const py::list& params, const py::list& work, const py::list& slots,
-                const py::list& masters, std::optional<std::uint64_t> seed, py::object keys)
-        : kernel_(kernel), keys_(std::move(keys)) {
+                const py::list& masters, std::optional<std::uint64_t> seed, py::object keys,
+                std::shared_ptr<turn> own_turn)
+        : kernel_(kernel), keys_(std::move(keys)), turn_(std::move(own_turn)) {
         for (std::size_t i = 0; i < params.size(); ++i)
             add(i, params[i].cast<py::array>(), work[i], slots[i].cast<py::list>(), masters[i]);
         for (parameter& p : parameters_) {
@@ -237,11 +296,15 @@ public:
             p.args.seed = seed.value_or(0);
         }
         gradients_.resize(parameters_.size());
+        counted_.resize(parameters_.size());
         written_.sort();
     }
 
-    // Takes over a gradient after all checks. False: it must be prepared first.
-    bool accept(std::size_t i, py::handle g) {
+    turn& own_turn() const { return *turn_; }
+
+    // Takes over a gradient after all checks. False: it must be prepared first, or kept apart from a parameter that is
+    // not contiguous, which `apart` says it is.
+    bool accept(std::size_t i, py::handle g, bool apart) {
         gradients_[i] = {nullptr, parameters_[i].type};
         if (g.is_none()) return true;
         if (!plainly_like(g, parameters_[i].work)) {
@@ -251,7 +314,9 @@ public:
             check_same_shape(unprepared, name("grads", i).c_str(), parameters_[i].work, "its parameter");
             if (!view(g)) return false;
         }
-        take(i, fields_of(g).data);
+        const char* const data = fields_of(g).data;
+        if (parameters_[i].strided && !apart && data != parameters_[i].checked_gradient) return false;
+        take(i, data);
         return true;
     }
 
@@ -263,16 +328,25 @@ public:
         return true;
     }
 
+    // The array that a step is counted in.
+    std::optional<array_view> accept_counts(py::handle given) const {
+        std::optional<array_view> counts = view(given);
+        const auto n = static_cast<index>(parameters_.size());
+        const std::optional<element> type = counts ? element_of(*counts) : std::nullopt;
+        if (!type || storage_of(*type) != storage::same || !counts->has_shape(&n, 1) || !counts->object().writeable())
+            throw py::type_error("counts: wanted a writeable array of float32 or float64, an entry a parameter");
+        return counts;
+    }
+
     // Are the parameters as they were?
     bool holds() const {
         return std::all_of(parameters_.begin(), parameters_.end(), [](const auto& p) { return p.own.unchanged(); });
     }
 
-    // One step, counted in the list of steps, after all checks. None: something must be prepared first; else whether it
-    // happened, and with the norm where one was asked for.
+    // One step, counted in the list of steps, after all checks; the caller has taken the turn. None: something must be
+    // prepared first; else whether it happened, and with the norm where one was asked for.
     template <class Accept>
-    py::object step(const arguments& in, Accept&& accepts) {
-        if (running_) throw std::runtime_error("step: got a call while another thread is in a step of this optimizer");
+    py::object step(const arguments& in, Accept&& accepts, const std::optional<array_view>& counts = std::nullopt) {
         const int threads = threads_of(in[threads_at]);
         const bool guarded = in[guarded_at].ptr() == Py_True;
         std::optional<double> max_norm;
@@ -282,7 +356,6 @@ public:
         // A list of our own: another thread may change the caller's, and drop arrays, while kernels run.
         const auto gradients =
             py::reinterpret_steal<py::list>(PyList_GetSlice(in[gradients_at].ptr(), 0, PY_SSIZE_T_MAX));
-        const while_running flag(running_);  // also while formulas, which are Python, let other threads run
         bool ready = true;
         elements_ = 0;
         for (std::size_t i = 0; i < parameters_.size(); ++i) ready &= accepts(*this, i, item(gradients, i));
@@ -290,8 +363,7 @@ public:
         enter_era(in[era_at]);
         set_formula(in[steps_at], in[formula_at], in[settled_from_at]);
         const double scale = PyFloat_AsDouble(in[scale_at].ptr());
-        const outcome result = without_gil(elements_, [&] { return run(scale, guarded, max_norm, threads); });
-        if (result.applied) count_steps(in[steps_at]);
+        const outcome result = update(in[steps_at], counts, scale, guarded, max_norm, threads);
         return guarded ? py::object(py::make_tuple(result.applied, *result.norm)) : py::bool_(true);
     }
 };
@@ -300,13 +372,23 @@ public:
 py::object step(const arguments& in) {
     auto& plan = in[plan_at].cast<update_plan&>();
     if (!plan.holds()) return py::none();
-    return plan.step(in, [](update_plan& p, std::size_t i, py::handle g) { return p.accept(i, g); });
+    const taken_turn own(plan.own_turn(), "step");
+    return plan.step(in, [](update_plan& p, std::size_t i, py::handle g) { return p.accept(i, g, false); });
+}
+
+// The same for gradients that were prepared, in the turn of whoever prepared them.
+py::object step_prepared(const arguments& in) {
+    auto& plan = in[plan_at].cast<update_plan&>();
+    return plan.step(in, [](update_plan& p, std::size_t i, py::handle g) { return p.accept(i, g, true); });
 }
 
 // Gradients are given by their addresses: contiguous, of the shapes and types of the parameters.
 py::object step_at(const arguments& in) {
     auto& plan = in[plan_at].cast<update_plan&>();
-    return plan.step(in, [](update_plan& p, std::size_t i, py::handle g) { return p.accept_address(i, g); });
+    const taken_turn own(plan.own_turn(), "step");
+    return plan.step(
+        in, [](update_plan& p, std::size_t i, py::handle g) { return p.accept_address(i, g); },
+        plan.accept_counts(in[counts_at]));
 }
 
 py::dict optimizer_kernels() {
@@ -320,11 +402,14 @@ py::dict optimizer_kernels() {
 
 void bind_optimizers(py::module_& m) {
     m.def("optimizer_kernels", optimizer_kernels);
+    py::class_<turn, std::shared_ptr<turn>>(m, "Turn").def(py::init<>()).def("run", run_alone);
     py::class_<update_plan>(m, "UpdatePlan")
-        .def(py::init<int, py::list, py::list, py::list, py::list, std::optional<std::uint64_t>, py::object>())
+        .def(py::init<int, py::list, py::list, py::list, py::list, std::optional<std::uint64_t>, py::object,
+                      std::shared_ptr<turn>>())
         .def("holds", &update_plan::holds);
     define<step, argument_count>(m, "step");
-    define<step_at, argument_count>(m, "step_at");
+    define<step_prepared, argument_count>(m, "step_prepared");
+    define<step_at, argument_count + 1>(m, "step_at");
 }
 
 }  // namespace lossk

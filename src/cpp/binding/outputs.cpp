@@ -18,7 +18,7 @@ bool derivatives::accept(py::handle out, verb what, const array_view& like, std:
         if (g) check_apart(*g, "out", inputs);
         return g.has_value();
     }
-    if (!py::isinstance<py::tuple>(out) || py::len(out) != 2)
+    if (!PyTuple_Check(out.ptr()) || PyTuple_GET_SIZE(out.ptr()) != 2)
         throw py::type_error("out: got " + std::string(py::str(py::type::handle_of(out).attr("__name__"))) +
                              ", wanted a tuple of two arrays, for the gradient and the second derivative");
     g = output_view(PyTuple_GET_ITEM(out.ptr(), 0), "out[0]", like);
@@ -31,8 +31,8 @@ bool derivatives::accept(py::handle out, verb what, const array_view& like, std:
 }
 
 void derivatives::allocate(verb what, const array_view& like) {
-    if (wants_grad(what) && !g) g = fresh(like.object().dtype(), like.shape(), like.ndim());
-    if (wants_hess(what) && !h) h = fresh(like.object().dtype(), like.shape(), like.ndim());
+    if (wants_grad(what) && !g) g = fresh("gradient", like.object().dtype(), like.shape(), like.ndim());
+    if (wants_hess(what) && !h) h = fresh("second derivative", like.object().dtype(), like.shape(), like.ndim());
 }
 
 py::object derivatives::result(verb what, const py::object& value) const {

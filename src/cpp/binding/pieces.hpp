@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../runtime/memory.hpp"
 #include "../runtime/parallel.hpp"
 
 namespace lossk {
@@ -21,7 +22,7 @@ void each_piece(index n, index length, int threads, F&& work) {
 // What part(begin, end) returns for every piece, in the order of the pieces.
 template <class F>
 auto results_of_pieces(index n, index length, int threads, F&& part) {
-    std::vector<decltype(part(n, n))> results(static_cast<std::size_t>(pieces_of(n, length)));
+    auto results = vector_of<decltype(part(n, n))>(static_cast<std::size_t>(pieces_of(n, length)), "sums of a call");
     each_piece(n, length, threads,
                [&](index i, index begin, index end) { results[static_cast<std::size_t>(i)] = part(begin, end); });
     return results;

@@ -112,7 +112,8 @@ py::object call::run(py::handle parameters) {
     bool outside = false;
     a.outside = &outside;
     out.allocate(what, *z);
-    if (wants_value(what) && how == reduction::none) each = fresh(arithmetic_dtype(type), z->shape(), z->ndim());
+    if (wants_value(what) && how == reduction::none)
+        each = fresh("losses", arithmetic_dtype(type), z->shape(), z->ndim());
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();

@@ -59,7 +59,7 @@ bool call::accept(const arguments& given) {
 
 void call::allocate(py::handle parameters) {
     out.allocate(what, *in.z);
-    if (wants_value(what) && how == reduction::none) each = in.fresh_rows(arithmetic_dtype(in.type));
+    if (wants_value(what) && how == reduction::none) each = in.fresh_rows("losses", arithmetic_dtype(in.type));
     a.z = in.z->data();
     a.kind = storage_of(in.type);
     a.classes = in.classes;

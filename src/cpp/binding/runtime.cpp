@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include "../runtime/cpu.hpp"
+#include "../runtime/quota.hpp"
 
 namespace lossk {
 namespace {
@@ -68,6 +69,8 @@ void bind_runtime(py::module_& m) {
     m.def("set_isa", set_isa);
     m.def("register_bytes", [] { return kernels().register_width(); });
     m.def("get_num_threads", get_num_threads);
+    m.def("threads_source", threads_source);
+    m.def("cpu_quota", cpu_quota, py::arg("root") = "");
     m.def("set_num_threads", [](const py::object& n) {
         // None means the default elsewhere; here there is no such thing.
         set_num_threads(threads_of(n.is_none() ? py::object(py::str("None")) : n));

@@ -6,6 +6,7 @@
 #include "tuning.hpp"
 
 #include "../runtime/cpu.hpp"
+#include "../runtime/scratch.hpp"
 
 namespace lossk {
 namespace {
@@ -85,10 +86,10 @@ void call::allocate() {
     const array_view& z = *in.z;
     const py::dtype dtype = arithmetic_dtype(in.type);
     out.allocate(what, z);
-    if (wants_value(what) && how == reduction::none) each = in.fresh_rows(dtype);
+    if (wants_value(what) && how == reduction::none) each = in.fresh_rows("losses", dtype);
     if (stats) {
-        lse = in.fresh_rows(dtype);
-        correct = in.fresh_rows(py::dtype::of<bool>());
+        lse = in.fresh_rows("stats.lse", dtype);
+        correct = in.fresh_rows("stats.correct", py::dtype::of<bool>());
     }
     a.z = z.data();
     a.rows = in.rows;
@@ -121,10 +122,12 @@ index rows_per_piece(index rows, index classes) {
 double call::run_rows() {
     const index per_piece = rows_per_piece(a.rows, a.classes);
     const softmax_kernel rows = a.classes <= few_classes ? entry->few : entry->whole;
-    const auto bytes = static_cast<std::size_t>(softmax_slots(a.classes) * a.scratch_stride);
-    return sum_of_pieces(a.rows, per_piece, worthwhile_threads(threads, 2 * in.z->size()), [&](index begin, index end) {
+    const int most = worthwhile_threads(threads, 2 * in.z->size());
+    const scratch memory(static_cast<std::size_t>(softmax_slots(a.classes) * a.scratch_stride),
+                         threads_for(pieces_of(a.rows, per_piece), most));
+    return sum_of_pieces(a.rows, per_piece, most, [&](index begin, index end) {
         softmax_args own = a;
-        own.scratch = thread_scratch(bytes);
+        own.scratch = memory.of_this_worker();
         return rows(own, begin, end);
     });
 }
@@ -133,7 +136,8 @@ double call::run_rows() {
 double call::run_split() {
     const index items = a.rows * pieces_of(a.classes, row_chunk);
     const softmax_entry& rows = *entry;
-    a.scratch = thread_scratch(static_cast<std::size_t>(a.rows * a.scratch_stride));
+    const scratch memory(static_cast<std::size_t>(a.rows * a.scratch_stride));
+    a.scratch = memory.of_this_worker();
     parallel_for(items, threads, [&](index first, index last) { rows.reduce(a, first, last); });
     double total = 0;  // added up as run_rows does
     for (index row = 0, step = rows_per_piece(a.rows, a.classes); row < a.rows; row += step)

@@ -13,7 +13,7 @@ std::string tensor_name(const char* what, const py::object& keys, std::size_t i)
 }
 
 double norm_of(const chunk_list& chunks, const std::vector<gradient>& gradients, index elements, int threads) {
-    std::vector<double> squares(static_cast<std::size_t>(chunks.count()));
+    auto squares = vector_of<double>(static_cast<std::size_t>(chunks.count()), "sums of squares");
     const kernel_table& table = kernels();
     chunks.each(elements, threads, [&](std::size_t t, index chunk, index begin, index end) {
         const gradient& g = gradients[t];

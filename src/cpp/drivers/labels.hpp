@@ -13,7 +13,7 @@ struct label_driver {
     const T* class_weight = static_cast<const T*>(a.class_weight);
     const T* row_weight = static_cast<const T*>(a.row_weight);
     const std::uint64_t classes = static_cast<std::uint64_t>(a.classes);
-    const bool can_ignore = I(-1) < I(0) || a.ignore_index >= 0;
+    const bool can_ignore = a.ignores && (I(-1) < I(0) || a.ignore_index >= 0);
 
     // An unsigned 64-bit label past 2^63 becomes negative here, and is out of range either way. Another thread may
     // change labels meanwhile: what is done with one must follow from a single look at it.

@@ -62,7 +62,7 @@ struct some_classes {
             part[k] = fma(r.loss, splat<V>(T(1) / batches_a_sum), part[k]);
             if (!a.g) continue;
             in.store(a.g + (row + k * L) * in.n, [&](int c, auto& g) {
-                const I t_c = of - c;
+                const I t_c = (I)((unsigned_bits<V>)of - static_cast<typename bits_type<T>::wrapping>(c));
                 for (int i = 0; i < in.group; ++i) g[i] = choose<V>(t_c == i, r.grad_t, r.grad(e[k][c + i]));
             });
         }

@@ -11,8 +11,10 @@
 
 namespace lossk {
 
-#if defined(__x86_64__)
+#if defined(LOSSK_X86_64_V4)
 extern const kernel_table table_x86_64_v4;
+#endif
+#if defined(__x86_64__)
 extern const kernel_table table_x86_64_v3;
 #endif
 extern const kernel_table table_base;
@@ -42,7 +44,9 @@ bool has_x86_64_v4() {
 std::vector<const kernel_table*> available_tables() {
     std::vector<const kernel_table*> tables;
 #if defined(__x86_64__)
+#if defined(LOSSK_X86_64_V4)
     if (has_x86_64_v4()) tables.push_back(&table_x86_64_v4);
+#endif
     if (has_x86_64_v3()) tables.push_back(&table_x86_64_v3);
 #endif
     tables.push_back(&table_base);

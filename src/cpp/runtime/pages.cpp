@@ -1,12 +1,17 @@
-// Memory of large results, reused once they are released: its page faults would cost more than the kernels.
+// Memory of large results and scratch, reused once it is released: its page faults would cost more than the kernels.
 #include "pages.hpp"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <initializer_list>
+#include <mutex>
 #include <new>
-#include <vector>
+#include <type_traits>
+#include <utility>
 
 namespace lossk {
 namespace {
@@ -14,10 +19,24 @@ namespace {
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 constexpr std::size_t most_kept = 4;
 
-// Oldest first. Never destroyed: results may outlive static objects at exit.
-std::vector<pages>& kept() {
-    static auto& list = *new std::vector<pages>();
-    return list;
+// Oldest first; those behind the n-th are empty.
+struct kept_pages {
+    std::mutex mutex;
+    std::array<pages, most_kept> list{};
+    std::size_t n = 0;
+
+    // Removes the i-th.
+    pages take(std::size_t i) {
+        const auto at = list.begin() + static_cast<std::ptrdiff_t>(i);
+        std::rotate(at, at + 1, list.begin() + static_cast<std::ptrdiff_t>(n));
+        return std::exchange(list[--n], pages{});
+    }
+};
+// Never destroyed: results may outlive static objects at exit.
+static_assert(std::is_trivially_destructible_v<kept_pages>);
+kept_pages& kept() {
+    static kept_pages all;
+    return all;
 }
 
 pages map_pages(std::size_t bytes) {
@@ -35,27 +54,51 @@ pages map_pages(std::size_t bytes) {
     return {reinterpret_cast<void*>(start), bytes};
 }
 
+void unmap(const pages& p) {
+    if (p.start) munmap(p.start, p.bytes);
+}
+
+bool is_address_space_limited() {
+    for (const auto what : {RLIMIT_AS, RLIMIT_DATA}) {
+        rlimit limit{};
+        if (getrlimit(what, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 pages take_pages(std::size_t bytes) {
     const std::size_t wanted = (bytes + huge_page - 1) / huge_page * huge_page;
-    const auto fits = std::find_if(kept().begin(), kept().end(),
-                                   [&](const pages& p) { return p.bytes >= wanted && p.bytes <= wanted + wanted / 8; });
-    if (fits == kept().end()) return map_pages(wanted);
-    const pages found = *fits;
-    kept().erase(fits);
-    return found;
+    if (wanted < bytes) throw std::bad_alloc();
+    {
+        const std::lock_guard lock(kept().mutex);
+        for (std::size_t i = 0; i < kept().n; ++i) {
+            const pages& p = kept().list[i];
+            if (p.bytes >= wanted && p.bytes <= wanted + wanted / 8) return kept().take(i);
+        }
+    }
+    return map_pages(wanted);
 }
 
-void give_back(pages p) {
+void give_back(pages p) noexcept {
 #if defined(MADV_FREE)
-    madvise(p.start, p.bytes, MADV_FREE);
-    kept().push_back(p);
-    if (kept().size() <= most_kept) return;
-    p = kept().front();
-    kept().erase(kept().begin());
+    if (is_address_space_limited()) {
+        release_kept_pages();
+    } else {
+        madvise(p.start, p.bytes, MADV_FREE);
+        const std::lock_guard lock(kept().mutex);
+        const pages oldest = kept().n == most_kept ? kept().take(0) : pages{};
+        kept().list[kept().n++] = p;
+        p = oldest;
+    }
 #endif
-    munmap(p.start, p.bytes);
+    unmap(p);
+}
+
+void release_kept_pages() noexcept {
+    const std::lock_guard lock(kept().mutex);
+    while (kept().n > 0) unmap(kept().take(0));
 }
 
 }  // namespace lossk

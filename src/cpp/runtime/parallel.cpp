@@ -1,4 +1,4 @@
-// Work in pieces, by OpenMP's threads or the team's; a serial child after fork; scratch memory kept per thread.
+// Work in pieces, by OpenMP's threads or the team's; a serial child after fork; how many threads there are by default.
 #include "parallel.hpp"
 
 #include <pthread.h>
@@ -6,15 +6,15 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <exception>
-#include <memory>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
 #include "openmp.hpp"
+#include "quota.hpp"
 #include "team.hpp"
 #if defined(__linux__)
 #include <sched.h>
@@ -22,6 +22,9 @@
 
 namespace lossk {
 namespace {
+
+// More threads do no good, and would be kept: but so few that nobody asks how many cores there are.
+constexpr int threads_a_core = 4, few_threads = 16;
 
 // Threads do not survive fork, nor does libgomp's pool (GCC PR 60035): a child runs serially.
 std::atomic<bool> forked{false};
@@ -43,24 +46,30 @@ int usable_cores() {
     return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-int threads_from_environment() {
+struct setting {
+    std::atomic<int> threads;
+    std::atomic<const char*> source;
+};
+
+setting default_setting() {
     pthread_atfork(nullptr, nullptr, [] { forked = true; });
     if (const char* asked = std::getenv("LOSSK_NUM_THREADS"); asked && *asked) {
-        if (const int n = count_in(asked, true)) return n;
+        if (const int n = count_in(asked, true)) return {n, "LOSSK_NUM_THREADS"};
         throw std::invalid_argument("LOSSK_NUM_THREADS: got '" + std::string(asked) +
                                     "', wanted an integer from 1 to " + std::to_string(max_threads));
     }
     const char* of_openmp = std::getenv("OMP_NUM_THREADS");  // may be a list, one number a level
-    const int n = of_openmp ? count_in(of_openmp, false) : 0;
-    return n > 0 ? n : usable_cores();
+    if (const int n = of_openmp ? count_in(of_openmp, false) : 0) return {n, "OMP_NUM_THREADS"};
+    if (usable_cpus() < usable_cores()) return {usable_cpus(), "the CPU quota of the process's cgroup"};
+    return {usable_cores(), "the cores that the process may use"};
 }
 
-std::atomic<int>& process_threads() {
-    static std::atomic<int> n{threads_from_environment()};
-    return n;
+setting& of_process() {
+    static setting s = default_setting();
+    return s;
 }
 
-thread_local int own_threads = 0;
+thread_local int own_threads = 0, worker_number = 0;
 
 // Work that is shared out: whoever is free takes the next few items.
 class shared_work {
@@ -70,6 +79,7 @@ class shared_work {
     void (*const work_)(void*, index, index);
     void* const context_;
     std::atomic<index> next_{0};
+    std::atomic<int> joined_{0};
     std::atomic<bool> failed_{false};
     std::exception_ptr failure_;  // of the thread that failed first: none may leave the others
 
@@ -88,11 +98,13 @@ public:
         : items_(items), threads_(threads), work_(work), context_(context) {}
 
     void take_part() {
+        worker_number = joined_.fetch_add(1, std::memory_order_relaxed);
         try {
             for (index begin, end; take(begin, end);) work_(context_, begin, end);
         } catch (...) {
             if (!failed_.exchange(true)) failure_ = std::current_exception();
         }
+        worker_number = 0;
     }
     void rethrow() const {
         if (failure_) std::rethrow_exception(failure_);
@@ -101,7 +113,10 @@ public:
 
 }  // namespace
 
-int usable_cpus() { return usable_cores(); }
+int usable_cpus() {
+    const int cores = usable_cores();
+    return std::clamp(static_cast<int>(std::ceil(cpu_quota().value_or(cores))), 1, cores);
+}
 
 int first_usable_cpu() {
 #if defined(__linux__)
@@ -113,9 +128,14 @@ int first_usable_cpu() {
     return 0;
 }
 
-int get_num_threads() { return own_threads > 0 ? own_threads : process_threads().load(std::memory_order_relaxed); }
+int get_num_threads() { return own_threads > 0 ? own_threads : of_process().threads.load(std::memory_order_relaxed); }
 
-void set_num_threads(int n) { process_threads() = n; }
+void set_num_threads(int n) {
+    of_process().threads = n;
+    of_process().source = "set_num_threads";
+}
+
+const char* threads_source() { return own_threads > 0 ? "a block of threads()" : of_process().source.load(); }
 
 int set_own_threads(int n) {
     const int before = own_threads;
@@ -128,10 +148,18 @@ const char* parallel_runtime() {
     return prefers_openmp() ? "OpenMP" : "team";
 }
 
+int threads_for(index items, int threads) {
+    if (forked || threads <= 1 || items <= 1) return 1;
+    if (threads > few_threads) threads = std::min(threads, std::max(few_threads, threads_a_core * usable_cores()));
+    return threads > items ? static_cast<int>(items) : threads;
+}
+
+int worker() { return worker_number; }
+
 void share_out(index items, int threads, void (*work)(void*, index, index), void* context) {
-    if (threads > items) threads = static_cast<int>(items);
+    threads = threads_for(items, threads);
     // Not even a region of one thread: entering it costs as much as a small kernel.
-    if (threads <= 1 || forked) {
+    if (threads == 1) {
         if (items > 0) work(context, 0, items);
         return;
     }
@@ -139,21 +167,6 @@ void share_out(index items, int threads, void (*work)(void*, index, index), void
     constexpr auto take_part = [](void* w) { static_cast<shared_work*>(w)->take_part(); };
     if (!run_on_openmp(threads, take_part, &all)) run_with_helpers(threads - 1, take_part, &all);
     all.rethrow();
-}
-
-void* thread_scratch(std::size_t bytes) {
-    struct aligned_free {
-        void operator()(void* p) const { ::operator delete(p, std::align_val_t{64}); }
-    };
-    thread_local std::unique_ptr<void, aligned_free> memory;
-    thread_local std::size_t size = 0;
-    if (bytes > size) {
-        memory.reset();
-        size = 0;
-        memory.reset(::operator new(bytes, std::align_val_t{64}));
-        size = bytes;
-    }
-    return memory.get();
 }
 
 }  // namespace lossk

@@ -1,7 +1,6 @@
-// The only place that knows threads: shares out pieces of work, keeps scratch memory, survives fork.
+// The only place that knows threads: shares out pieces of work, survives fork.
 #pragma once
 
-#include <cstddef>
 #include <type_traits>
 
 #include "../base/types.hpp"
@@ -10,12 +9,13 @@
 namespace lossk {
 
 // Threads that a call uses by default: the calling thread's own setting, else the process's
-// (LOSSK_NUM_THREADS, else OMP_NUM_THREADS, else one a core).
+// (LOSSK_NUM_THREADS, else OMP_NUM_THREADS, else one a core, but no more than the CPU quota grants).
 constexpr int max_threads = 4096;
 int get_num_threads();
 void set_num_threads(int n);
 // The calling thread's own setting; 0: none. Returns the one before.
 int set_own_threads(int n);
+const char* threads_source();  // which of these the default is now
 
 const char* parallel_runtime();  // who shares out work: "OpenMP", "team", or why nobody does
 
@@ -31,6 +31,11 @@ inline int worthwhile_threads(int threads, index elements) {
 int usable_cpus();
 int first_usable_cpu();
 
+// The most threads that take part in sharing out `items` where `threads` may: no more than 4 a core, or 16.
+int threads_for(index items, int threads);
+// The number of the thread that runs a part of shared work, from 0 on and below threads_for.
+int worker();
+
 // Calls work(begin, end) for parts of [0, items), on at most `threads` threads, and returns when all are done.
 void share_out(index items, int threads, void (*work)(void*, index, index), void* context);
 
@@ -39,8 +44,5 @@ void parallel_for(index items, int threads, F&& work) {
     using function = std::remove_reference_t<F>;
     share_out(items, threads, [](void* f, index b, index e) { (*static_cast<function*>(f))(b, e); }, &work);
 }
-
-// Memory of the calling thread, 64-byte aligned, kept between calls; what it held is lost at the next call.
-void* thread_scratch(std::size_t bytes);
 
 }  // namespace lossk

@@ -6,15 +6,19 @@
 
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <mutex>
-#include <system_error>
+#include <new>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
 #endif
+
+#include "parallel.hpp"
 
 namespace lossk {
 namespace {
@@ -60,18 +64,21 @@ void leave_core(int core) {
 }
 
 class helper {
-    enum : int { idle, called, working };
+    enum : int { idle, called, working, dismissed };
     std::atomic<int> state_{idle};
     void (*work_)(void*) = nullptr;
     void* context_ = nullptr;
     int caller_core_ = -1;
 
 public:
-    [[noreturn]] void live() {
+    void live() {
         for (;;) {
             wait_while(state_, idle);
             int expected = called;
-            if (!state_.compare_exchange_strong(expected, working)) continue;  // called off
+            if (!state_.compare_exchange_strong(expected, working)) {
+                if (expected == dismissed) return;
+                continue;  // called off
+            }
             leave_core(caller_core_);
             work_(context_);
             state_.store(idle, std::memory_order_release);
@@ -91,26 +98,42 @@ public:
         int expected = called;
         if (!state_.compare_exchange_strong(expected, idle)) wait_while(state_, working);
     }
+
+    void dismiss() {
+        state_.store(dismissed, std::memory_order_release);
+        state_.notify_one();
+    }
 };
 
-// The helpers of one call at a time. They are never joined: they sleep until the process ends.
+// The helpers of one call at a time. They are never joined: each sleeps until the process ends or it is dismissed, and
+// lives as long as its thread.
 class team {
-    std::vector<std::unique_ptr<helper>> helpers_;
+    std::vector<std::shared_ptr<helper>> helpers_;
 
     void grow(std::size_t n) {
         try {
+            helpers_.reserve(n);
             while (helpers_.size() < n) {
-                auto next = std::make_unique<helper>();
-                std::thread([h = next.get()] { h->live(); }).detach();
-                helpers_.push_back(std::move(next));
+                auto one = std::make_shared<helper>();
+                std::thread([one] { one->live(); }).detach();
+                helpers_.push_back(std::move(one));
             }
-        } catch (const std::system_error&) {  // no more threads to be had: fewer do as well
+        } catch (const std::exception&) {  // no more memory or threads to be had: fewer do as well
         }
     }
 
 public:
+    team* next = nullptr;  // among those without a call
+
+    team() = default;
+    team(const team&) = delete;
+    ~team() {
+        for (const auto& h : helpers_) h->dismiss();
+    }
+
+    int size() const { return static_cast<int>(helpers_.size()); }
+
     void run(std::size_t helpers, void (*work)(void*), void* context) {
-        helpers_.reserve(helpers);
         grow(helpers);
         const std::size_t n = helpers < helpers_.size() ? helpers : helpers_.size();
         const int core = current_core();
@@ -120,32 +143,45 @@ public:
     }
 };
 
-// Teams without a call. Never destroyed, as helpers may outlive everything.
-struct idle_teams {
-    std::mutex mutex;
-    std::vector<std::unique_ptr<team>> teams;
+// Teams without a call, in a list that takes no memory. Never destroyed, as helpers may outlive everything.
+class idle_teams {
+    std::mutex mutex_;
+    team* first_ = nullptr;
+    int helpers_ = 0;
+
+public:
+    // Null: there is none, nor memory for one.
+    std::unique_ptr<team> take() {
+        const std::lock_guard lock(mutex_);
+        if (!first_) return std::unique_ptr<team>(new (std::nothrow) team);
+        std::unique_ptr<team> own(first_);
+        first_ = own->next;
+        helpers_ -= own->size();
+        return own;
+    }
+    // Dismisses a team with which more helpers would be kept than threads run in any call.
+    void keep(std::unique_ptr<team> own) {
+        const std::lock_guard lock(mutex_);
+        const int all = helpers_ + own->size();
+        if (threads_for(all, all) < all) return;
+        helpers_ = all;
+        own->next = first_;
+        first_ = own.release();
+    }
 };
+static_assert(std::is_trivially_destructible_v<idle_teams>);
 idle_teams& all_idle() {
-    static auto& teams = *new idle_teams;
+    static idle_teams teams;
     return teams;
 }
 
 }  // namespace
 
 void run_with_helpers(int helpers, void (*work)(void*), void* context) {
-    idle_teams& idle = all_idle();
-    std::unique_ptr<team> own;
-    {
-        const std::lock_guard lock(idle.mutex);
-        if (!idle.teams.empty()) {
-            own = std::move(idle.teams.back());
-            idle.teams.pop_back();
-        }
-    }
-    if (!own) own = std::make_unique<team>();
+    std::unique_ptr<team> own = all_idle().take();
+    if (!own) return work(context);
     own->run(static_cast<std::size_t>(helpers), work, context);
-    const std::lock_guard lock(idle.mutex);
-    idle.teams.push_back(std::move(own));
+    all_idle().keep(std::move(own));
 }
 
 }  // namespace lossk

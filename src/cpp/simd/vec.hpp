@@ -28,8 +28,8 @@ template <class T> struct vec_type { typedef T type __attribute__((vector_size(r
 template <class T> using vec = typename vec_type<T>::type;
 
 template <class T> struct bits_type;
-template <> struct bits_type<float> { using type = std::int32_t; };
-template <> struct bits_type<double> { using type = std::int64_t; };
+template <> struct bits_type<float> { using type = std::int32_t; using wrapping = std::uint32_t; };
+template <> struct bits_type<double> { using type = std::int64_t; using wrapping = std::uint64_t; };
 
 // What belongs to a vector type V: its element, its lane count, and the integer vector of the same shape, which is
 // also what a comparison yields (all ones where true).
@@ -41,6 +41,9 @@ template <class V>
 using lane_t = typename lane<V>::type;
 template <class V>
 using bits = vec<typename bits_type<lane_t<V>>::type>;
+// The same, unsigned: for arithmetic on what may be any number, which wraps.
+template <class V>
+using unsigned_bits = vec<typename bits_type<lane_t<V>>::wrapping>;
 template <class V>
 constexpr int lanes = register_bytes / static_cast<int>(sizeof(lane_t<V>));
 

@@ -194,15 +194,12 @@ class GroupPlan:
 
     def step(self, formula: Optimizer, grads: list[Any], scale: float) -> None:
         """Update parameters and state along gradients times `scale`, those that are there."""
-        steps = self.counts.astype(np.int64).tolist()
         if NoneType in set(map(type, grads)):
-            there: Any = [g is not None for g in grads]
             addresses = [g if g is None else g.data_ptr() for g in grads]
             changed = [p for p, g in zip(self.mine, grads, strict=True) if g is not None]
         else:
-            there, addresses, changed = 1, list(map(_data_ptr, grads)), self.mine
-        step_at(self.core, addresses, steps, formula, scale)
+            addresses, changed = list(map(_data_ptr, grads)), self.mine
+        step_at(self.core, addresses, self.counts, formula, scale)
         self.first = []
-        self.counts += there
         # Autograd is told, so that a graph that has saved a parameter refuses to use it.
         increment_version(changed)
