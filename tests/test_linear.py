@@ -11,7 +11,7 @@ from support import bits, each_dtype
 from support_linear import BFLOAT16, MB, NARROW, close, loss_of, problem
 
 import lossk
-from lossk.linear._sums import passes, wide_sums
+from lossk._linear._sums import passes, wide_sums
 
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},

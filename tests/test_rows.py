@@ -21,7 +21,7 @@ INF, NAN = np.inf, np.nan
 
 
 def drawn(name: str, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Batch:
-    z, t = getattr(lossk, name).draw(rng, shape, dtype)
+    z, t = getattr(lossk, name)._draw(rng, shape, dtype)
     return Batch(z, t, rng.uniform(0.25, 2.0, size=shape[:-1]).astype(dtype))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from . import _core
 from ._arrays import Array, Output, arithmetic, as_array, floats, floats_like, weights_like
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
     from typing_extensions import dataclass_transform as dataclass_transform
 else:
 
@@ -23,6 +24,26 @@ else:
 
 # A float, or with reduction="none" an array of per-sample values.
 Value: TypeAlias = Any
+
+# Reductions that give a float, that gives a value a sample, and any.
+Total: TypeAlias = Literal["mean", "sum"]
+Each: TypeAlias = Literal["none"]
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+
+
+class Options(TypedDict, total=False):
+    """Keywords of every verb that reduces, beside `reduction`."""
+
+    sample_weight: ArrayLike | None
+    normalizer: float | None
+    num_threads: int | None
+
+
+class GradOptions(Options, total=False):
+    """Keywords of every verb that writes a gradient as well."""
+
+    out: Array | None
+
 
 # The verbs, numbered as in src/cpp/base/types.hpp.
 VALUE, GRAD, VALUE_AND_GRAD, GRAD_AND_HESS = range(4)
@@ -41,7 +62,7 @@ _Class = TypeVar("_Class", bound="Loss")
 @dataclass_transform(frozen_default=True, eq_default=False)
 def loss(cls: type[_Class]) -> type[_Class]:
     """Make a class a frozen dataclass and enter it in the catalogue."""
-    LOSSES[cls.kernel] = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+    LOSSES[cls._kernel] = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     return cls
 
 
@@ -128,11 +149,11 @@ class Loss(Frozen):
     """A loss: its fields define it, its calls take arrays."""
 
     # The kernel's name in src/cpp/registry.hpp.
-    kernel: ClassVar[str]
+    _kernel: ClassVar[str]
     # Further kernels of the class.
-    also: ClassVar[tuple[str, ...]] = ()
+    _also: ClassVar[tuple[str, ...]] = ()
     # Constructor arguments that tests and benchmarks go through.
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
 
 class PointwiseLoss(Loss):
@@ -143,7 +164,7 @@ class PointwiseLoss(Loss):
 
     def __post_init__(self) -> None:
         self._check()
-        self._set("_index", _core.pointwise_kernels()[self.kernel])
+        self._set("_index", _core.pointwise_kernels()[self._kernel])
         self._set("_parameters", self._numbers())
 
     def _check(self) -> None:
@@ -159,19 +180,25 @@ class PointwiseLoss(Loss):
         raise NotImplementedError
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw predictions and targets from the loss's domain, for tests and benchmarks."""
         return rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
 
     # ---- verbs --------------------------------------------------------------------------------------------------
 
+    @overload
+    def __call__(
+        self, z: ArrayLike, y: ArrayLike, *, reduction: Total = "mean", **options: Unpack[Options]
+    ) -> float: ...
+    @overload
+    def __call__(self, z: ArrayLike, y: ArrayLike, *, reduction: Each, **options: Unpack[Options]) -> Array: ...
     def __call__(
         self,
         z: ArrayLike,
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
     ) -> Value:
@@ -210,7 +237,7 @@ class PointwiseLoss(Loss):
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: Array | None = None,
@@ -224,13 +251,21 @@ class PointwiseLoss(Loss):
         result: Array = self._run(GRAD, z, y, sample_weight, reduction, normalizer, num_threads, out)
         return result
 
+    @overload
+    def value_and_grad(
+        self, z: ArrayLike, y: ArrayLike, *, reduction: Total = "mean", **options: Unpack[GradOptions]
+    ) -> tuple[float, Array]: ...
+    @overload
+    def value_and_grad(
+        self, z: ArrayLike, y: ArrayLike, *, reduction: Each, **options: Unpack[GradOptions]
+    ) -> tuple[Array, Array]: ...
     def value_and_grad(
         self,
         z: ArrayLike,
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: Array | None = None,
@@ -247,7 +282,7 @@ class PointwiseLoss(Loss):
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
@@ -280,7 +315,7 @@ class PointwiseLoss(Loss):
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         derivatives: bool = False,
     ) -> Value:
@@ -295,7 +330,7 @@ class PointwiseLoss(Loss):
     # ---- the way to the kernels ---------------------------------------------------------------------------------
 
     # What a formula with a third input calls it: an array of the shape of z, or of the length of its last axis.
-    third: str = ""
+    _third: str = ""
     # Where that is a parameter of the loss: one array for each type of arithmetic.
     _constant: dict[np.dtype[Any], Array] | None = None
 
@@ -340,7 +375,7 @@ class PointwiseLoss(Loss):
         x: Any,
     ) -> Any:
         """Run on arrays that kernels could not read or write as they were."""
-        named = (("y", y), ("sample_weight", w), (self.third, x))
+        named = (("y", y), ("sample_weight", w), (self._third, x))
         given = {name: a for name, a in named if isinstance(a, np.ndarray)}
         as_given, z = z, floats("z", z)
         outputs = prepare_outputs(verb, out, as_given if isinstance(as_given, np.ndarray) else z, given)
@@ -348,10 +383,10 @@ class PointwiseLoss(Loss):
         w = None if w is None else weights_like("sample_weight", w, z)
         if self._constant is not None:
             x = self._constant[arithmetic(z.dtype)]
-        if self.third:
-            x = weights_like(self.third, x, z)
+        if self._third:
+            x = weights_like(self._third, x, z)
             if x.shape != z.shape and x.shape != z.shape[-1:]:
-                raise ValueError(f"{self.third}: got shape {x.shape}, wanted {z.shape} or {z.shape[-1:]}")
+                raise ValueError(f"{self._third}: got shape {x.shape}, wanted {z.shape} or {z.shape[-1:]}")
         arguments = (w, reduction, normalizer, threads, None, x)
         return fill_outputs(verb, outputs, _core.pointwise(kernel, self._parameters, verb, z, y, *arguments))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +16,13 @@ from ._families import (
     VALUE,
     VALUE_AND_GRAD,
     Direct,
+    Each,
+    GradOptions,
     Loss,
+    Options,
+    Reduction,
     Reference,
+    Total,
     Value,
     constant_array,
     divisor_of,
@@ -26,6 +31,9 @@ from ._families import (
     product_of_weights,
     reduce_reference,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # Outputs of the softmax kernels, numbered as row_output in src/cpp/base/types.hpp.
 LOSS, SOFTMAX, LOG_SOFTMAX = range(3)
@@ -56,17 +64,27 @@ class RowStats(NamedTuple):
     correct: NDArray[np.bool_]
 
 
+class RowOptions(Options, total=False):
+    """Keywords of every verb of rows that reduces."""
+
+    axis: int
+
+
+class RowGradOptions(RowOptions, GradOptions, total=False):
+    """Keywords of every verb of rows that writes a gradient as well."""
+
+
 class RowLoss(Loss):
     """A loss of rows `z` over one axis, with a label or a target like `z` for each row."""
 
     # Labels, probabilities, or either as targets?
-    takes_labels: ClassVar[bool] = True
-    takes_probabilities: ClassVar[bool] = False
+    _takes_labels: ClassVar[bool] = True
+    _takes_probabilities: ClassVar[bool] = False
     # Does a label's class weight multiply the row's loss (else the formula weighs)? Does the mean divide by it?
-    class_weights_multiply: ClassVar[bool] = True
-    class_weights_divide: ClassVar[bool] = False
+    _class_weights_multiply: ClassVar[bool] = True
+    _class_weights_divide: ClassVar[bool] = False
     # Are derivatives exactly 0 but at the label?
-    only_label: ClassVar[bool] = False
+    _only_label: ClassVar[bool] = False
 
     _index: int
     _parameters: tuple[float, ...]
@@ -85,7 +103,7 @@ class RowLoss(Loss):
             self._set("weight", weights[np.dtype(np.float64)])
         self._set("_ignored", ignored)
         self._set("_weights", weights)
-        self._set("_index", _core.rows_kernels().get(self.kernel))
+        self._set("_index", _core.rows_kernels().get(self._kernel))
 
     def _check(self) -> None:
         """Raise where a parameter is not what the formula wants, and set `_parameters`."""
@@ -93,13 +111,43 @@ class RowLoss(Loss):
 
     # ---- verbs --------------------------------------------------------------------------------------------------
 
+    @overload
+    def __call__(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Total = "mean",
+        stats: Literal[False] = False,
+        **options: Unpack[RowOptions],
+    ) -> float: ...
+    @overload
+    def __call__(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Each,
+        stats: Literal[False] = False,
+        **options: Unpack[RowOptions],
+    ) -> Array: ...
+    @overload
+    def __call__(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Reduction = "mean",
+        stats: bool,
+        **options: Unpack[RowOptions],
+    ) -> Any: ...
     def __call__(
         self,
         z: ArrayLike,
         target: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         stats: bool = False,
@@ -147,7 +195,7 @@ class RowLoss(Loss):
         target: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: Array | None = None,
@@ -162,13 +210,43 @@ class RowLoss(Loss):
         """
         return self._run(GRAD, z, target, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
 
+    @overload
+    def value_and_grad(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Total = "mean",
+        stats: Literal[False] = False,
+        **options: Unpack[RowGradOptions],
+    ) -> tuple[float, Array]: ...
+    @overload
+    def value_and_grad(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Each,
+        stats: Literal[False] = False,
+        **options: Unpack[RowGradOptions],
+    ) -> tuple[Array, Array]: ...
+    @overload
+    def value_and_grad(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Reduction = "mean",
+        stats: bool,
+        **options: Unpack[RowGradOptions],
+    ) -> Any: ...
     def value_and_grad(
         self,
         z: ArrayLike,
         target: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: Array | None = None,
@@ -187,7 +265,7 @@ class RowLoss(Loss):
         target: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
@@ -221,7 +299,7 @@ class RowLoss(Loss):
         target: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         axis: int = -1,
         derivatives: bool = False,
@@ -234,13 +312,13 @@ class RowLoss(Loss):
         y = np.asarray(target)
         r = np.ones(z64.shape[:-1]) if sample_weight is None else np.asarray(sample_weight, np.float64)
         divisors, counts, touched = r, np.ones(r.shape, bool), np.ones(z64.shape, bool)
-        if self.takes_labels and (y.dtype.kind in "iu" or not self.takes_probabilities):
+        if self._takes_labels and (y.dtype.kind in "iu" or not self._takes_probabilities):
             counts = counts if self._ignored is None else y != self._ignored
             y = np.where(counts, y, 0).astype(np.int64)
             weighted = r * self._weights[np.dtype(np.float64)][y] if self._weights else r
-            divisors = weighted if self.class_weights_divide else divisors
-            r = weighted if self.class_weights_multiply else r
-            if self.only_label:
+            divisors = weighted if self._class_weights_divide else divisors
+            r = weighted if self._class_weights_multiply else r
+            if self._only_label:
                 touched = np.arange(z64.shape[-1]) == y[..., None]
         else:
             y = np.moveaxis(y.astype(np.float64), axis, -1)
@@ -333,19 +411,19 @@ class RowLoss(Loss):
 
     @property
     def _wanted(self) -> str:
-        kinds = ("integer labels", self.takes_labels), ("floating-point probabilities", self.takes_probabilities)
+        kinds = ("integer labels", self._takes_labels), ("floating-point probabilities", self._takes_probabilities)
         return " or ".join(kind for kind, taken in kinds if taken)
 
     def _prepare_target(self, target: Any, z: Array, axis: int) -> Array:
         y = as_array("target", target)
-        typed_in = self.takes_probabilities and not isinstance(target, np.ndarray)
-        if self.takes_labels and y.dtype.kind in "iu" and not (typed_in and y.ndim == z.ndim):
+        typed_in = self._takes_probabilities and not isinstance(target, np.ndarray)
+        if self._takes_labels and y.dtype.kind in "iu" and not (typed_in and y.ndim == z.ndim):
             return contiguous(y, y.dtype)
-        integers = y.dtype.kind in "iub" and (typed_in or not self.takes_labels)
-        if not self.takes_probabilities or not (integers or y.dtype.kind == "f" or y.dtype.name == "bfloat16"):
+        integers = y.dtype.kind in "iub" and (typed_in or not self._takes_labels)
+        if not self._takes_probabilities or not (integers or y.dtype.kind == "f" or y.dtype.name == "bfloat16"):
             raise TypeError(f"target: got dtype {y.dtype}, wanted {self._wanted}")
         if y.ndim != z.ndim:
-            labels = f"integer labels of shape {z.shape[:-1]} or " if self.takes_labels else ""
+            labels = f"integer labels of shape {z.shape[:-1]} or " if self._takes_labels else ""
             raise TypeError(f"target: got {y.dtype} of shape {y.shape}, wanted {labels}probabilities with a class axis")
         return floats_like("target", np.moveaxis(y, axis, -1), z)
 

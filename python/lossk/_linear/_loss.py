@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import is_integer
-from .._families import Frozen, Value, dataclass_transform
+from .._arrays import Array, is_integer
+from .._cross_entropy import CrossEntropy
+from .._families import Each, Frozen, Options, Reduction, Total, Value, dataclass_transform
 from .._rows import RowStats
-from ..cross_entropy import CrossEntropy
 from ._problem import (
     Outputs,
     Problem,
@@ -25,6 +25,9 @@ from ._problem import (
 )
 from ._run import Memory, Run
 from ._tiles import TiledRun, sizes_for
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 SMALLEST_CHUNK = 1 << 20
 
@@ -109,6 +112,42 @@ class LinearCrossEntropy(Frozen):
 
     # ---- verbs --------------------------------------------------------------------------------------------------
 
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike,
+        w: ArrayLike,
+        target: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        reduction: Total = "mean",
+        stats: Literal[False] = False,
+        **options: Unpack[Options],
+    ) -> float: ...
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike,
+        w: ArrayLike,
+        target: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        reduction: Each,
+        stats: Literal[False] = False,
+        **options: Unpack[Options],
+    ) -> Array: ...
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike,
+        w: ArrayLike,
+        target: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        reduction: Reduction = "mean",
+        stats: bool,
+        **options: Unpack[Options],
+    ) -> Any: ...
     def __call__(
         self,
         x: ArrayLike,
@@ -117,7 +156,7 @@ class LinearCrossEntropy(Frozen):
         bias: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         stats: bool = False,
@@ -161,11 +200,11 @@ class LinearCrossEntropy(Frozen):
         bias: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         stats: bool = False,
-        wrt: str = "all",
+        wrt: Literal["all", "x"] = "all",
         out: Any = None,
     ) -> Any:
         """Return the loss and its gradients ``(dx, dw, dbias)``, from one pass over chunks of rows.
@@ -195,7 +234,7 @@ class LinearCrossEntropy(Frozen):
         *,
         sample_weight: ArrayLike | None = None,
         num_threads: int | None = None,
-        wrt: str = "all",
+        wrt: Literal["all", "x"] = "all",
         out: Any = None,
     ) -> Any:
         """Return the gradients of the sum of the samples' losses times `cotangent`, which has one entry a sample."""
@@ -213,7 +252,7 @@ class LinearCrossEntropy(Frozen):
         bias: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         derivatives: bool = False,
     ) -> Value:
@@ -238,7 +277,7 @@ class LinearCrossEntropy(Frozen):
         target: Any,
         bias: Any,
         factors: dict[str, Any],
-        reduction: str,
+        reduction: Reduction,
         normalizer: float | None,
     ) -> Problem:
         """Check all inputs."""

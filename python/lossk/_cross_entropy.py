@@ -67,11 +67,11 @@ class CrossEntropy(RowLoss):
            [ 0.   ,  0.   ,  0.   ]])
     """
 
-    kernel: ClassVar[str] = "cross_entropy"
-    takes_probabilities: ClassVar[bool] = True
-    class_weights_multiply: ClassVar[bool] = False
-    class_weights_divide: ClassVar[bool] = True
-    variants: ClassVar[tuple[dict[str, Any], ...]] = (
+    _kernel: ClassVar[str] = "cross_entropy"
+    _takes_probabilities: ClassVar[bool] = True
+    _class_weights_multiply: ClassVar[bool] = False
+    _class_weights_divide: ClassVar[bool] = True
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = (
         {},
         {"label_smoothing": 0.1},
         {"z_loss": 1e-2},
@@ -95,7 +95,7 @@ class CrossEntropy(RowLoss):
         self._set("_options", (self.label_smoothing, self.z_loss, self.softcap or 0.0))
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw logits and labels, for tests and benchmarks."""
         return rng.normal(scale=3.0, size=shape).astype(dtype), rng.integers(0, shape[-1], size=shape[:-1])
 
