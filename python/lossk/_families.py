@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import Array, Output, arithmetic, as_array, floats, floats_like, weights_like
+from ._arrays import Array, Output, arithmetic, as_array, float64, floats, targets_like, weights_like
+from ._names import call_text
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
     from typing_extensions import dataclass_transform as dataclass_transform
 else:
 
@@ -109,6 +110,14 @@ def at_least_0(name: str, value: object) -> float:
 class Frozen:
     """What its fields define: frozen, hashable, picklable, equal where class and parameters are."""
 
+    def __new__(cls, *parameters: object, **named: object) -> Self:
+        """Refuse arrays in the place of parameters: those are for the verbs."""
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        if sum(map(_is_array, parameters)) > sum(field.type == "Any" for field in fields):
+            wanted = ", ".join(field.name for field in fields) or "nothing"
+            raise TypeError(f"{cls.__name__}: got arrays, wanted {wanted}; arrays go to lossk.{call_text(cls)}")
+        return super().__new__(cls)
+
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
@@ -133,6 +142,10 @@ class Frozen:
     def __reduce__(self) -> tuple[Callable[..., Frozen], tuple[object, ...]]:
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return _rebuild, (type(self), {field.name: getattr(self, field.name) for field in fields})
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, list | tuple) or (hasattr(value, "__array__") and not isinstance(value, np.generic))
 
 
 def _shown(value: object) -> str:
@@ -208,8 +221,8 @@ class PointwiseLoss(Loss):
         ----------
         z : array_like of float32, float64, float16 or bfloat16, any shape
             Predictions.
-        y : array_like, the shape of `z`
-            Targets; converted to the dtype of `z`.
+        y : array_like, the shape of `z`, or one number
+            Targets; converted to the dtype of `z`. One number is the target of every sample; no array broadcasts.
         sample_weight : array_like, the shape of `z`, optional
             Factor of each sample's loss.
         reduction : {"mean", "sum", "none"}
@@ -304,7 +317,7 @@ class PointwiseLoss(Loss):
         out: Array | None = None,
     ) -> Array:
         """Return each sample's gradient times its entry of `cotangent`, which has the shape of `z`."""
-        z = floats("z", z)
+        z = floats("z", z, "y", y)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape)
         result: Array = self._run(GRAD, z, y, weight, "none", None, num_threads, out)
         return result
@@ -324,7 +337,8 @@ class PointwiseLoss(Loss):
         With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
         """
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            parts = self._reference(np.asarray(z, np.float64), np.asarray(y, np.float64))
+            z64 = float64("z", z)
+            parts = self._reference(z64, targets_like(y, z64))
         return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives)
 
     # ---- the way to the kernels ---------------------------------------------------------------------------------
@@ -377,9 +391,9 @@ class PointwiseLoss(Loss):
         """Run on arrays that kernels could not read or write as they were."""
         named = (("y", y), ("sample_weight", w), (self._third, x))
         given = {name: a for name, a in named if isinstance(a, np.ndarray)}
-        as_given, z = z, floats("z", z)
+        as_given, z = z, floats("z", z, "y", y)
         outputs = prepare_outputs(verb, out, as_given if isinstance(as_given, np.ndarray) else z, given)
-        y = floats_like("y", y, z)
+        y = targets_like(y, z)
         w = None if w is None else weights_like("sample_weight", w, z)
         if self._constant is not None:
             x = self._constant[arithmetic(z.dtype)]
@@ -406,7 +420,7 @@ def weighted_reference(
     parts: Reference, sample_weight: ArrayLike | None, reduction: str, normalizer: float | None, derivatives: bool
 ) -> Value:
     """Weight and reduce the reference of a pointwise loss."""
-    w = np.ones_like(parts[0]) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    w = np.ones_like(parts[0]) if sample_weight is None else float64("sample_weight", sample_weight)
     value, grad, hess = (w * part for part in parts)
     divisor = divisor_of(reduction, float(w.sum()), normalizer)
     return reduce_reference(reduction, value, (grad, hess), divisor, derivatives)

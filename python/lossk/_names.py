@@ -40,15 +40,13 @@ def meant(name: str, public: Mapping[str, Any]) -> str | None:
     known = {_plain(word): ours for ours, theirs in KNOWN.items() for word in theirs.split()}
     known |= {_plain(ours): ours for ours in public}
     for close in difflib.get_close_matches(_plain(name), known, n=1, cutoff=SIMILAR):
-        ours = known[close]
-        return f"lossk.{ours}{_call(public[ours])}"
+        thing = public[known[close]]
+        return f"lossk.{call_text(thing) if '__call__' in dir(thing) and isinstance(thing, type) else known[close]}"
     return None
 
 
-def _call(thing: Any) -> str:
-    """Return how an object of this class is called with arrays; nothing where it is a function, or no such class."""
-    if not isinstance(thing, type) or "__call__" not in dir(thing):
-        return ""
-    parameters = list(inspect.signature(thing.__call__).parameters.values())[1:]
+def call_text(cls: type) -> str:
+    """Return how arrays go to an object of a class."""
+    parameters = list(inspect.signature(cls.__call__).parameters.values())[1:]
     wanted = (p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty)
-    return f"()({', '.join(wanted)})"
+    return f"{cls.__name__}()({', '.join(wanted)})"

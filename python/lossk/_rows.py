@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import Array, arithmetic, as_array, class_axis, contiguous, floats, floats_like, is_integer, weights_like
+from ._arrays import Array, arithmetic, as_array, class_axis, float64, floats, is_integer, weights_like
 from ._families import (
     GRAD,
     GRAD_AND_HESS,
@@ -31,6 +31,7 @@ from ._families import (
     product_of_weights,
     reduce_reference,
 )
+from ._targets import labels_or_probabilities
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -160,7 +161,8 @@ class RowLoss(Loss):
         z : array_like of float32, float64, float16 or bfloat16, shape (..., C)
             Logits or log-probabilities, as the class says.
         target : array_like of integers, shape (...), or of numbers, shape (..., C)
-            Labels of any integer type, or probabilities, as the class says.
+            Labels of any integer type (of float32 and float64 where every one is an integer), or probabilities, as the
+            class says.
         sample_weight : array_like, shape (...), optional
             Factor of each row's loss; enters the divisor of ``"mean"``.
         reduction : {"mean", "sum", "none"}
@@ -288,7 +290,7 @@ class RowLoss(Loss):
         axis: int = -1,
     ) -> Any:
         """Return each row's gradient times its entry of `cotangent`, which has the shape of the labels."""
-        z = floats("z", z) if not isinstance(z, np.ndarray) else z
+        z = floats("z", z, "target", target) if not isinstance(z, np.ndarray) else z
         at = class_axis(z, axis)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape[:at] + z.shape[at + 1 :])
         return self._run(GRAD, z, target, weight, "none", None, num_threads, out, stats, axis)
@@ -308,11 +310,14 @@ class RowLoss(Loss):
 
         With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
         """
-        z64 = np.moveaxis(np.asarray(z, np.float64), axis, -1)
-        y = np.asarray(target)
-        r = np.ones(z64.shape[:-1]) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        z64 = float64("z", z)
+        at = class_axis(z64, axis)
+        probabilities = z64.dtype if self._takes_probabilities else None
+        y = labels_or_probabilities(target, z64.shape, at, self._takes_labels, probabilities)
+        z64 = np.moveaxis(z64, at, -1)
+        r = np.ones(z64.shape[:-1]) if sample_weight is None else float64("sample_weight", sample_weight)
         divisors, counts, touched = r, np.ones(r.shape, bool), np.ones(z64.shape, bool)
-        if self._takes_labels and (y.dtype.kind in "iu" or not self._takes_probabilities):
+        if y.dtype.kind in "iu":
             counts = counts if self._ignored is None else y != self._ignored
             y = np.where(counts, y, 0).astype(np.int64)
             weighted = r * self._weights[np.dtype(np.float64)][y] if self._weights else r
@@ -320,8 +325,6 @@ class RowLoss(Loss):
             r = weighted if self._class_weights_multiply else r
             if self._only_label:
                 touched = np.arange(z64.shape[-1]) == y[..., None]
-        else:
-            y = np.moveaxis(y.astype(np.float64), axis, -1)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             value, *others = self._reference(z64, y)
             value = np.where(counts, value * r, 0.0)
@@ -358,11 +361,11 @@ class RowLoss(Loss):
         others = {name: a for name, a in (("target", target), ("sample_weight", w)) if isinstance(a, np.ndarray)}
         z = z if isinstance(z, np.ndarray) else floats("z", z)
         at = class_axis(z, axis)
-        rows = floats("z", np.moveaxis(as_array("z", z), at, -1))
+        rows = floats("z", np.moveaxis(as_array("z", z), at, -1), "target", target)
         outputs = prepare_outputs(verb, out, z, others)
-        z = rows
-        target = self._prepare_target(target, z, at)
-        w = None if w is None else weights_like("sample_weight", w, z)
+        probabilities = rows.dtype if self._takes_probabilities else None
+        target = labels_or_probabilities(target, z.shape, at, self._takes_labels, probabilities)
+        z, w = rows, None if w is None else weights_like("sample_weight", w, rows)
         result = self._call(verb, z, target, w, reduction, normalizer, threads, None, stats)
         main = fill_outputs(verb, outputs, _move_classes(verb, result[0] if stats else result, at))
         return _with_stats((main, *result[1:])) if stats else main
@@ -386,9 +389,8 @@ class RowLoss(Loss):
         """Run the kernel; returns what the verb returns, with `stats` (that, lse, correct)."""
         known: Any = None
         if stats:  # before anything is written, as `out` may be `z`
-            ignored = -1 if self._ignored is None else self._ignored
             known = _core.softmax(
-                LOSS, VALUE, z, target, NO_OPTIONS, None, ignored, None, "sum", None, threads, None, True
+                LOSS, VALUE, z, target, NO_OPTIONS, None, self._ignored, None, "sum", None, threads, None, True
             )
             if known is NotImplemented:
                 return known
@@ -413,19 +415,6 @@ class RowLoss(Loss):
     def _wanted(self) -> str:
         kinds = ("integer labels", self._takes_labels), ("floating-point probabilities", self._takes_probabilities)
         return " or ".join(kind for kind, taken in kinds if taken)
-
-    def _prepare_target(self, target: Any, z: Array, axis: int) -> Array:
-        y = as_array("target", target)
-        typed_in = self._takes_probabilities and not isinstance(target, np.ndarray)
-        if self._takes_labels and y.dtype.kind in "iu" and not (typed_in and y.ndim == z.ndim):
-            return contiguous(y, y.dtype)
-        integers = y.dtype.kind in "iub" and (typed_in or not self._takes_labels)
-        if not self._takes_probabilities or not (integers or y.dtype.kind == "f" or y.dtype.name == "bfloat16"):
-            raise TypeError(f"target: got dtype {y.dtype}, wanted {self._wanted}")
-        if y.ndim != z.ndim:
-            labels = f"integer labels of shape {z.shape[:-1]} or " if self._takes_labels else ""
-            raise TypeError(f"target: got {y.dtype} of shape {y.shape}, wanted {labels}probabilities with a class axis")
-        return floats_like("target", np.moveaxis(y, axis, -1), z)
 
 
 def _check_label(name: str, value: object) -> int:

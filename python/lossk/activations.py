@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import Array, Output, floats, floats_like
+from ._arrays import Array, Output, float64, floats, floats_like
 from ._families import Frozen, dataclass_transform, finite, positive
 
 __all__ = ["SELU", "LeakyReLU", "ReLU", "Sigmoid", "Softplus", "Tanh"]
@@ -93,7 +93,7 @@ class Activation(Frozen):
     def reference(self, x: ArrayLike) -> tuple[Float64, Float64]:
         """Return (value, derivative) from the formula in plain float64 NumPy: the specification."""
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            return self._reference(np.asarray(x, np.float64))
+            return self._reference(float64("x", x))
 
     def _reference(self, x: Float64) -> tuple[Float64, Float64]:
         """Return value and derivative in float64."""

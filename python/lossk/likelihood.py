@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._arrays import Array, floats
+from ._arrays import Array, float64, floats, targets_like
 from ._families import (
     GRAD,
     GRAD_AND_HESS,
@@ -400,7 +400,7 @@ class GaussianNLL(PointwiseLoss):
         wrt: Wrt = "z",
     ) -> Any:
         """Return each sample's gradient times its entry of `cotangent`, which has the shape of `z`."""
-        z = floats("z", z)
+        z = floats("z", z, "y", y)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape)
         verb = GRAD_AND_HESS if wrt == "both" else GRAD
         return self._run(verb, z, y, weight, "none", None, num_threads, out, var, self._kernel_of(wrt))
@@ -422,8 +422,8 @@ class GaussianNLL(PointwiseLoss):
         With ``derivatives=True``: (value, gradient, second derivative) with respect to `wrt`, or with ``wrt="both"``
         (value, gradient, gradient).
         """
-        z64, y64, var64 = (np.asarray(a, np.float64) for a in (z, y, var))
-        parts = self._reference(z64, y64, var64, wrt)
+        z64 = float64("z", z)
+        parts = self._reference(z64, targets_like(y, z64), float64("var", var), wrt)
         return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives)
 
     def _kernel_of(self, wrt: Wrt) -> int:

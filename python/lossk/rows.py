@@ -42,8 +42,8 @@ class NLL(RowLoss):
     ----------
     weight : array_like (C,), optional
         Weight of each class.
-    ignore_index : int
-        Rows with this label do not count: loss 0, gradient exactly 0.
+    ignore_index : int, optional
+        Rows with this label do not count: loss 0, gradient exactly 0. None: all rows count.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class NLL(RowLoss):
     _only_label: ClassVar[bool] = True
 
     weight: Any = None
-    ignore_index: int = -100
+    ignore_index: int | None = -100
 
     @staticmethod
     def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import Array, is_integer
+from .._arrays import Array, float64, is_integer
 from .._cross_entropy import CrossEntropy
 from .._families import Each, Frozen, Options, Reduction, Total, Value, dataclass_transform
 from .._rows import RowStats
@@ -16,6 +16,7 @@ from ._problem import (
     Outputs,
     Problem,
     class_bias,
+    counting,
     float_rows,
     integer_labels,
     make_outputs,
@@ -91,7 +92,7 @@ class LinearCrossEntropy(Frozen):
     """
 
     weight: Any = None
-    ignore_index: int = -100
+    ignore_index: int | None = -100
     label_smoothing: float = 0.0
     z_loss: float = 0.0
     softcap: float | None = None
@@ -257,15 +258,16 @@ class LinearCrossEntropy(Frozen):
         derivatives: bool = False,
     ) -> Value:
         """Return what calling the loss returns, in plain float64 NumPy; with ``derivatives=True`` gradients as well."""
-        x64, w64 = np.asarray(x, np.float64), np.asarray(w, np.float64)
-        z = x64 @ w64.T + (0.0 if bias is None else np.asarray(bias, np.float64))
+        x64, w64 = float64("x", x), float64("w", w)
+        z = x64 @ w64.T + (0.0 if bias is None else float64("bias", bias))
         options: dict[str, Any] = {"sample_weight": sample_weight, "reduction": reduction, "normalizer": normalizer}
         value, dz, _ = self._loss.reference(z, target, derivatives=True, **options)
         if not derivatives:
             return value
         flat = dz.reshape(-1, dz.shape[-1])
         # An ignored row does not count whatever it holds.
-        rows = np.where(np.asarray(target).reshape(-1, 1) != self.ignore_index, x64.reshape(-1, x64.shape[-1]), 0.0)
+        counts = counting(integer_labels(target, x64.shape[:-1], len(w64), self.ignore_index), self.ignore_index)
+        rows = np.where(counts[:, None], x64.reshape(-1, x64.shape[-1]), 0.0)
         return value, dz @ w64, flat.T @ rows, None if bias is None else flat.sum(axis=0)
 
     # ---- the way there ------------------------------------------------------------------------------------------
@@ -294,7 +296,9 @@ class LinearCrossEntropy(Frozen):
         weights = tuple(row_factor(name, factor, shape) for name, factor in factors.items() if factor is not None)
         # The kernel checks reduction and normalizer, on no rows at all.
         self._loss(np.empty((0, len(w)), x.dtype), np.empty(0, np.int64), reduction=reduction, normalizer=normalizer)
-        counted = sum(int(np.count_nonzero(labels[piece] != self.ignore_index)) for piece in pieces(labels.size))
+        counted = sum(
+            int(np.count_nonzero(counting(labels[piece], self.ignore_index))) for piece in pieces(labels.size)
+        )
         flat = x.reshape(labels.size, x.shape[-1])
         problem = Problem(flat, w, bias, labels, weights, self.ignore_index, shape, reduction, None, counted)
         if reduction != "mean":
@@ -319,7 +323,7 @@ class LinearCrossEntropy(Frozen):
         total = 0.0
         for piece in pieces(problem.labels.size):
             labels = problem.labels[piece]
-            counts = labels != self.ignore_index
+            counts = counting(labels, self.ignore_index)
             weights = np.ones(int(np.count_nonzero(counts))) if self.weight is None else self.weight[labels[counts]]
             factor = product_of(problem.factors, piece, problem.wide)
             total += float((weights if factor is None else weights * factor[counts]).sum(dtype=np.float64))
