@@ -109,7 +109,7 @@ def test_gaussian_errors_come_before_anything_is_written(rng: np.random.Generato
         (np.array([1, 1, -2.0, 1, 1]), ValueError, r"-2.0 at flat index 2, wanted var"),
         (var[:, :4], ValueError, r"var: got shape \(6, 4\), wanted \(6, 5\) or \(5,\)"),
         (1.0, ValueError, r"var: got shape \(\), wanted"),
-        (None, TypeError, r"var: got NoneType, wanted"),
+        (None, TypeError, r"var: got a NoneType, wanted"),
         (var.astype("U8"), TypeError, r"var: got dtype <U8, wanted real numbers"),
     ]
     for third, error, message in wrong:
