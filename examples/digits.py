@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -160,7 +161,12 @@ def draw(histories: dict[str, History], path: Path) -> None:
         )
     loss_axes.set(xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log", title="Loss")
     accuracy_axes.set(xlabel="epoch", ylabel="share of test digits", ylim=(0.88, 1.0), title="Test accuracy")
+    loss_axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    loss_axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    loss_axes.yaxis.set_minor_formatter(NullFormatter())
+    accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     for axes in (loss_axes, accuracy_axes):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)

@@ -61,7 +61,7 @@ class Case:
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        return LOSSES[self.kernel].variants[self.variant]
+        return LOSSES[self.kernel]._variants[self.variant]
 
     def plain(self) -> Any:
         return LOSSES[self.kernel](**self.kwargs)
@@ -86,7 +86,7 @@ class Case:
         return f"{LOSSES[self.kernel].__name__}({arguments})"
 
 
-CASES = tuple(Case(kernel, i) for kernel, cls in LOSSES.items() for i in range(len(cls.variants)))
+CASES = tuple(Case(kernel, i) for kernel, cls in LOSSES.items() for i in range(len(cls._variants)))
 FIRST_CASES = tuple(case for case in CASES if case.variant == 0)
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -106,7 +106,7 @@ class Batch:
 
 
 def draw(case: Case, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any, weighted: bool = False) -> Batch:
-    z, target = LOSSES[case.kernel].draw(rng, shape, dtype)[:2]
+    z, target = LOSSES[case.kernel]._draw(rng, shape, dtype)[:2]
     weight = rng.uniform(0.25, 2.0, size=case.sample_shape(shape)).astype(dtype) if weighted else None
     return Batch(z, target, weight)
 
@@ -171,7 +171,7 @@ DIFFERENCES = {"poisson_nll", "gaussian_nll", "gamma", "tweedie"}
 
 def rounding(loss: Any, z: Array, target: Array, weight: Array | None, dtype: Any) -> tuple[Any, Any, Any]:
     """What value and derivatives of a difference change by where inputs change by two units in the last place."""
-    if loss.kernel not in DIFFERENCES:
+    if loss._kernel not in DIFFERENCES:
         return 0.0, 0.0, 0.0
     step, y = 1e-7, target.astype(np.float64)
 

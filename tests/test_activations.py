@@ -25,7 +25,7 @@ import lossk
 from lossk.activations import ACTIVATIONS, Activation
 
 INF, NAN = np.inf, np.nan
-ALL = [cls(**kwargs) for cls in ACTIVATIONS.values() for kwargs in cls.variants]
+ALL = [cls(**kwargs) for cls in ACTIVATIONS.values() for kwargs in cls._variants]
 each_activation = pytest.mark.parametrize("act", ALL, ids=repr)
 
 # Largest errors in ULP, of value and derivative, as the headers in src/cpp/activations state them.
@@ -85,13 +85,13 @@ def test_stated_accuracy(act: Activation, isa: str) -> None:
         return
     x = np.arange(0, 2**32, 2039, dtype=np.uint64).astype(np.uint32).view(np.float32)
     x = x[np.isfinite(x)]
-    for got, want, ulps in zip((act(x), act.derivative(x)), act.reference(x), ULPS[act.kernel], strict=True):
+    for got, want, ulps in zip((act(x), act.derivative(x)), act.reference(x), ULPS[act._kernel], strict=True):
         with np.errstate(over="ignore"):
             normal = (np.abs(want) >= 4 * np.finfo(np.float32).tiny) & np.isfinite(want.astype(np.float32))
         unit = np.spacing(np.abs(want[normal]).astype(np.float32)).astype(np.float64)
         error = np.abs(got[normal].astype(np.float64) - want[normal]) / unit
         worst = int(error.argmax())
-        assert error[worst] <= ulps + 0.5 * (act.kernel == "leaky_relu"), (x[normal][worst], error[worst])
+        assert error[worst] <= ulps + 0.5 * (act._kernel == "leaky_relu"), (x[normal][worst], error[worst])
         assert (np.abs(got[~normal & (np.abs(want) < 1)]) <= 5 * np.finfo(np.float32).tiny).all()
 
 

@@ -104,7 +104,7 @@ def test_docstring_examples_are_there_to_run() -> None:
         "lossk.regression",
         "lossk.binary",
         "lossk.rows",
-        "lossk.cross_entropy",
+        "lossk._cross_entropy",
         "lossk.activations",
         "lossk.row_functions",
         "lossk.information",

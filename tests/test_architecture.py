@@ -197,7 +197,7 @@ def test_a_loss_has_its_three_parts(entry: str) -> None:
     elsewhere = {name for other in LOSS_FAMILIES if other != entry for name in registered(other)}
     headers = {name: file for name, file in formulas("losses").items() if name not in elsewhere}
     # Cross-entropy is a family of its own: the softmax kernels.
-    named = {name for cls in LOSSES.values() if issubclass(cls, base) for name in (cls.kernel, *cls.also)}
+    named = {name for cls in LOSSES.values() if issubclass(cls, base) for name in (cls._kernel, *cls._also)}
     classes = named - {"cross_entropy"}
     missing = []
     for name in sorted(set(headers) | entries | kernels | classes):
@@ -208,7 +208,7 @@ def test_a_loss_has_its_three_parts(entry: str) -> None:
         elif name in headers and name not in kernels:
             missing.append(f"{name}: a build; the compiled module is older than the registry")
         if name not in classes:
-            missing.append(f"{name}: a Python class with kernel = {name!r}, a docstring and a reference")
+            missing.append(f"{name}: a Python class with _kernel = {name!r}, a docstring and a reference")
     assert not missing, "still missing:\n" + "\n".join(missing)
 
 
@@ -223,15 +223,15 @@ def test_a_class_has_docstring_reference_and_variants(name: str) -> None:
     assert implemented, f"{cls.__name__} lacks {wanted}"
     if issubclass(cls, RowLoss):
         assert {"reference", "_reference"} & set(vars(cls)), f"{cls.__name__} lacks _reference"
-    assert cls.variants
-    assert cls.variants[0] == {}, f"{cls.__name__}: the first variant is that of the defaults"
+    assert cls._variants
+    assert cls._variants[0] == {}, f"{cls.__name__}: the first variant is that of the defaults"
     assert cls.__name__ in lossk.__all__, f"{cls.__name__} is not exported by lossk/__init__.py"
 
 
 def test_an_optimizer_has_its_parts() -> None:
     headers, entries, kernels = formulas("optimizers"), registered("optimizer"), set(_core.optimizer_kernels())
     assert set(headers) == entries == kernels
-    made = {cls([], **variant)._kernel() for cls in OPTIMIZERS.values() for variant in cls.variants}
+    made = {cls([], **variant)._kernel() for cls in OPTIMIZERS.values() for variant in cls._variants}
     assert {kernel for kernel, _ in made} == kernels, "some kernel is of no variant of an optimizer"
     for kernel, slots in made:
         assert len(slots) == _core.optimizer_kernels()[kernel][1], f"{kernel} has another number of slots"
@@ -246,7 +246,7 @@ def test_an_activation_has_its_three_parts() -> None:
         assert headers[name].stem == name
         assert cls.__doc__
         assert "_reference" in vars(cls)
-        assert cls.variants[0] == {}
+        assert cls._variants[0] == {}
         assert cls.__name__ in lossk.__all__
 
 
@@ -263,8 +263,8 @@ FAMILIES = (
     "binary",
     "bernoulli",
     "rows",
-    "cross_entropy",
-    "linear",
+    "_cross_entropy",
+    "_linear",
     "activations",
     "row_functions",
     "information",
@@ -274,6 +274,8 @@ PYTHON_FLOORS = {
     "_core": 0,
     "_runtime": 1,
     "_arrays": 1,
+    "_names": 1,
+    "_targets": 2,
     "_families": 2,
     "_rows": 2,
     **dict.fromkeys(FAMILIES, 3),
@@ -286,7 +288,13 @@ PYTHON_FLOORS = {
 }
 # Within a floor: who may import whom.
 BESIDE = {
-    *(("_runtime", "_arrays"), ("_rows", "_families"), ("information", "rows"), ("linear", "cross_entropy")),
+    *(
+        ("_runtime", "_arrays"),
+        ("_rows", "_families"),
+        ("_rows", "_targets"),
+        ("information", "rows"),
+        ("_linear", "_cross_entropy"),
+    ),
     ("cli", "torch"),  # which the benchmark imports where torch is installed
 }
 

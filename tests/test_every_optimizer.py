@@ -16,7 +16,7 @@ import lossk
 from lossk import _core
 from lossk.optimizers import OPTIMIZERS
 
-CASES = [(name, variant) for name, cls in OPTIMIZERS.items() for variant in cls.variants]
+CASES = [(name, variant) for name, cls in OPTIMIZERS.items() for variant in cls._variants]
 each_case = pytest.mark.parametrize(
     ("name", "variant"), CASES, ids=[f"{n}({','.join(f'{k}={v}' for k, v in o.items())})" for n, o in CASES]
 )
@@ -80,7 +80,7 @@ def test_threads(name: str, variant: dict[str, Any], dtype: Any, isa: str, rng: 
 @each_optimizer
 @each_dtype
 def test_every_variant_has_a_kernel_of_its_own_parameters(name: str, dtype: Any) -> None:
-    for variant in OPTIMIZERS[name].variants:
+    for variant in OPTIMIZERS[name]._variants:
         optimizer = make(name, [np.zeros(3, dtype)], variant)
         assert all(isinstance(x, float | bool) for x in optimizer._formula(1))
 
@@ -409,7 +409,7 @@ def test_options_are_checked(name: str) -> None:
 def test_an_optimizer_is_documented(name: str) -> None:
     cls = OPTIMIZERS[name]
     assert name in lossk.__all__
-    assert cls.variants[0] == {}
+    assert cls._variants[0] == {}
     assert cls.__doc__
     assert "References\n" in cls.__doc__
     assert cls._reference is not lossk.optimizers.Optimizer._reference

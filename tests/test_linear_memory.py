@@ -14,7 +14,7 @@ from support import bits
 from support_linear import BFLOAT16, MB, NARROW, close, loss_of, problem
 
 import lossk
-from lossk.linear._tiles import Sizes, even_size, sizes_for
+from lossk._linear._tiles import Sizes, even_size, sizes_for
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def tiled(monkeypatch: pytest.MonkeyPatch) -> list[Sizes]:
         used.extend([sizes] if sizes is not None else [])
         return sizes
 
-    monkeypatch.setattr("lossk.linear._loss.sizes_for", noted)
+    monkeypatch.setattr("lossk._linear._loss.sizes_for", noted)
     return used
 
 

@@ -358,7 +358,7 @@ def test_dlpack_and_buffers(case: Case, rng: np.random.Generator) -> None:
 
 def special_targets(case: Case, special: Array, dtype: Any) -> Array:
     """Those special numbers that are in the range of the loss's targets."""
-    drawn = LOSSES[case.kernel].draw(np.random.default_rng(0), (64,), dtype)[1]
+    drawn = LOSSES[case.kernel]._draw(np.random.default_rng(0), (64,), dtype)[1]
     if len(np.unique(drawn)) < 5 and drawn.min() < 0:
         return np.unique(drawn)
     if drawn.min() < 0:
@@ -419,9 +419,9 @@ def test_a_nan_is_never_lost_in_a_sum(case: Case, dtype: Any, isa: str, rng: np.
         batch = draw(case, rng, (n,) if case.pointwise else (1, n), dtype)
         for at in {0, n // 2, n - 1}:
             target = batch.target
-            if getattr(loss, "takes_labels", False):
-                target = np.full(1, at if loss.only_label else 0)
-            if not case.pointwise and loss.takes_labels and target[0] == getattr(loss, "ignore_index", -100):
+            if getattr(loss, "_takes_labels", False):
+                target = np.full(1, at if loss._only_label else 0)
+            if not case.pointwise and loss._takes_labels and target[0] == getattr(loss, "ignore_index", -100):
                 continue
             z = batch.z.copy()
             z[..., at] = np.nan

@@ -148,7 +148,7 @@ def test_row_functions_stay_inside(dtype: Any, at: str, isa: str, rng: np.random
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_stay_inside(name: str, dtype: str, at: str, isa: str, rng: np.random.Generator) -> None:
     kind = np.dtype(pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype)
-    options = [OPTIMIZERS[name].variants[-1]]
+    options = [OPTIMIZERS[name]._variants[-1]]
     if dtype.endswith("16"):
         options += [{"master_weights": True}, {"stochastic_rounding": 1}]
     for option, n in itertools.product(options, (*ODD_SIZES, 16_385)):

@@ -14,7 +14,7 @@ from lossk.optimizers import OPTIMIZERS
 ml_dtypes = pytest.importorskip("ml_dtypes")
 
 F16, BF16 = np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)
-CASES = [(name, variant) for name, cls in OPTIMIZERS.items() for variant in cls.variants]
+CASES = [(name, variant) for name, cls in OPTIMIZERS.items() for variant in cls._variants]
 each_case = pytest.mark.parametrize(
     ("name", "variant"), CASES, ids=[f"{n}({','.join(f'{k}={v}' for k, v in o.items())})" for n, o in CASES]
 )

@@ -312,7 +312,7 @@ CONVEX = (
 
 
 @pytest.mark.parametrize(
-    "case", [c for name in CONVEX for c in (Case(name, i) for i in range(len(LOSSES[name].variants)))], ids=str
+    "case", [c for name in CONVEX for c in (Case(name, i) for i in range(len(LOSSES[name]._variants)))], ids=str
 )
 @given(seed=seeds)
 @settings(max_examples=30)

@@ -21,7 +21,7 @@ INF, NAN = np.inf, np.nan
 
 
 def drawn(name: str, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Batch:
-    z, t = getattr(lossk, name).draw(rng, shape, dtype)
+    z, t = getattr(lossk, name)._draw(rng, shape, dtype)
     return Batch(z, t, rng.uniform(0.25, 2.0, size=shape[:-1]).astype(dtype))
 
 
@@ -122,8 +122,8 @@ def test_labels_of_any_integer_type(kind: str, rng: np.random.Generator) -> None
 def test_targets_of_the_wrong_kind(rng: np.random.Generator) -> None:
     z = rng.normal(size=(3, 5))
     for loss in (lossk.NLL(), lossk.MultiMargin()):
-        for target in (np.abs(z), [[0.5] * 5] * 3, np.zeros(3)):
-            with pytest.raises(TypeError, match="target: got dtype float64, wanted integer labels"):
+        for target in (np.abs(z), [[0.5] * 5] * 3):
+            with pytest.raises(TypeError, match=r"target: got float64 of shape \(3, 5\), wanted integer labels"):
                 loss(z, target)
         with pytest.raises(TypeError, match="target: got None, wanted integer labels"):
             loss(z, None)
@@ -131,7 +131,9 @@ def test_targets_of_the_wrong_kind(rng: np.random.Generator) -> None:
     kl = lossk.KLDivergence()
     with pytest.raises(TypeError, match=r"target: got int64 of shape .*, wanted probabilities"):
         kl(z, np.array([0, 1, 2]))
-    with pytest.raises(ValueError, match="target: got probabilities of shape"):
+    with pytest.raises(
+        ValueError, match=r"target: got float64 of shape \(3, 4\), wanted probabilities of shape \(3, 5\)"
+    ):
         kl(z, np.abs(z[:, :4]))
     one_hot = np.eye(5, dtype=int)[:3]
     assert kl(z, one_hot) == kl(z, one_hot.astype(float)) == kl(z, one_hot.tolist())

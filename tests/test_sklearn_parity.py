@@ -52,7 +52,7 @@ PAIRS = {
 
 
 def problem(pair: Pair, rng: np.random.Generator) -> tuple[Array, Array]:
-    z, y = pair.ours.draw(rng, (2000,), np.float64)
+    z, y = pair.ours._draw(rng, (2000,), np.float64)
     return 1.5 * z, y
 
 

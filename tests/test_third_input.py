@@ -16,7 +16,7 @@ SHAPES = ((1,), (7,), (513,), (5, 33), (40, 1001), (3, 4, 70))
 
 
 def gaussian(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array, Array]:
-    z, y, var = lossk.GaussianNLL.draw(rng, shape, dtype)
+    z, y, var = lossk.GaussianNLL._draw(rng, shape, dtype)
     return z, y, var
 
 
@@ -109,7 +109,7 @@ def test_gaussian_errors_come_before_anything_is_written(rng: np.random.Generato
         (np.array([1, 1, -2.0, 1, 1]), ValueError, r"-2.0 at flat index 2, wanted var"),
         (var[:, :4], ValueError, r"var: got shape \(6, 4\), wanted \(6, 5\) or \(5,\)"),
         (1.0, ValueError, r"var: got shape \(\), wanted"),
-        (None, TypeError, r"var: got NoneType, wanted"),
+        (None, TypeError, r"var: got a NoneType, wanted"),
         (var.astype("U8"), TypeError, r"var: got dtype <U8, wanted real numbers"),
     ]
     for third, error, message in wrong:
@@ -139,7 +139,7 @@ def test_gaussian_special_variances() -> None:
 @each_dtype
 def test_weights_of_positives_are_one_for_each_class_or_sample(dtype: Any, isa: str, rng: np.random.Generator) -> None:
     for shape in SHAPES:
-        z, y = lossk.BinaryCrossEntropyWithLogits.draw(rng, shape, dtype)
+        z, y = lossk.BinaryCrossEntropyWithLogits._draw(rng, shape, dtype)
         for weight in (rng.uniform(0, 5, size=shape), rng.uniform(0, 5, size=shape[-1:])):
             loss = lossk.BinaryCrossEntropyWithLogits(weight.astype(dtype))
             value, want, want_hess = loss.reference(z, y, derivatives=True, reduction="none")

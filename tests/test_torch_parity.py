@@ -147,9 +147,9 @@ def test_pointwise(dtype: Any, name: str, rng: np.random.Generator) -> None:
     """In f32 against torch in float64 on the same rounded numbers."""
     ours, theirs = POINTWISE[name]
     f32 = dtype == np.float32
-    difference = ours.kernel in DIFFERENCES
+    difference = ours._kernel in DIFFERENCES
     for shape in ((1,), (17,), (5, 33), (20_000,)):
-        z, y = ours.draw(rng, shape, dtype)
+        z, y = ours._draw(rng, shape, dtype)
         if isinstance(ours, lossk.SquaredError | lossk.AbsoluteError | lossk.Huber):
             y.reshape(-1)[0] = z.reshape(-1)[0]  # a tie
         for reduction in ("mean", "sum", "none"):
@@ -165,7 +165,7 @@ def test_pointwise(dtype: Any, name: str, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("shape", [(40, 7), (7,)], ids=["one a sample", "one a class"])
 def test_bce_with_logits_and_an_array_of_weights(shape: tuple[int, ...], rng: np.random.Generator) -> None:
-    z, y = lossk.BinaryCrossEntropyWithLogits.draw(rng, (40, 7), np.float64)
+    z, y = lossk.BinaryCrossEntropyWithLogits._draw(rng, (40, 7), np.float64)
     weight = rng.uniform(0.1, 5.0, size=shape)
     for reduction in ("mean", "sum", "none"):
         x = tensor(z).requires_grad_()
@@ -180,7 +180,7 @@ def test_bce_with_logits_and_an_array_of_weights(shape: tuple[int, ...], rng: np
 @pytest.mark.parametrize("eps", [1e-6, 0.5])
 def test_gaussian_nll(full: bool, eps: float, rng: np.random.Generator) -> None:
     """Gradients with respect to mean and variance, also where the variance is cut off."""
-    z, y, var = lossk.GaussianNLL.draw(rng, (3000,), np.float64)
+    z, y, var = lossk.GaussianNLL._draw(rng, (3000,), np.float64)
     var[:10] = 0
     loss = lossk.GaussianNLL(full=full, eps=eps)
     for reduction in ("mean", "sum", "none"):

@@ -27,7 +27,7 @@ def replace_between(page: str, table: str) -> str:
 def picture_link(page: Path, picture: Path) -> str:
     """Return the Markdown that shows the picture in the page."""
     place = picture.resolve().relative_to(page.resolve().parent)
-    return f"![Time and fraction of the limit over the bytes of a call, all providers]({place.as_posix()})\n\n"
+    return f"![Fraction of the memory limit that six kernels and their fastest peers reach]({place.as_posix()})\n\n"
 
 
 def main() -> None:

@@ -5,7 +5,12 @@ A loss is an object; arrays, how to reduce and where to write are arguments of i
     loss, dlogits = lossk.CrossEntropy(label_smoothing=0.1).value_and_grad(logits, labels)
 """
 
+import typing as _typing
+
 from . import activations, bernoulli, binary, information, likelihood, regression, rows
+from ._cross_entropy import CrossEntropy
+from ._linear import LinearCrossEntropy
+from ._names import meant as _meant
 from ._rows import RowStats
 from ._runtime import (
     available_isas,
@@ -19,9 +24,7 @@ from ._runtime import (
 from .activations import *
 from .bernoulli import *
 from .binary import *
-from .cross_entropy import CrossEntropy
 from .likelihood import *
-from .linear import LinearCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
 from .regression import *
 from .row_functions import log_softmax, logsumexp, softmax
@@ -61,3 +64,18 @@ __all__ += binary.__all__
 __all__ += likelihood.__all__
 __all__ += regression.__all__
 __all__ += rows.__all__
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+if not _typing.TYPE_CHECKING:  # to which any name would be there
+
+    def __getattr__(name: str) -> None:
+        text = f"module 'lossk' has no attribute {name!r}"
+        if name in ("torch", "cli"):
+            text += f" until it is imported: import lossk.{name}"
+        elif not name.startswith("_") and (call := _meant(name, {public: globals()[public] for public in __all__})):
+            text += f": is {call} meant?"
+        raise AttributeError(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, cast
 
@@ -26,29 +27,63 @@ def arithmetic(dtype: np.dtype[Any] | None) -> np.dtype[Any]:
     return np.dtype(np.float64 if dtype is not None and dtype.newbyteorder("=") == np.float64 else np.float32)
 
 
+# What other libraries raise where NumPy cannot read what they have.
+UNREADABLE = (AttributeError, BufferError, RuntimeError, TypeError, ValueError)
+
+
 def as_array(name: str, value: object) -> Array:
     """Return `value` as an ndarray: through DLPack or the buffer protocol without a copy where it speaks them."""
+    array = read_array(name, value, f"an array of {FLOAT_NAMES}")
+    if array.dtype == object:
+        raise TypeError(f"{name}: got {_told(value)}, wanted an array of {FLOAT_NAMES}")
+    return array
+
+
+def read_array(name: str, value: object, wanted: str) -> Array:
+    """Return `value` as an ndarray of any type; the error of whatever library it comes from names the argument."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: got a masked array, wanted a plain one (kernels do not know masks)")
     if isinstance(value, np.ndarray):
         return np.asarray(value)
-    if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
-        device = value.__dlpack_device__()
-        if device[0] != 1:
-            raise TypeError(f"{name}: got a {type(value).__name__} on DLPack device {device}, wanted one on the CPU")
-        try:
-            return np.from_dlpack(value)
-        except (BufferError, RuntimeError, TypeError) as error:
-            if (words := _bfloat16_words(value)) is not None:
-                return words
-            wanted = f"wanted an array of {FLOAT_NAMES} that needs no gradient"
-            raise TypeError(
-                f"{name}: got a {type(value).__name__} that NumPy cannot read ({error}), {wanted}"
-            ) from error
-    array = np.asarray(value)
-    if array.dtype == object:
-        raise TypeError(f"{name}: got {type(value).__name__}, wanted an array of {FLOAT_NAMES}")
+    try:
+        array = _from_dlpack(name, value) if hasattr(value, "__dlpack_device__") else np.asarray(value)
+    except UNREADABLE as error:
+        if isinstance(error, _ElsewhereError):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        advice = " (lossk.torch has losses of tensors that need a gradient)" if _needs_gradient(value) else ""
+        raise TypeError(
+            f"{name}: got {_told(value)} that NumPy cannot read ({reason}), wanted {wanted}{advice}"
+        ) from error
+    if array.dtype == object and array.ndim == 0:
+        advice = f": list({name}) has its items" if isinstance(value, Iterator) else ""
+        raise TypeError(f"{name}: got {_told(value)}, wanted {wanted}{advice}")
     return array
+
+
+class _ElsewhereError(TypeError):
+    """An array is not in the CPU's memory."""
+
+
+def _from_dlpack(name: str, value: Any) -> Array:
+    device = value.__dlpack_device__()
+    if device[0] != 1:
+        raise _ElsewhereError(f"{name}: got a {type(value).__name__} on DLPack device {device}, wanted one on the CPU")
+    try:
+        return np.from_dlpack(value)
+    except UNREADABLE:
+        words = _bfloat16_words(value)
+        # Types that DLPack does not know, NumPy may read all the same, as it does Arrow's.
+        return np.asarray(value) if words is None else words
+
+
+def _told(value: object) -> str:
+    return f"a {type(value).__name__}"
+
+
+def _needs_gradient(value: Any) -> bool:
+    first = value[0] if isinstance(value, list | tuple) and value else value
+    return getattr(first, "requires_grad", False) is True
 
 
 def _bfloat16_words(value: Any) -> Array | None:
@@ -56,7 +91,7 @@ def _bfloat16_words(value: Any) -> Array | None:
     try:
         words = _core.words_from_dlpack(value.__dlpack__())
         return None if words is None else words.view(import_module("ml_dtypes").bfloat16)
-    except (BufferError, ImportError):
+    except (*UNREADABLE, ImportError):
         return None
 
 
@@ -71,14 +106,30 @@ def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
     return np.asarray(np.require(array, dtype=dtype.newbyteorder("="), requirements=["C", "A"]))
 
 
-def floats(name: str, value: object) -> Array:
-    """Return predictions as kernels want them: contiguous, of a supported floating type."""
+def floats(name: str, value: object, target_name: str = "", target: object = None) -> Array:
+    """Return predictions as kernels want them: contiguous, of a supported floating type.
+
+    Where they are not, and the target is, these two may have changed places, and the error asks.
+    """
     array = as_array(name, value)
     if array.dtype.kind in "iub" and not isinstance(value, np.ndarray):
         array = array.astype(np.float64)  # numbers typed in by hand
     if not is_float(array.dtype):
-        raise TypeError(f"{name}: got dtype {array.dtype}, wanted {FLOAT_NAMES}")
+        exchanged = isinstance(target, np.ndarray) and is_float(target.dtype)
+        advice = f": are {name} and {target_name} exchanged?" if exchanged else ""
+        raise TypeError(f"{name}: got dtype {array.dtype}, wanted {FLOAT_NAMES}{advice}")
     return contiguous(array, array.dtype)
+
+
+def targets_like(value: object, z: Array) -> Array:
+    """Return targets as `floats_like`; a number by itself, of Python or NumPy, is every sample's."""
+    y = floats_like("y", value, z)
+    return np.full(z.shape, y) if isinstance(value, int | float | np.generic) else y
+
+
+def float64(name: str, value: object) -> NDArray[np.float64]:
+    """Return real numbers in float64, as references want them."""
+    return _converted(name, value, np.dtype(np.float64))
 
 
 def floats_like(name: str, value: object, z: Array) -> Array:
@@ -92,10 +143,19 @@ def weights_like(name: str, value: object, z: Array) -> Array:
 
 
 def _converted(name: str, value: object, dtype: np.dtype[Any]) -> Array:
-    array = as_array(name, value)
-    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+    return convert(name, as_array(name, value), dtype)
+
+
+def convert(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return real numbers of any type as kernels want them: contiguous, of `dtype`."""
+    if real_kind(array.dtype) not in "fiub":
         raise TypeError(f"{name}: got dtype {array.dtype}, wanted real numbers")
     return contiguous(array, dtype)
+
+
+def real_kind(dtype: np.dtype[Any]) -> str:
+    """Return the kind of a type as NumPy has it, and "f" for bfloat16, which is none of NumPy's."""
+    return "f" if dtype.name == "bfloat16" else dtype.kind
 
 
 def is_integer(value: object) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import Array, Output, arithmetic, as_array, floats, floats_like, weights_like
+from ._arrays import Array, Output, arithmetic, as_array, float64, floats, targets_like, weights_like
+from ._names import call_text
 
 if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
     from typing_extensions import dataclass_transform as dataclass_transform
 else:
 
@@ -23,6 +25,26 @@ else:
 
 # A float, or with reduction="none" an array of per-sample values.
 Value: TypeAlias = Any
+
+# Reductions that give a float, that gives a value a sample, and any.
+Total: TypeAlias = Literal["mean", "sum"]
+Each: TypeAlias = Literal["none"]
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+
+
+class Options(TypedDict, total=False):
+    """Keywords of every verb that reduces, beside `reduction`."""
+
+    sample_weight: ArrayLike | None
+    normalizer: float | None
+    num_threads: int | None
+
+
+class GradOptions(Options, total=False):
+    """Keywords of every verb that writes a gradient as well."""
+
+    out: Array | None
+
 
 # The verbs, numbered as in src/cpp/base/types.hpp.
 VALUE, GRAD, VALUE_AND_GRAD, GRAD_AND_HESS = range(4)
@@ -41,7 +63,7 @@ _Class = TypeVar("_Class", bound="Loss")
 @dataclass_transform(frozen_default=True, eq_default=False)
 def loss(cls: type[_Class]) -> type[_Class]:
     """Make a class a frozen dataclass and enter it in the catalogue."""
-    LOSSES[cls.kernel] = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+    LOSSES[cls._kernel] = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     return cls
 
 
@@ -88,6 +110,14 @@ def at_least_0(name: str, value: object) -> float:
 class Frozen:
     """What its fields define: frozen, hashable, picklable, equal where class and parameters are."""
 
+    def __new__(cls, *parameters: object, **named: object) -> Self:
+        """Refuse arrays in the place of parameters: those are for the verbs."""
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        if sum(map(_is_array, parameters)) > sum(field.type == "Any" for field in fields):
+            wanted = ", ".join(field.name for field in fields) or "nothing"
+            raise TypeError(f"{cls.__name__}: got arrays, wanted {wanted}; arrays go to lossk.{call_text(cls)}")
+        return super().__new__(cls)
+
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
@@ -114,6 +144,10 @@ class Frozen:
         return _rebuild, (type(self), {field.name: getattr(self, field.name) for field in fields})
 
 
+def _is_array(value: object) -> bool:
+    return isinstance(value, list | tuple) or (hasattr(value, "__array__") and not isinstance(value, np.generic))
+
+
 def _shown(value: object) -> str:
     if isinstance(value, np.ndarray):
         return repr(value.tolist()) if value.size <= 16 else f"<{value.size} weights>"
@@ -128,11 +162,11 @@ class Loss(Frozen):
     """A loss: its fields define it, its calls take arrays."""
 
     # The kernel's name in src/cpp/registry.hpp.
-    kernel: ClassVar[str]
+    _kernel: ClassVar[str]
     # Further kernels of the class.
-    also: ClassVar[tuple[str, ...]] = ()
+    _also: ClassVar[tuple[str, ...]] = ()
     # Constructor arguments that tests and benchmarks go through.
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
 
 class PointwiseLoss(Loss):
@@ -143,7 +177,7 @@ class PointwiseLoss(Loss):
 
     def __post_init__(self) -> None:
         self._check()
-        self._set("_index", _core.pointwise_kernels()[self.kernel])
+        self._set("_index", _core.pointwise_kernels()[self._kernel])
         self._set("_parameters", self._numbers())
 
     def _check(self) -> None:
@@ -159,19 +193,25 @@ class PointwiseLoss(Loss):
         raise NotImplementedError
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw predictions and targets from the loss's domain, for tests and benchmarks."""
         return rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
 
     # ---- verbs --------------------------------------------------------------------------------------------------
 
+    @overload
+    def __call__(
+        self, z: ArrayLike, y: ArrayLike, *, reduction: Total = "mean", **options: Unpack[Options]
+    ) -> float: ...
+    @overload
+    def __call__(self, z: ArrayLike, y: ArrayLike, *, reduction: Each, **options: Unpack[Options]) -> Array: ...
     def __call__(
         self,
         z: ArrayLike,
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
     ) -> Value:
@@ -181,8 +221,8 @@ class PointwiseLoss(Loss):
         ----------
         z : array_like of float32, float64, float16 or bfloat16, any shape
             Predictions.
-        y : array_like, the shape of `z`
-            Targets; converted to the dtype of `z`.
+        y : array_like, the shape of `z`, or one number
+            Targets; converted to the dtype of `z`. One number is the target of every sample; no array broadcasts.
         sample_weight : array_like, the shape of `z`, optional
             Factor of each sample's loss.
         reduction : {"mean", "sum", "none"}
@@ -210,7 +250,7 @@ class PointwiseLoss(Loss):
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: Array | None = None,
@@ -224,13 +264,21 @@ class PointwiseLoss(Loss):
         result: Array = self._run(GRAD, z, y, sample_weight, reduction, normalizer, num_threads, out)
         return result
 
+    @overload
+    def value_and_grad(
+        self, z: ArrayLike, y: ArrayLike, *, reduction: Total = "mean", **options: Unpack[GradOptions]
+    ) -> tuple[float, Array]: ...
+    @overload
+    def value_and_grad(
+        self, z: ArrayLike, y: ArrayLike, *, reduction: Each, **options: Unpack[GradOptions]
+    ) -> tuple[Array, Array]: ...
     def value_and_grad(
         self,
         z: ArrayLike,
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: Array | None = None,
@@ -247,7 +295,7 @@ class PointwiseLoss(Loss):
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
@@ -269,7 +317,7 @@ class PointwiseLoss(Loss):
         out: Array | None = None,
     ) -> Array:
         """Return each sample's gradient times its entry of `cotangent`, which has the shape of `z`."""
-        z = floats("z", z)
+        z = floats("z", z, "y", y)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape)
         result: Array = self._run(GRAD, z, y, weight, "none", None, num_threads, out)
         return result
@@ -280,7 +328,7 @@ class PointwiseLoss(Loss):
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         derivatives: bool = False,
     ) -> Value:
@@ -289,13 +337,14 @@ class PointwiseLoss(Loss):
         With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
         """
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            parts = self._reference(np.asarray(z, np.float64), np.asarray(y, np.float64))
+            z64 = float64("z", z)
+            parts = self._reference(z64, targets_like(y, z64))
         return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives)
 
     # ---- the way to the kernels ---------------------------------------------------------------------------------
 
     # What a formula with a third input calls it: an array of the shape of z, or of the length of its last axis.
-    third: str = ""
+    _third: str = ""
     # Where that is a parameter of the loss: one array for each type of arithmetic.
     _constant: dict[np.dtype[Any], Array] | None = None
 
@@ -340,18 +389,18 @@ class PointwiseLoss(Loss):
         x: Any,
     ) -> Any:
         """Run on arrays that kernels could not read or write as they were."""
-        named = (("y", y), ("sample_weight", w), (self.third, x))
+        named = (("y", y), ("sample_weight", w), (self._third, x))
         given = {name: a for name, a in named if isinstance(a, np.ndarray)}
-        as_given, z = z, floats("z", z)
+        as_given, z = z, floats("z", z, "y", y)
         outputs = prepare_outputs(verb, out, as_given if isinstance(as_given, np.ndarray) else z, given)
-        y = floats_like("y", y, z)
+        y = targets_like(y, z)
         w = None if w is None else weights_like("sample_weight", w, z)
         if self._constant is not None:
             x = self._constant[arithmetic(z.dtype)]
-        if self.third:
-            x = weights_like(self.third, x, z)
+        if self._third:
+            x = weights_like(self._third, x, z)
             if x.shape != z.shape and x.shape != z.shape[-1:]:
-                raise ValueError(f"{self.third}: got shape {x.shape}, wanted {z.shape} or {z.shape[-1:]}")
+                raise ValueError(f"{self._third}: got shape {x.shape}, wanted {z.shape} or {z.shape[-1:]}")
         arguments = (w, reduction, normalizer, threads, None, x)
         return fill_outputs(verb, outputs, _core.pointwise(kernel, self._parameters, verb, z, y, *arguments))
 
@@ -371,7 +420,7 @@ def weighted_reference(
     parts: Reference, sample_weight: ArrayLike | None, reduction: str, normalizer: float | None, derivatives: bool
 ) -> Value:
     """Weight and reduce the reference of a pointwise loss."""
-    w = np.ones_like(parts[0]) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    w = np.ones_like(parts[0]) if sample_weight is None else float64("sample_weight", sample_weight)
     value, grad, hess = (w * part for part in parts)
     divisor = divisor_of(reduction, float(w.sum()), normalizer)
     return reduce_reference(reduction, value, (grad, hess), divisor, derivatives)

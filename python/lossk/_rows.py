@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import Array, arithmetic, as_array, class_axis, contiguous, floats, floats_like, is_integer, weights_like
+from ._arrays import Array, arithmetic, as_array, class_axis, float64, floats, is_integer, weights_like
 from ._families import (
     GRAD,
     GRAD_AND_HESS,
     VALUE,
     VALUE_AND_GRAD,
     Direct,
+    Each,
+    GradOptions,
     Loss,
+    Options,
+    Reduction,
     Reference,
+    Total,
     Value,
     constant_array,
     divisor_of,
@@ -26,6 +31,10 @@ from ._families import (
     product_of_weights,
     reduce_reference,
 )
+from ._targets import labels_or_probabilities
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # Outputs of the softmax kernels, numbered as row_output in src/cpp/base/types.hpp.
 LOSS, SOFTMAX, LOG_SOFTMAX = range(3)
@@ -56,17 +65,27 @@ class RowStats(NamedTuple):
     correct: NDArray[np.bool_]
 
 
+class RowOptions(Options, total=False):
+    """Keywords of every verb of rows that reduces."""
+
+    axis: int
+
+
+class RowGradOptions(RowOptions, GradOptions, total=False):
+    """Keywords of every verb of rows that writes a gradient as well."""
+
+
 class RowLoss(Loss):
     """A loss of rows `z` over one axis, with a label or a target like `z` for each row."""
 
     # Labels, probabilities, or either as targets?
-    takes_labels: ClassVar[bool] = True
-    takes_probabilities: ClassVar[bool] = False
+    _takes_labels: ClassVar[bool] = True
+    _takes_probabilities: ClassVar[bool] = False
     # Does a label's class weight multiply the row's loss (else the formula weighs)? Does the mean divide by it?
-    class_weights_multiply: ClassVar[bool] = True
-    class_weights_divide: ClassVar[bool] = False
+    _class_weights_multiply: ClassVar[bool] = True
+    _class_weights_divide: ClassVar[bool] = False
     # Are derivatives exactly 0 but at the label?
-    only_label: ClassVar[bool] = False
+    _only_label: ClassVar[bool] = False
 
     _index: int
     _parameters: tuple[float, ...]
@@ -85,7 +104,7 @@ class RowLoss(Loss):
             self._set("weight", weights[np.dtype(np.float64)])
         self._set("_ignored", ignored)
         self._set("_weights", weights)
-        self._set("_index", _core.rows_kernels().get(self.kernel))
+        self._set("_index", _core.rows_kernels().get(self._kernel))
 
     def _check(self) -> None:
         """Raise where a parameter is not what the formula wants, and set `_parameters`."""
@@ -93,13 +112,43 @@ class RowLoss(Loss):
 
     # ---- verbs --------------------------------------------------------------------------------------------------
 
+    @overload
+    def __call__(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Total = "mean",
+        stats: Literal[False] = False,
+        **options: Unpack[RowOptions],
+    ) -> float: ...
+    @overload
+    def __call__(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Each,
+        stats: Literal[False] = False,
+        **options: Unpack[RowOptions],
+    ) -> Array: ...
+    @overload
+    def __call__(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Reduction = "mean",
+        stats: bool,
+        **options: Unpack[RowOptions],
+    ) -> Any: ...
     def __call__(
         self,
         z: ArrayLike,
         target: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         stats: bool = False,
@@ -112,7 +161,8 @@ class RowLoss(Loss):
         z : array_like of float32, float64, float16 or bfloat16, shape (..., C)
             Logits or log-probabilities, as the class says.
         target : array_like of integers, shape (...), or of numbers, shape (..., C)
-            Labels of any integer type, or probabilities, as the class says.
+            Labels of any integer type (of float32 and float64 where every one is an integer), or probabilities, as the
+            class says.
         sample_weight : array_like, shape (...), optional
             Factor of each row's loss; enters the divisor of ``"mean"``.
         reduction : {"mean", "sum", "none"}
@@ -147,7 +197,7 @@ class RowLoss(Loss):
         target: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: Array | None = None,
@@ -162,13 +212,43 @@ class RowLoss(Loss):
         """
         return self._run(GRAD, z, target, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
 
+    @overload
+    def value_and_grad(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Total = "mean",
+        stats: Literal[False] = False,
+        **options: Unpack[RowGradOptions],
+    ) -> tuple[float, Array]: ...
+    @overload
+    def value_and_grad(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Each,
+        stats: Literal[False] = False,
+        **options: Unpack[RowGradOptions],
+    ) -> tuple[Array, Array]: ...
+    @overload
+    def value_and_grad(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        reduction: Reduction = "mean",
+        stats: bool,
+        **options: Unpack[RowGradOptions],
+    ) -> Any: ...
     def value_and_grad(
         self,
         z: ArrayLike,
         target: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: Array | None = None,
@@ -188,7 +268,7 @@ class RowLoss(Loss):
         target: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
@@ -211,7 +291,7 @@ class RowLoss(Loss):
         axis: int = -1,
     ) -> Any:
         """Return each row's gradient times its entry of `cotangent`, which has the shape of the labels."""
-        z = floats("z", z) if not isinstance(z, np.ndarray) else z
+        z = floats("z", z, "target", target) if not isinstance(z, np.ndarray) else z
         at = class_axis(z, axis)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape[:at] + z.shape[at + 1 :])
         return self._run(GRAD, z, target, weight, "none", None, num_threads, out, stats, axis)
@@ -222,7 +302,7 @@ class RowLoss(Loss):
         target: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         axis: int = -1,
         derivatives: bool = False,
@@ -231,20 +311,21 @@ class RowLoss(Loss):
 
         With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
         """
-        z64 = np.moveaxis(np.asarray(z, np.float64), axis, -1)
-        y = np.asarray(target)
-        r = np.ones(z64.shape[:-1]) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        z64 = float64("z", z)
+        at = class_axis(z64, axis)
+        probabilities = z64.dtype if self._takes_probabilities else None
+        y = labels_or_probabilities(target, z64.shape, at, self._takes_labels, probabilities)
+        z64 = np.moveaxis(z64, at, -1)
+        r = np.ones(z64.shape[:-1]) if sample_weight is None else float64("sample_weight", sample_weight)
         divisors, counts, touched = r, np.ones(r.shape, bool), np.ones(z64.shape, bool)
-        if self.takes_labels and (y.dtype.kind in "iu" or not self.takes_probabilities):
+        if y.dtype.kind in "iu":
             counts = counts if self._ignored is None else y != self._ignored
             y = np.where(counts, y, 0).astype(np.int64)
             weighted = r * self._weights[np.dtype(np.float64)][y] if self._weights else r
-            divisors = weighted if self.class_weights_divide else divisors
-            r = weighted if self.class_weights_multiply else r
-            if self.only_label:
+            divisors = weighted if self._class_weights_divide else divisors
+            r = weighted if self._class_weights_multiply else r
+            if self._only_label:
                 touched = np.arange(z64.shape[-1]) == y[..., None]
-        else:
-            y = np.moveaxis(y.astype(np.float64), axis, -1)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             value, *others = self._reference(z64, y)
             value = np.where(counts, value * r, 0.0)
@@ -281,11 +362,11 @@ class RowLoss(Loss):
         others = {name: a for name, a in (("target", target), ("sample_weight", w)) if isinstance(a, np.ndarray)}
         z = z if isinstance(z, np.ndarray) else floats("z", z)
         at = class_axis(z, axis)
-        rows = floats("z", np.moveaxis(as_array("z", z), at, -1))
+        rows = floats("z", np.moveaxis(as_array("z", z), at, -1), "target", target)
         outputs = prepare_outputs(verb, out, z, others)
-        z = rows
-        target = self._prepare_target(target, z, at)
-        w = None if w is None else weights_like("sample_weight", w, z)
+        probabilities = rows.dtype if self._takes_probabilities else None
+        target = labels_or_probabilities(target, z.shape, at, self._takes_labels, probabilities)
+        z, w = rows, None if w is None else weights_like("sample_weight", w, rows)
         result = self._call(verb, z, target, w, reduction, normalizer, threads, None, stats)
         main = fill_outputs(verb, outputs, _move_classes(verb, result[0] if stats else result, at))
         return _with_stats((main, *result[1:])) if stats else main
@@ -309,9 +390,8 @@ class RowLoss(Loss):
         """Run the kernel; returns what the verb returns, with `stats` (that, lse, correct)."""
         known: Any = None
         if stats:  # before anything is written, as `out` may be `z`
-            ignored = -1 if self._ignored is None else self._ignored
             known = _core.softmax(
-                LOSS, VALUE, z, target, NO_OPTIONS, None, ignored, None, "sum", None, threads, None, True
+                LOSS, VALUE, z, target, NO_OPTIONS, None, self._ignored, None, "sum", None, threads, None, True
             )
             if known is NotImplemented:
                 return known
@@ -334,21 +414,8 @@ class RowLoss(Loss):
 
     @property
     def _wanted(self) -> str:
-        kinds = ("integer labels", self.takes_labels), ("floating-point probabilities", self.takes_probabilities)
+        kinds = ("integer labels", self._takes_labels), ("floating-point probabilities", self._takes_probabilities)
         return " or ".join(kind for kind, taken in kinds if taken)
-
-    def _prepare_target(self, target: Any, z: Array, axis: int) -> Array:
-        y = as_array("target", target)
-        typed_in = self.takes_probabilities and not isinstance(target, np.ndarray)
-        if self.takes_labels and y.dtype.kind in "iu" and not (typed_in and y.ndim == z.ndim):
-            return contiguous(y, y.dtype)
-        integers = y.dtype.kind in "iub" and (typed_in or not self.takes_labels)
-        if not self.takes_probabilities or not (integers or y.dtype.kind == "f" or y.dtype.name == "bfloat16"):
-            raise TypeError(f"target: got dtype {y.dtype}, wanted {self._wanted}")
-        if y.ndim != z.ndim:
-            labels = f"integer labels of shape {z.shape[:-1]} or " if self.takes_labels else ""
-            raise TypeError(f"target: got {y.dtype} of shape {y.shape}, wanted {labels}probabilities with a class axis")
-        return floats_like("target", np.moveaxis(y, axis, -1), z)
 
 
 def _check_label(name: str, value: object) -> int:

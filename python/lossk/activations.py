@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._arrays import Array, Output, floats, floats_like
+from ._arrays import Array, Output, float64, floats, floats_like
 from ._families import Frozen, dataclass_transform, finite, positive
 
 __all__ = ["SELU", "LeakyReLU", "ReLU", "Sigmoid", "Softplus", "Tanh"]
@@ -28,7 +28,7 @@ _Class = TypeVar("_Class", bound="Activation")
 @dataclass_transform(frozen_default=True, eq_default=False)
 def activation(cls: type[_Class]) -> type[_Class]:
     """Make a class a frozen dataclass and enter it in the catalogue."""
-    ACTIVATIONS[cls.kernel] = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+    ACTIVATIONS[cls._kernel] = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     return cls
 
 
@@ -36,9 +36,9 @@ class Activation(Frozen):
     """A function of numbers one by one: its fields define it, its calls take arrays."""
 
     # The kernel's name in src/cpp/registry.hpp.
-    kernel: ClassVar[str]
+    _kernel: ClassVar[str]
     # Constructor arguments that tests go through.
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     _index: int
     _parameters: tuple[float, ...]
@@ -46,7 +46,7 @@ class Activation(Frozen):
     def __post_init__(self) -> None:
         self._check()
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        self._set("_index", _core.activation_kernels()[self.kernel])
+        self._set("_index", _core.activation_kernels()[self._kernel])
         self._set("_parameters", tuple(float(getattr(self, field.name)) for field in fields))
 
     def _check(self) -> None:
@@ -93,7 +93,7 @@ class Activation(Frozen):
     def reference(self, x: ArrayLike) -> tuple[Float64, Float64]:
         """Return (value, derivative) from the formula in plain float64 NumPy: the specification."""
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            return self._reference(np.asarray(x, np.float64))
+            return self._reference(float64("x", x))
 
     def _reference(self, x: Float64) -> tuple[Float64, Float64]:
         """Return value and derivative in float64."""
@@ -130,7 +130,7 @@ class Sigmoid(Activation):
     array([0.5 , 0.75])
     """
 
-    kernel: ClassVar[str] = "sigmoid"
+    _kernel: ClassVar[str] = "sigmoid"
 
     def _reference(self, x: Float64) -> tuple[Float64, Float64]:
         small = np.exp(-np.abs(x))
@@ -155,7 +155,7 @@ class Tanh(Activation):
     array([1.0000000e+00, 1.6993417e-17])
     """
 
-    kernel: ClassVar[str] = "tanh"
+    _kernel: ClassVar[str] = "tanh"
 
     def _reference(self, x: Float64) -> tuple[Float64, Float64]:
         small = np.exp(-2 * np.abs(x))
@@ -177,7 +177,7 @@ class ReLU(Activation):
     array([0., 3.])
     """
 
-    kernel: ClassVar[str] = "relu"
+    _kernel: ClassVar[str] = "relu"
 
     def _reference(self, x: Float64) -> tuple[Float64, Float64]:
         return np.maximum(x, 0.0), np.where(np.isnan(x), x, x > 0)
@@ -208,8 +208,8 @@ class LeakyReLU(Activation):
     array([-0.2,  3. ])
     """
 
-    kernel: ClassVar[str] = "leaky_relu"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"negative_slope": 0.25})
+    _kernel: ClassVar[str] = "leaky_relu"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"negative_slope": 0.25})
 
     negative_slope: float = 0.01
 
@@ -239,7 +239,7 @@ class SELU(Activation):
     array([-1.7581,  0.    ,  1.0507])
     """
 
-    kernel: ClassVar[str] = "selu"
+    _kernel: ClassVar[str] = "selu"
 
     def _reference(self, x: Float64) -> tuple[Float64, Float64]:
         scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
@@ -276,8 +276,8 @@ class Softplus(Activation):
     array([0.000e+00, 6.931e-01, 1.000e+03])
     """
 
-    kernel: ClassVar[str] = "softplus"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"beta": 4.0})
+    _kernel: ClassVar[str] = "softplus"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"beta": 4.0})
 
     beta: float = 1.0
 

@@ -40,10 +40,10 @@ class BinaryCrossEntropy(PointwiseLoss):
     array([-2.    ,  1.3333])
     """
 
-    kernel: ClassVar[str] = "binary_cross_entropy"
+    _kernel: ClassVar[str] = "binary_cross_entropy"
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw probabilities and targets, two thirds of them hard, for tests and benchmarks."""
         return rng.uniform(0.01, 0.99, size=shape).astype(dtype), _targets(rng, shape, dtype)
 
@@ -62,7 +62,7 @@ class LogitLoss(PointwiseLoss):
     """A loss of logits and targets in [0, 1]."""
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw logits and targets, two thirds of them hard, for tests and benchmarks."""
         return rng.normal(scale=3.0, size=shape).astype(dtype), _targets(rng, shape, dtype)
 
@@ -110,9 +110,9 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
     array([-1.5,  1. ])
     """
 
-    kernel: ClassVar[str] = "binary_cross_entropy_with_logits"
-    also: ClassVar[tuple[str, ...]] = ("binary_cross_entropy_with_logits_weighted",)
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"pos_weight": 3.5})
+    _kernel: ClassVar[str] = "binary_cross_entropy_with_logits"
+    _also: ClassVar[tuple[str, ...]] = ("binary_cross_entropy_with_logits_weighted",)
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"pos_weight": 3.5})
 
     pos_weight: Any = 1.0
 
@@ -127,8 +127,8 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
             raise ValueError(f"pos_weight: got {self.pos_weight!r}, wanted finite numbers, at least 0")
         self._set("pos_weight", weight)
         self._set("_constant", weights)
-        self._set("third", "pos_weight")
-        self._set("_index", _core.pointwise_kernels()[self.also[0]])
+        self._set("_third", "pos_weight")
+        self._set("_index", _core.pointwise_kernels()[self._also[0]])
         self._set("_parameters", ())
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
@@ -176,8 +176,8 @@ class Focal(LogitLoss):
     array([-0.5, -0.1])
     """
 
-    kernel: ClassVar[str] = "focal"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = (
+    _kernel: ClassVar[str] = "focal"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = (
         {},
         {"alpha": -1.0, "gamma": 1.5},
         {"alpha": 0.5, "gamma": 0.0},

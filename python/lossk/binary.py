@@ -16,7 +16,7 @@ class MarginLoss(PointwiseLoss):
     """A loss of margins and targets that are -1 or +1."""
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw margins and targets, for tests and benchmarks."""
         y = rng.integers(0, 2, size=shape) * 2 - 1
         return rng.normal(scale=2.0, size=shape).astype(dtype), y.astype(dtype)
@@ -53,8 +53,8 @@ class Hinge(MarginLoss):
     array([ 0., -1., -1.])
     """
 
-    kernel: ClassVar[str] = "hinge"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"margin": 0.5})
+    _kernel: ClassVar[str] = "hinge"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"margin": 0.5})
 
     margin: float = 1.0
 
@@ -97,8 +97,8 @@ class SquaredHinge(MarginLoss):
     array([-0., -1., -4.])
     """
 
-    kernel: ClassVar[str] = "squared_hinge"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"margin": 0.5})
+    _kernel: ClassVar[str] = "squared_hinge"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"margin": 0.5})
 
     margin: float = 1.0
 
@@ -143,8 +143,8 @@ class HingeEmbedding(MarginLoss):
     array([ 1., -1.,  0.])
     """
 
-    kernel: ClassVar[str] = "hinge_embedding"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"margin": 0.25})
+    _kernel: ClassVar[str] = "hinge_embedding"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"margin": 0.25})
 
     margin: float = 1.0
 
@@ -152,9 +152,9 @@ class HingeEmbedding(MarginLoss):
         self._set("margin", finite("margin", self.margin))
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw distances and targets, for tests and benchmarks."""
-        z, y = MarginLoss.draw(rng, shape, dtype)
+        z, y = MarginLoss._draw(rng, shape, dtype)
         return np.abs(z), y
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
@@ -187,7 +187,7 @@ class Logistic(MarginLoss):
     array([-0.5,  1. ])
     """
 
-    kernel: ClassVar[str] = "logistic"
+    _kernel: ClassVar[str] = "logistic"
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         m = y * z
@@ -218,7 +218,7 @@ class Exponential(MarginLoss):
     array([-0.5,  4. ])
     """
 
-    kernel: ClassVar[str] = "exponential"
+    _kernel: ClassVar[str] = "exponential"
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         e = np.exp(-y * z)

@@ -1,7 +1,8 @@
 """Entropy, cross-entropy and Kullback-Leibler divergence of probability vectors.
 
-Not losses: these take probabilities of both sides, normalise them, and have no gradient. The loss of logits is
-`lossk.CrossEntropy`, that of log-probabilities `lossk.KLDivergence`, whose kernel also computes what is here.
+Not losses: these take probabilities of both sides, scale them to sum 1 unless told not to, and have no gradient. The
+loss of logits is `lossk.CrossEntropy`, that of log-probabilities `lossk.KLDivergence`, whose kernel also computes what
+is here.
 
 Examples
 --------
@@ -16,12 +17,14 @@ array([0., 1.])
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import as_array, class_axis
+from ._arrays import as_array, class_axis, real_kind
+from ._families import boolean, check_number
 from .rows import KLDivergence
 
 __all__ = ["cross_entropy", "entropy", "kl_divergence"]
@@ -30,23 +33,29 @@ Float64 = NDArray[np.float64]
 
 _divergence = KLDivergence()
 
+# How far rounding to 16 bits may bring a sum from 1.
+ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-9}
 
-def entropy(p: ArrayLike, base: float | None = None, axis: int = -1) -> Any:
-    """Return ``-sum(p log p)`` over `axis`, of `p` scaled to sum 1.
+
+def entropy(p: ArrayLike, base: float | None = None, axis: int = -1, normalize: bool = True) -> Any:
+    """Return ``-sum(p log p)`` over `axis`.
 
     Parameters
     ----------
-    p : array_like of real numbers
-        Probabilities, or anything in proportion to them; not negative.
+    p : array_like of real numbers, at least 0
+        Probabilities.
     base : float, optional
-        Base of the logarithm, above 0: 2 gives bits. By default nats.
+        Base of the logarithm, above 0 and not 1: 2 gives bits. By default nats.
     axis : int
         The axis of the distribution.
+    normalize : bool
+        Scale `p` to sum 1, with a warning where a sum was off by more than 1e-6 (or the precision of its dtype)? Else
+        the formula is that of the numbers as they are.
 
     Returns
     -------
     float or ndarray of float64
-        Without `axis`; computed in float64. ``0 log 0`` is 0; a negative `p` gives -infinity, one that sums to 0 NaN.
+        Without `axis`; computed in float64. ``0 log 0`` is 0; what sums to 0 cannot be scaled and gives NaN.
 
     Raises
     ------
@@ -55,45 +64,45 @@ def entropy(p: ArrayLike, base: float | None = None, axis: int = -1) -> Any:
 
     References
     ----------
-    ``scipy.stats.entropy``, whose results these are (its `axis` is 0 by default); Shannon 1948.
+    ``scipy.stats.entropy``, which scales without a warning (its `axis` is 0 by default); Shannon 1948.
 
     Examples
     --------
     >>> from lossk.information import entropy
-    >>> entropy([1, 1, 2], base=2)
+    >>> entropy([0.25, 0.25, 0.5], base=2)
     1.5
     """
-    share = _shares("p", p, axis)
-    value = 0.0 - _sum(share, np.zeros_like(share))
-    return _in_base(_where_negative(-np.inf, value, share), base)
+    share = _shares("p", p, axis, normalize)
+    return _in_base(0.0 - _sum(share, np.zeros_like(share)), base)
 
 
-def cross_entropy(p: ArrayLike, q: ArrayLike, base: float | None = None, axis: int = -1) -> Any:
-    """Return ``-sum(p log q)`` over `axis`, of `p` and `q` scaled to sum 1: entropy plus divergence.
+def cross_entropy(p: ArrayLike, q: ArrayLike, base: float | None = None, axis: int = -1, normalize: bool = True) -> Any:
+    """Return ``-sum(p log q)`` over `axis`: entropy plus divergence.
 
     Parameters, result and errors are those of `entropy`, with `q` of the shape of `p`. Where `q` is 0 and `p` is not,
-    or `q` is negative, the result is infinity; a negative `p` gives NaN.
+    the result is infinity.
 
     Examples
     --------
     >>> from lossk.information import cross_entropy
     >>> round(cross_entropy([0.5, 0.5], [0.25, 0.75], base=2), 12)
     1.207518749639
+    >>> round(cross_entropy([0, 0, 0, 1, 0], [0.01, 0.02, 0.03, 0.8, 0.05], normalize=False), 3)
+    0.223
     """
-    left, right = _pair(p, q, axis)
-    value = _sum(left, _log(right)) - _sum(left, np.zeros_like(left))
-    return _in_base(_where_negative(np.nan, _where_negative(np.inf, value, left, right), left), base)
+    left, right = _pair(p, q, axis, normalize)
+    return _in_base(_sum(left, _log(right)) - _sum(left, np.zeros_like(left)), base)
 
 
-def kl_divergence(p: ArrayLike, q: ArrayLike, base: float | None = None, axis: int = -1) -> Any:
-    """Return ``sum(p log(p / q))`` over `axis`, of `p` and `q` scaled to sum 1.
+def kl_divergence(p: ArrayLike, q: ArrayLike, base: float | None = None, axis: int = -1, normalize: bool = True) -> Any:
+    """Return ``sum(p log(p / q))`` over `axis`.
 
     Parameters, result and errors are those of `entropy`, with `q` of the shape of `p`. Where `q` is 0 and `p` is not,
-    or either is negative, the result is infinity.
+    the result is infinity.
 
     References
     ----------
-    ``scipy.stats.entropy(p, q)``, whose results these are; Kullback, Leibler 1951.
+    ``scipy.stats.entropy(p, q)``, which scales without a warning; Kullback, Leibler 1951.
 
     Examples
     --------
@@ -101,26 +110,46 @@ def kl_divergence(p: ArrayLike, q: ArrayLike, base: float | None = None, axis: i
     >>> round(kl_divergence([0.5, 0.5], [0.25, 0.75], base=2), 12)
     0.207518749639
     """
-    left, right = _pair(p, q, axis)
-    value = _sum(left, _log(right))
-    return _in_base(_where_negative(np.inf, value, left, right), base)
+    left, right = _pair(p, q, axis, normalize)
+    return _in_base(_sum(left, _log(right)), base)
 
 
-def _shares(name: str, p: Any, axis: int) -> Float64:
-    """Return `p` in float64 with the distribution last, scaled to sum 1."""
+def _shares(name: str, p: Any, axis: int, normalize: bool, level: int = 4) -> Float64:
+    """Return `p` in float64 with the distribution last, scaled to sum 1 if wanted; `level` calls below the user's."""
     given = as_array(name, p)
-    if given.dtype.kind not in "fiub" and given.dtype.name != "bfloat16":
+    if real_kind(given.dtype) not in "fiub":
         raise TypeError(f"{name}: got dtype {given.dtype}, wanted real numbers")
     if given.ndim == 0 or given.size == 0:
         raise ValueError(f"{name}: got shape {given.shape}, wanted at least one number over the axis")
+    _check_negative(name, given)
     rows = np.moveaxis(given, class_axis(given, axis), -1).astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rows /= rows.sum(axis=-1, keepdims=True)
+    if boolean("normalize", normalize):
+        _scale(name, rows, ROUNDING.get(given.dtype.name, 1e-6), level)
     return np.ascontiguousarray(rows)
 
 
-def _pair(p: Any, q: Any, axis: int) -> tuple[Float64, Float64]:
-    left, right = _shares("p", p, axis), _shares("q", q, axis)
+def _check_negative(name: str, given: NDArray[Any]) -> None:
+    negative = given < 0
+    if negative.any():
+        first = np.unravel_index(int(np.argmax(negative)), given.shape)
+        at = ", ".join(str(int(i)) for i in first)
+        raise ValueError(f"{name}[{at}]: got {given[first]}, wanted a number that is not negative")
+
+
+def _scale(name: str, rows: Float64, rounding: float, level: int) -> None:
+    """Scale rows to sum 1, in place; warn where that changes more than rounding did."""
+    sums = rows.sum(axis=-1, keepdims=True)
+    off = np.abs(sums - 1)
+    if (off > rounding).any():
+        worst = float(sums.flat[int(np.nanargmax(off))])
+        text = f"{name}: got a sum of {worst:.7g}, scaled to 1; normalize=False takes the numbers as they are"
+        warnings.warn(text, stacklevel=level)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rows /= sums
+
+
+def _pair(p: Any, q: Any, axis: int, normalize: bool) -> tuple[Float64, Float64]:
+    left, right = _shares("p", p, axis, normalize, 5), _shares("q", q, axis, normalize, 5)
     if left.shape != right.shape:
         raise ValueError(f"q: got shape {np.shape(q)}, wanted {np.shape(p)}, the shape of p")
     return left, right
@@ -138,18 +167,8 @@ def _sum(p: Float64, log_q: Float64) -> Float64:
     return value
 
 
-def _where_negative(wanted: float, value: Float64, *shares: Float64) -> Float64:
-    """Return `wanted` for rows with a negative number and without NaN."""
-    numbers = np.concatenate(shares, axis=-1)
-    return np.where((numbers < 0).any(axis=-1) & ~np.isnan(numbers).any(axis=-1), wanted, value)
-
-
 def _in_base(nats: Float64, base: Any) -> Any:
     if base is not None:
-        if isinstance(base, bool) or not isinstance(base, int | float | np.integer | np.floating):
-            raise TypeError(f"base: got {base!r}, wanted a number above 0")
-        if not base > 0:
-            raise ValueError(f"base: got {base!r}, wanted a number above 0")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            nats = nats / np.log(base)
+        wanted = "a finite number above 0, not 1"
+        nats = nats / np.log(check_number("base", base, wanted, lambda x: 0 < x < np.inf and x != 1))
     return float(nats) if nats.ndim == 0 else nats

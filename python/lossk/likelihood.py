@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._arrays import Array, floats
+from ._arrays import Array, float64, floats, targets_like
 from ._families import (
     GRAD,
     GRAD_AND_HESS,
     VALUE,
     VALUE_AND_GRAD,
+    Each,
+    Options,
     PointwiseLoss,
+    Reduction,
     Reference,
+    Total,
     Value,
     at_least_0,
     boolean,
@@ -25,6 +29,12 @@ from ._families import (
     product_of_weights,
     weighted_reference,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# Of GaussianNLL: what a gradient is with respect to.
+Wrt: TypeAlias = Literal["z", "var", "both"]
 
 __all__ = ["Gamma", "GaussianNLL", "PoissonNLL", "Tweedie"]
 
@@ -67,8 +77,8 @@ class PoissonNLL(PointwiseLoss):
     array([ 1., -2.])
     """
 
-    kernel: ClassVar[str] = "poisson_nll"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = (
+    _kernel: ClassVar[str] = "poisson_nll"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = (
         {},
         {"full": True},
         {"log_input": False},
@@ -85,7 +95,7 @@ class PoissonNLL(PointwiseLoss):
         self._set("eps", at_least_0("eps", self.eps))
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw means (or their logarithms) and counts, for tests and benchmarks."""
         return rng.uniform(0.05, 4.0, size=shape).astype(dtype), rng.poisson(3.0, size=shape).astype(dtype)
 
@@ -131,10 +141,10 @@ class Gamma(PointwiseLoss):
     array([-1.,  0.])
     """
 
-    kernel: ClassVar[str] = "gamma"
+    _kernel: ClassVar[str] = "gamma"
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw logarithms of means and targets above 0, for tests and benchmarks."""
         return rng.normal(size=shape).astype(dtype), (0.05 + rng.gamma(2.0, size=shape)).astype(dtype)
 
@@ -189,8 +199,8 @@ class Tweedie(PointwiseLoss):
     array([1. , 1.5])
     """
 
-    kernel: ClassVar[str] = "tweedie"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = (
+    _kernel: ClassVar[str] = "tweedie"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = (
         {},
         {"power": 0.0},
         {"power": 1.0},
@@ -204,7 +214,7 @@ class Tweedie(PointwiseLoss):
     def _check(self) -> None:
         self._set("power", finite("power", self.power))
 
-    draw = staticmethod(Gamma.draw)
+    _draw = staticmethod(Gamma._draw)
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         a, b = 2 - self.power, 1 - self.power
@@ -266,28 +276,28 @@ class GaussianNLL(PointwiseLoss):
     (array([1. , 0.5]), array([0., 0.]))
     """
 
-    kernel: ClassVar[str] = "gaussian_nll"
-    also: ClassVar[tuple[str, ...]] = ("gaussian_nll_var", "gaussian_nll_both")
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"full": True, "eps": 0.1})
+    _kernel: ClassVar[str] = "gaussian_nll"
+    _also: ClassVar[tuple[str, ...]] = ("gaussian_nll_var", "gaussian_nll_both")
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"full": True, "eps": 0.1})
 
     full: bool = False
     eps: float = 1e-6
-    third = "var"
+    _third = "var"
     _kernels: ClassVar[dict[str, int]]
 
     def _check(self) -> None:
         self._set("full", boolean("full", self.full))
         self._set("eps", positive("eps", self.eps))
         index = _core.pointwise_kernels()
-        self._set("_kernels", {"z": index[self.kernel], "var": index[self.also[0]], "both": index[self.also[1]]})
+        self._set("_kernels", {"z": index[self._kernel], "var": index[self._also[0]], "both": index[self._also[1]]})
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
         """Draw means, targets and variances, for tests and benchmarks."""
         var = rng.uniform(0.1, 3.0, size=shape)
         return rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype), var.astype(dtype)
 
-    def _reference(self, z: np.ndarray, y: np.ndarray, var: Any = 1.0, wrt: str = "z") -> Reference:
+    def _reference(self, z: np.ndarray, y: np.ndarray, var: Any = 1.0, wrt: Wrt = "z") -> Reference:
         v, r = np.maximum(var, self.eps), z - y
         share = r / v
         value = 0.5 * (np.log(v) + r * share) + (0.5 * np.log(2 * np.pi) if self.full else 0.0)
@@ -300,14 +310,22 @@ class GaussianNLL(PointwiseLoss):
 
     # ---- verbs, with var and wrt ------------------------------------------------------------------------------------
 
-    def __call__(  # type: ignore[override]
+    @overload  # type: ignore[override]
+    def __call__(
+        self, z: ArrayLike, y: ArrayLike, var: ArrayLike, *, reduction: Total = "mean", **options: Unpack[Options]
+    ) -> float: ...
+    @overload
+    def __call__(
+        self, z: ArrayLike, y: ArrayLike, var: ArrayLike, *, reduction: Each, **options: Unpack[Options]
+    ) -> Array: ...
+    def __call__(
         self,
         z: ArrayLike,
         y: ArrayLike,
         var: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
     ) -> Value:
@@ -321,11 +339,11 @@ class GaussianNLL(PointwiseLoss):
         var: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: Any = None,
-        wrt: str = "z",
+        wrt: Wrt = "z",
     ) -> Any:
         """Return the gradient with respect to `wrt`; with ``"both"`` two (from one pass), and `out` is a pair too."""
         verb = GRAD_AND_HESS if wrt == "both" else GRAD
@@ -338,11 +356,11 @@ class GaussianNLL(PointwiseLoss):
         var: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: Any = None,
-        wrt: str = "z",
+        wrt: Wrt = "z",
     ) -> tuple[Value, Any]:
         """Return (loss, gradient) from one pass; with ``wrt="both"`` (loss, (gradient, gradient)) from two."""
         options = (sample_weight, reduction, normalizer, num_threads)
@@ -359,7 +377,7 @@ class GaussianNLL(PointwiseLoss):
         var: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
@@ -379,10 +397,10 @@ class GaussianNLL(PointwiseLoss):
         sample_weight: ArrayLike | None = None,
         num_threads: int | None = None,
         out: Any = None,
-        wrt: str = "z",
+        wrt: Wrt = "z",
     ) -> Any:
         """Return each sample's gradient times its entry of `cotangent`, which has the shape of `z`."""
-        z = floats("z", z)
+        z = floats("z", z, "y", y)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape)
         verb = GRAD_AND_HESS if wrt == "both" else GRAD
         return self._run(verb, z, y, weight, "none", None, num_threads, out, var, self._kernel_of(wrt))
@@ -394,21 +412,21 @@ class GaussianNLL(PointwiseLoss):
         var: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         derivatives: bool = False,
-        wrt: str = "z",
+        wrt: Wrt = "z",
     ) -> Value:
         """Return the loss from the formula in plain float64 NumPy.
 
         With ``derivatives=True``: (value, gradient, second derivative) with respect to `wrt`, or with ``wrt="both"``
         (value, gradient, gradient).
         """
-        z64, y64, var64 = (np.asarray(a, np.float64) for a in (z, y, var))
-        parts = self._reference(z64, y64, var64, wrt)
+        z64 = float64("z", z)
+        parts = self._reference(z64, targets_like(y, z64), float64("var", var), wrt)
         return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives)
 
-    def _kernel_of(self, wrt: str) -> int:
+    def _kernel_of(self, wrt: Wrt) -> int:
         if wrt not in self._kernels:
             raise ValueError(f"wrt: got {wrt!r}, wanted 'z', 'var' or 'both'")
         return self._kernels[wrt]

@@ -32,7 +32,7 @@ class SquaredError(PointwiseLoss):
     array([2., 4.])
     """
 
-    kernel: ClassVar[str] = "squared_error"
+    _kernel: ClassVar[str] = "squared_error"
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         r = z - y
@@ -60,7 +60,7 @@ class AbsoluteError(PointwiseLoss):
     array([-1.,  1.,  0.])
     """
 
-    kernel: ClassVar[str] = "absolute_error"
+    _kernel: ClassVar[str] = "absolute_error"
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         r = z - y
@@ -98,8 +98,8 @@ class Huber(PointwiseLoss):
     array([0.5, 1. ])
     """
 
-    kernel: ClassVar[str] = "huber"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"delta": 0.25}, {"delta": 5.0})
+    _kernel: ClassVar[str] = "huber"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"delta": 0.25}, {"delta": 5.0})
 
     delta: float = 1.0
 
@@ -146,8 +146,8 @@ class SmoothL1(PointwiseLoss):
     array([0.25, 1.  ])
     """
 
-    kernel: ClassVar[str] = "smooth_l1"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"beta": 0.25}, {"beta": 0.0})
+    _kernel: ClassVar[str] = "smooth_l1"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"beta": 0.25}, {"beta": 0.0})
 
     beta: float = 1.0
 
@@ -196,8 +196,8 @@ class PseudoHuber(PointwiseLoss):
     array([ 0.6   , -0.9231])
     """
 
-    kernel: ClassVar[str] = "pseudo_huber"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"delta": 0.25}, {"delta": 100.0})
+    _kernel: ClassVar[str] = "pseudo_huber"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"delta": 0.25}, {"delta": 100.0})
 
     delta: float = 1.0
 
@@ -237,7 +237,7 @@ class LogCosh(PointwiseLoss):
     array([1.e-04, 1.e+00])
     """
 
-    kernel: ClassVar[str] = "log_cosh"
+    _kernel: ClassVar[str] = "log_cosh"
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         r = z - y
@@ -281,8 +281,8 @@ class Quantile(PointwiseLoss):
     array([-0.75,  0.25])
     """
 
-    kernel: ClassVar[str] = "quantile"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"q": 0.1}, {"q": 0.95})
+    _kernel: ClassVar[str] = "quantile"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"q": 0.1}, {"q": 0.95})
 
     q: float = 0.5
 

@@ -16,13 +16,13 @@ from ._rows import LOG_SOFTMAX, LOSS, NO_OPTIONS, SOFTMAX
 class RowFunction:
     """A function of the rows of an array, called like a function; `vjp` passes a cotangent back through it."""
 
-    name: ClassVar[str]
+    _name: ClassVar[str]
 
     def __repr__(self) -> str:
-        return f"lossk.{self.name}"
+        return f"lossk.{self._name}"
 
     def __reduce__(self) -> str:
-        return self.name
+        return self._name
 
     def __call__(
         self, x: ArrayLike, *, axis: int = -1, out: Array | None = None, num_threads: int | None = None
@@ -66,7 +66,7 @@ class RowFunction:
     def _pass_back(self, p: Array, c: Array, num_threads: int | None, out: Array | None) -> Array:
         """Return the gradient, given the softmax of the rows."""
         target, weight = (None, c) if c.ndim < p.ndim else (c, None)
-        kernel = _core.rows_kernels()[f"{self.name}_vjp"]
+        kernel = _core.rows_kernels()[f"{self._name}_vjp"]
         result: Array = _core.rows(kernel, (), GRAD, p, target, None, None, weight, "sum", None, num_threads, out)
         return result
 
@@ -132,7 +132,7 @@ class Softmax(RowFunction):
     array([-0.5,  0.5])
     """
 
-    name: ClassVar[str] = "softmax"
+    _name: ClassVar[str] = "softmax"
 
     def __call__(
         self, x: ArrayLike, *, axis: int = -1, out: Array | None = None, num_threads: int | None = None
@@ -164,7 +164,7 @@ class LogSoftmax(RowFunction):
     array([-0.6931, -0.6931])
     """
 
-    name: ClassVar[str] = "log_softmax"
+    _name: ClassVar[str] = "log_softmax"
 
     def __call__(
         self, x: ArrayLike, *, axis: int = -1, out: Array | None = None, num_threads: int | None = None
@@ -200,7 +200,7 @@ class LogSumExp(RowFunction):
     array([   1.3863, 1000.    ])
     """
 
-    name: ClassVar[str] = "logsumexp"
+    _name: ClassVar[str] = "logsumexp"
 
     def __call__(
         self, x: ArrayLike, *, axis: int = -1, out: Array | None = None, num_threads: int | None = None

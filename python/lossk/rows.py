@@ -42,8 +42,8 @@ class NLL(RowLoss):
     ----------
     weight : array_like (C,), optional
         Weight of each class.
-    ignore_index : int
-        Rows with this label do not count: loss 0, gradient exactly 0.
+    ignore_index : int, optional
+        Rows with this label do not count: loss 0, gradient exactly 0. None: all rows count.
 
     Raises
     ------
@@ -65,16 +65,16 @@ class NLL(RowLoss):
            [ 0.,  0.,  0.]])
     """
 
-    kernel: ClassVar[str] = "nll"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"ignore_index": 1})
-    class_weights_divide: ClassVar[bool] = True
-    only_label: ClassVar[bool] = True
+    _kernel: ClassVar[str] = "nll"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"ignore_index": 1})
+    _class_weights_divide: ClassVar[bool] = True
+    _only_label: ClassVar[bool] = True
 
     weight: Any = None
-    ignore_index: int = -100
+    ignore_index: int | None = -100
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw log-probabilities and labels, for tests and benchmarks."""
         z = _log_softmax(rng.normal(scale=3.0, size=shape))
         return z.astype(dtype), rng.integers(0, shape[-1], size=shape[:-1])
@@ -121,15 +121,15 @@ class MultiMargin(RowLoss):
     (0.166667, array([[-0.333,  0.333,  0.   ]]))
     """
 
-    kernel: ClassVar[str] = "multi_margin"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"p": 2, "margin": 0.5})
+    _kernel: ClassVar[str] = "multi_margin"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"p": 2, "margin": 0.5})
 
     p: int = 1
     margin: float = 1.0
     weight: Any = None
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw scores and labels, for tests and benchmarks; with margins of eighths, no hinge is near its corner."""
         z, t = np.round(8 * rng.normal(size=shape)) / 8, rng.integers(0, shape[-1], size=shape[:-1])
         return (z + _hard(z, t) / 16).astype(dtype), t
@@ -186,15 +186,15 @@ class KLDivergence(RowLoss):
     (0.346574, array([[-0.5, -0.5, -0. ]]))
     """
 
-    kernel: ClassVar[str] = "kl_divergence"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"log_target": True})
-    takes_labels: ClassVar[bool] = False
-    takes_probabilities: ClassVar[bool] = True
+    _kernel: ClassVar[str] = "kl_divergence"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"log_target": True})
+    _takes_labels: ClassVar[bool] = False
+    _takes_probabilities: ClassVar[bool] = True
 
     log_target: bool = False
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw log-probabilities and probabilities, for tests and benchmarks."""
         z, y = (_log_softmax(rng.normal(scale=2.0, size=shape)) for _ in range(2))
         return z.astype(dtype), np.exp(y).astype(dtype)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+import lossk
 from lossk.cli.bench.command import bench
 from lossk.cli.check.command import check
 from lossk.cli.info import info
@@ -11,11 +14,27 @@ from lossk.cli.plot.command import plot
 
 app = typer.Typer(
     name="lossk",
-    help="Loss, activation and optimizer kernels for CPUs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lossk {lossk.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Loss, activation and optimizer kernels for CPUs."""
+
+
 app.command()(info)
 app.command()(check)
 app.command()(bench)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 
@@ -16,6 +15,7 @@ def info(
 ) -> None:
     """Print versions, CPU, caches, instruction sets and threads."""
     from lossk import _runtime
+    from lossk.cli.tables import output
 
     facts = _runtime.versions()
     if as_json:
@@ -26,4 +26,4 @@ def info(
     table.add_column("value", overflow="fold")
     for key, text in facts.items():
         table.add_row(key, text)
-    Console().print(table)
+    output().print(table)

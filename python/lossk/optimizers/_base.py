@@ -81,7 +81,7 @@ class Optimizer:
     """
 
     # Constructor arguments beside the parameters that tests and the command `lossk check` go through.
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     # From this step of a parameter on its formula depends on lr and options alone; None: it always depends on the step.
     _settled_from: int | None = None

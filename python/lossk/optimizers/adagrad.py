@@ -56,7 +56,7 @@ class Adagrad(Optimizer):
     array([ 0.9, -1.1])
     """
 
-    variants = (
+    _variants = (
         {},
         {"lr_decay": 0.1, "initial_accumulator_value": 0.5},
         {"weight_decay": 0.05, "eps": 1e-4, "maximize": True},

@@ -60,7 +60,7 @@ class Adam(Optimizer):
     array([ 0.9, -1.1])
     """
 
-    variants = (
+    _variants = (
         {},
         {"amsgrad": True},
         {"betas": (0.8, 0.9), "eps": 1e-4, "weight_decay": 0.05, "maximize": True},

@@ -56,7 +56,7 @@ class Lion(Optimizer):
     array([ 0.9, -1.1,  0. ])
     """
 
-    variants = ({}, {"betas": (0.8, 0.9), "weight_decay": 0.05}, {"maximize": True})
+    _variants = ({}, {"betas": (0.8, 0.9), "weight_decay": 0.05}, {"maximize": True})
 
     def __init__(
         self,

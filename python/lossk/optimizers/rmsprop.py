@@ -61,7 +61,7 @@ class RMSprop(Optimizer):
     array([ 0.9, -1.1])
     """
 
-    variants = (
+    _variants = (
         {},
         {"momentum": 0.9},
         {"centered": True, "weight_decay": 0.05},

@@ -63,7 +63,7 @@ class SGD(Optimizer):
     array([0.71])
     """
 
-    variants = (
+    _variants = (
         {},
         {"momentum": 0.9},
         {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},

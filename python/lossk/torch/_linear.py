@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .._arrays import array_of, arrays_of
-from ..linear import LinearCrossEntropy
+from .._linear import LinearCrossEntropy
 from ._losses import REFUSALS
 from ._operators import new_operator, refuse_second
 from ._tensors import FLOATS, INTEGERS, is_plain, tensor_of, torch_decides, value_tensor
@@ -25,7 +25,7 @@ class LinearFunction(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, w: Any, bias: Any, target: Any, loss: LinearCrossEntropy, reduction: str) -> Any:
+    def forward(ctx: Any, x: Any, w: Any, bias: Any, target: Any, loss: LinearCrossEntropy, reduction: Any) -> Any:
         """Return the loss; keep the gradients."""
         ctx.loss, ctx.reduction, ctx.kept = loss, reduction, []
         ctx.save_for_backward(x, w, bias, target)
@@ -100,7 +100,7 @@ def _loss(weight: Any, *options: Any) -> LinearCrossEntropy:
 
 
 def _all_at_once(
-    x: Any, w: Any, bias: Any, target: Any, weight: Any, options: list[float], reduction: str, wrt: str
+    x: Any, w: Any, bias: Any, target: Any, weight: Any, options: list[float], reduction: Any, wrt: Any
 ) -> tuple[Any, Any, Any, Any]:
     """Return the value and the gradients `wrt`, "x", "all" or "none"; empty tensors for the others."""
     ignored, smoothing, z_loss, softcap, chunk_bytes = options
@@ -233,7 +233,7 @@ def linear_cross_entropy(
     )
 
 
-def _evaluate(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], reduction: str) -> Any:
+def _evaluate(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], reduction: Any) -> Any:
     loss = _loss(weight, *options)
     if torch.is_grad_enabled() and _require_grad(*layer):
         return LinearFunction.apply(*layer, target, loss, reduction)

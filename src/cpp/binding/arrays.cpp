@@ -1,8 +1,10 @@
 // What every family's binding needs of arrays: their types, shapes, overlaps and outputs, checked.
 #include "arrays.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <iterator>
 #include <memory>
 
 #include "../runtime/cpu.hpp"
@@ -41,6 +43,13 @@ py::array small_array(const py::dtype& dtype, const std::vector<py::ssize_t>& sh
         if (!e.matches(PyExc_MemoryError)) throw;
         throw std::bad_alloc();
     }
+}
+
+// The shape without axes of length 1.
+std::vector<index> long_axes(const array_view& a) {
+    std::vector<index> axes;
+    std::copy_if(a.shape(), a.shape() + a.ndim(), std::back_inserter(axes), [](index n) { return n != 1; });
+    return axes;
 }
 
 }  // namespace
@@ -145,9 +154,11 @@ void check_overlap(const array_view& out, const char* out_name, const array_view
 }
 
 void check_same_shape(const array_view& a, const char* name, const array_view& like, const char* like_name) {
-    if (!a.same_shape(like))
-        throw py::value_error(std::string(name) + ": got shape " + a.shape_text() + ", wanted " + like.shape_text() +
-                              ", the shape of " + like_name);
+    if (a.same_shape(like)) return;
+    std::string told = std::string(name) + ": got shape " + a.shape_text() + ", wanted " + like.shape_text() +
+                       ", the shape of " + like_name;
+    if (long_axes(a) == long_axes(like)) told += ", as by " + std::string(name) + ".reshape(" + like_name + ".shape)";
+    throw py::value_error(told);
 }
 
 void check_same_type(const array_view& a, const char* name, const array_view& like, const char* like_name) {

@@ -70,7 +70,7 @@ bool call::accept(const arguments& given) {
     const int truth = PyObject_IsTrue(given[stats_at].ptr());
     if (truth < 0) throw py::error_already_set();
     stats = truth == 1;
-    in.ignore_index = PyLong_AsLongLong(given[ignore_index_at].ptr());
+    if (!given[ignore_index_at].is_none()) in.ignore_index = PyLong_AsLongLong(given[ignore_index_at].ptr());
     a.output = static_cast<row_output>(PyLong_AsLong(given[output_at].ptr()));
     double options[3];
     read_parameters(given[options_at], 3, options);

@@ -54,6 +54,17 @@ inline void prefetch(const T* p, index distance) {
     __builtin_prefetch(reinterpret_cast<const char*>(p) + distance * static_cast<index>(sizeof(T)));
 }
 
+// How far ahead of a store its line is asked for: about what a core writes in the time that memory takes to answer.
+constexpr index write_ahead = 1024;
+
+// Asks for the lines of the n elements that lie so far behind p, to be written. Cores that find them elsewhere than in
+// their own caches would otherwise wait for each, as registers of stores are few.
+template <index n, class T>
+inline void prefetch_to_write(T* p) {
+    char* const ahead = reinterpret_cast<char*>(p) + write_ahead;
+    for (index at = 0; at < n * static_cast<index>(sizeof(T)); at += line_bytes) __builtin_prefetch(ahead + at, 1);
+}
+
 // How many elements past the start of a cache line p is.
 template <class T>
 inline index past_line(const T* p) {

@@ -111,8 +111,10 @@ template <bool subtracting, linear_terms linear, bool storing, class T, class E,
             }
             for (int k = 0; k < K; ++k) sum[k] += x[k];
             for (int k = 0; k < K; ++k) add_linear(k, d[k], i + k * L, whole_register<V>{});
-            if constexpr (storing)
+            if constexpr (storing) {
+                prefetch_to_write<group>(block.e + i);
                 for (int k = 0; k < K; ++k) store(block.e + i + k * L, x[k]);
+            }
             meanwhile(i);
         }
         if (i == n) break;

@@ -46,7 +46,7 @@ MODES: dict[tuple[Kind, Goal], tuple[str, ...]] = {
 POINTWISE = tuple(sorted(cls.__name__ for cls in LOSSES.values() if issubclass(cls, PointwiseLoss)))
 ACTIVATIONS = tuple(sorted(cls.__name__ for cls in ACTIVATION_CLASSES.values()))
 # Those that read a third array.
-OF_THREE = {cls.__name__ for cls in LOSSES.values() if issubclass(cls, PointwiseLoss) and cls.third}
+OF_THREE = {cls.__name__ for cls in LOSSES.values() if issubclass(cls, PointwiseLoss) and cls._third}
 
 # The arguments that each optimizer is measured with: those of its class in lossk and, by the same names, in torch.
 OPTIMIZER_OPTIONS: dict[str, dict[str, float]] = {

@@ -23,8 +23,8 @@ from lossk.cli.bench.results import Results, read_json, write_json
 from lossk.cli.bench.run import Plan, run, version_of
 from lossk.cli.bench.suites import MACHINE, QUICK, TABLE, select
 from lossk.cli.bench.targets import cases_of, targets
+from lossk.cli.tables import output as output_console
 
-WIDTH = 120  # columns of the tables when the output is not a terminal
 SUITES = ("table", "quick", "machine", "targets", "company", "growth")
 QUICK_ROUNDS, ROUNDS = 5, 15
 QUICK_SECONDS, SECONDS = 0.003, 0.010
@@ -73,16 +73,11 @@ def bench(
     if markdown:
         print(render_markdown(results), end="")
     else:
-        print_results(results, _console())
+        print_results(results, output_console())
     if source is None:
         _draw(results, output, progress_console)
     if results.lossk_failed:
         raise typer.Exit(1)
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)
 
 
 def _read(source: Path) -> Results:

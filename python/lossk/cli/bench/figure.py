@@ -14,7 +14,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lossk.cli.bench import text
 from lossk.cli.bench.cases import KINDS
@@ -34,6 +34,13 @@ STYLES: dict[str, tuple[str, str]] = {
 }
 OTHER = ("#666666", ".")
 ROW_HEIGHT = 0.36  # inches
+
+
+def time_ticks(axis: Any) -> None:
+    """Give a logarithmic axis of times ticks at 1, 2 and 5 of each decade, all written alike."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda seconds, _: text.duration(seconds)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def best_entries(case: CaseResult) -> dict[str, Entry]:
@@ -104,6 +111,7 @@ def _label_axes(axes: Any, cases: list[CaseResult]) -> None:
         if _group(cases[row]) != _group(cases[row - 1]):
             axes.axhline(row - 0.5, color="#cccccc", linewidth=0.8)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: text.duration(seconds)))
     axes.set_xlabel("time per call (logarithmic)")
     axes.grid(axis="x", color="#eeeeee", zorder=0)

@@ -10,9 +10,8 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter
 
-from lossk.cli.bench import text
+from lossk.cli.bench.figure import time_ticks
 from lossk.cli.bench.growth import half_decades
 from lossk.cli.bench.machine import cache_bytes
 from lossk.cli.bench.results import Results, threads_text
@@ -54,7 +53,7 @@ def _panel(axes: Any, growth: Growth, last_level_cache: int) -> None:
     axes.axvline(last_level_cache / (growth.streams * ITEMSIZE), color="#bbbbbb", linewidth=1)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: text.duration(seconds)))
+    time_ticks(axes.yaxis)
     axes.set_title(growth.kernel, loc="left")
     axes.set_xlabel("elements")
     axes.set_ylabel("time per element")

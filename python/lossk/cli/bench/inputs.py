@@ -92,7 +92,7 @@ def _labels(rows: int, classes: int, seed: int) -> Array:
 def _rows(case: Case, seed: int) -> Inputs:
     rows, classes = case.shape
     if case.kernel != "CrossEntropy":
-        drawn = getattr(lossk, case.kernel).draw(
+        drawn = getattr(lossk, case.kernel)._draw(
             np.random.default_rng(seed), (min(rows, BLOCK // classes + 1), classes), dtype_of(case.dtype)
         )
         z, y = (np.resize(array, (rows, *array.shape[1:])) for array in drawn)
@@ -117,7 +117,7 @@ def _map(case: Case, seed: int) -> Inputs:
 
 
 def _pointwise(case: Case, seed: int) -> Inputs:
-    draw = getattr(lossk, case.kernel).draw
+    draw = getattr(lossk, case.kernel)._draw
     drawn = draw(np.random.default_rng(seed), (min(case.size, BLOCK),), dtype_of(case.dtype))
     z, y, *more = (np.resize(array, case.shape) for array in drawn)
     return Inputs(z=z, y=y, more=more)

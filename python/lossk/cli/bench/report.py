@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from lossk.cli.bench import text
 from lossk.cli.bench.results import OK, CaseResult, Entry, Results, TwinResult
@@ -19,6 +18,7 @@ from lossk.cli.bench.series_tables import (
     growth_table,
     last_level,
 )
+from lossk.cli.tables import say, table
 
 LEGEND = (
     "of limit: time of the bandwidth twin (same streams, no arithmetic) / time; of a linear layer: of a matrix product "
@@ -47,17 +47,18 @@ COLUMNS = (  # heading, least width, right-aligned, also in narrow tables
 
 def case_table(case: CaseResult, wide: bool) -> Table:
     """One case: rows of lossk, then its peers, then the twins."""
-    table = Table(
+    shown = Table(
         title=case.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0, pad_edge=False
     )
     for heading, width, right, narrow in COLUMNS:
         if wide or narrow:
-            table.add_column(heading, justify="right" if right else "left", min_width=width, no_wrap=True)
+            shown.add_column(
+                heading, justify="right" if right else "left", min_width=width, no_wrap=right, overflow="fold"
+            )
     lines = [(_cells(entry), _style(entry)) for entry in case.entries] + [(_twin(twin), "dim") for twin in case.twins]
     for cells, style in lines:
-        shown = [cell for cell, column in zip(cells, COLUMNS, strict=True) if wide or column[3]]
-        table.add_row(*shown, style=style)
-    return table
+        shown.add_row(*(cell for cell, column in zip(cells, COLUMNS, strict=True) if wide or column[3]), style=style)
+    return shown
 
 
 def _twin(twin: TwinResult) -> list[str]:
@@ -93,56 +94,55 @@ def _cells(entry: Entry) -> list[str]:
 def print_results(results: Results, console: Console) -> None:
     """All tables, what failed and why, and the rows that lossk loses."""
     for line in text.provenance(results):
-        console.print(Text(line, style="dim"))
+        say(console, line, "dim")
     if results.load_average and results.load_average[0] > BUSY:
         busy = f"The machine was busy (load average {results.load_average[0]:.1f} before the run): read with care."
-        console.print(Text(busy, style="bold yellow"))
+        say(console, busy, "bold yellow")
     for case in results.cases:
-        console.print(
-            case_table(case, console.width >= WIDE)
-            if not case.note
-            else Text(f"{case.title}: {case.note}", style="yellow")
-        )
+        if case.note:
+            say(console, f"{case.title}: {case.note}", "yellow")
+        else:
+            console.print(case_table(case, console.width >= WIDE))
     for case in results.cases:
         for entry in case.entries:
             if entry.extra_memory is not None:
-                console.print(Text(f"{case.title}: {entry.provider} takes {entry.extra_memory / 1e6:.0f} MB more"))
+                say(console, f"{case.title}: {entry.provider} takes {entry.extra_memory / 1e6:.0f} MB more")
         for entry in (entry for entry in case.entries if entry.status != OK):
-            console.print(Text(f"{case.title}: {entry.provider} ({entry.mode}) {entry.status}", style="yellow"))
+            say(console, f"{case.title}: {entry.provider} ({entry.mode}) {entry.status}", "yellow")
     _print_series(results, console)
     if results.cases:
-        console.print(Text(LEGEND, style="dim"))
+        say(console, LEGEND, "dim")
         _print_lost(results, console)
 
 
 def _plain_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading)
+    """Return a table whose verdicts, where it has any, come first."""
+    order = sorted(range(len(headings)), key=lambda column: headings[column] != "verdict")
+    shown = table([headings[column] for column in order], title=title)
     for row in rows:
-        table.add_row(*row)
-    return table
+        shown.add_row(*(row[column] for column in order))
+    return shown
 
 
 def _print_series(results: Results, console: Console) -> None:
     for problem in results.problems:
-        console.print(Text(problem, style="bold red"))
+        say(console, problem, "bold red")
     if results.company:
         console.print(_plain_table("company", COMPANY_HEADINGS, company_rows(results.company)))
-        console.print(Text(COMPANY_NOTE.replace("*", ""), style="dim"))
+        say(console, COMPANY_NOTE.replace("*", ""), "dim")
     for growth in results.growth:
         console.print(_plain_table("growth: time per element, fraction of the limit", *growth_table(growth)))
-        console.print(Text(cliff_text(growth, last_level(results))))
+        say(console, cliff_text(growth, last_level(results)))
 
 
 def _print_lost(results: Results, console: Console) -> None:
     lost = results.lost()
     if results.lossk_failed:
-        console.print(Text("lossk itself failed, see above.", style="bold red"))
+        say(console, "lossk itself failed, see above.", "bold red")
     elif not lost:
-        console.print(Text("lossk lost no row of this run.", style="bold"))
+        say(console, "lossk lost no row of this run.", "bold")
     if lost:
-        console.print(Text(f"lossk lost {len(lost)} {'row' if len(lost) == 1 else 'rows'}:", style="bold red"))
+        say(console, f"lossk lost {len(lost)} {'row' if len(lost) == 1 else 'rows'}:", "bold red")
     for case, entry in lost:
         assert entry.ratio is not None
-        console.print(Text(f"  {case.title}  {entry.mode}: {entry.provider} is {1 / entry.ratio:.2f} times faster"))
+        say(console, f"  {case.title}  {entry.mode}: {entry.provider} is {1 / entry.ratio:.2f} times faster")

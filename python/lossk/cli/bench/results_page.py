@@ -212,7 +212,7 @@ def render_page(results: Results, notes: Sequence[Note]) -> str:
     """Return the page. Raises NotesError where notes and misses do not belong together."""
     verdicts = judge(results)
     footnotes, rows = Footnotes(notes, misses(verdicts, results)), by_row(verdicts)
-    picture = "![Time and fraction of the limit over the bytes of a call, all providers](limits.png)"
+    picture = "![Fraction of the memory limit that six kernels and their fastest peers reach](limits.png)"
     lines = [
         INTRODUCTION,
         "Measured on: " + ". ".join(text.provenance(results)) + ".",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,15 +10,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 import lossk
 from lossk.cli.check.errors import Error, Measure, kernels
+from lossk.cli.tables import output, say, table
 
-WIDTH = 110  # columns of the table when the output is not a terminal
 Row = tuple[str, str, str, Error]
 
 
@@ -55,16 +52,13 @@ def measure_all(chosen: dict[str, Measure], seed: int, advance: Callable[[str], 
 
 def show(rows: list[Row], console: Console) -> None:
     """Print the table."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("kernel", "dtype", "ISA", "closest to its tolerance"):
-        table.add_column(title, no_wrap=True)
-    for title in ("worst error", "tolerance"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("")
+    numbers = ("error", "allowed")
+    headings = ("verdict", "kernel", "dtype", "ISA", "worst in", *numbers)
+    shown = table(headings, right=numbers, whole=("verdict", "dtype", "ISA", *numbers))
     for name, dtype, isa, error in rows:
         verdict = "ok" if error.share <= 1 else "[bold red]MISS[/]"
-        table.add_row(name, dtype, isa, error.quantity, f"{error.error:.1e}", f"{error.tolerance:.0e}", verdict)
-    console.print(table)
+        shown.add_row(verdict, name, dtype, isa, error.quantity, f"{error.error:.1e}", f"{error.tolerance:.0e}")
+    console.print(shown)
 
 
 def check(
@@ -86,7 +80,7 @@ def check(
 
         rows = measure_all(chosen, seed, advance)
     missed = [row for row in rows if row[-1].share > 1]
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console = output()
     show(missed if misses else rows, console)
-    console.print(f"{len(rows) - len(missed)} of {len(rows)} within tolerance, on {', '.join(lossk.available_isas())}")
+    say(console, f"{len(rows) - len(missed)} of {len(rows)} within tolerance, on {', '.join(lossk.available_isas())}")
     raise typer.Exit(1 if missed else 0)

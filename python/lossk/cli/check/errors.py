@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossk._families import LOSSES, Loss, PointwiseLoss
+from lossk._linear import LinearCrossEntropy
 from lossk.activations import ACTIVATIONS
-from lossk.linear import LinearCrossEntropy
 from lossk.optimizers import OPTIMIZERS
 
 Array = NDArray[Any]
@@ -108,11 +108,11 @@ def _narrowed(a: Array, dtype: Any) -> Array:
 def loss_errors(cls: type[Loss], dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
     """Compare every variant of a loss: value, gradient and second derivative of samples, and the mean."""
     shapes: Any = [(n,) for n in SIZES] if issubclass(cls, PointwiseLoss) else ROWS
-    for kwargs in cls.variants:
+    for kwargs in cls._variants:
         loss: Any = cls(**kwargs)
         cancelling = 1 + (getattr(loss, "softcap", None) or 0.0)  # soft capping subtracts numbers as large as the cap
         for shape in shapes:
-            drawn = cls.draw(rng, shape, np.float32)  # type: ignore[attr-defined]
+            drawn = cls._draw(rng, shape, np.float32)  # type: ignore[attr-defined]
             arrays = [_narrowed(a, dtype) for a in drawn]
             wide = [_narrowed(a, np.float64) for a in arrays]
             for reduction in ("none", "mean"):
@@ -128,7 +128,7 @@ def loss_errors(cls: type[Loss], dtype: Any, rng: np.random.Generator) -> Iterat
 
 def activation_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
     """Compare an activation's value and derivative."""
-    for kwargs in cls.variants:
+    for kwargs in cls._variants:
         function = cls(**kwargs)
         for n in SIZES:
             x = (3 * rng.normal(size=n)).astype(dtype)
@@ -140,7 +140,7 @@ def activation_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterato
 def optimizer_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
     """Compare parameters after a few steps; in 16 bits, where each step rounds, after one."""
     steps = 1 if np.dtype(dtype).itemsize == 2 else STEPS
-    for kwargs in cls.variants:
+    for kwargs in cls._variants:
         start = rng.normal(size=SIZES[-1]).astype(dtype)
         grads = [rng.normal(size=start.size).astype(dtype) for _ in range(steps)]
         p = start.copy()

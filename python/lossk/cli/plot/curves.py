@@ -8,38 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lossk
-from lossk.cli.plot.style import GREY, LINES, label, panels, picture
+from lossk.cli.plot.style import GREY, LINES, label, legend_below, panels, picture
 
 Array = NDArray[np.float64]
 
 
-def _derivatives(loss: Any, z: Array, y: Array) -> Array:
-    gradient: Array = loss.grad(z, y, reduction="none")
-    return gradient
-
-
 @picture
 def regression_losses() -> Any:
-    """Draw L1, L2, Huber and pseudo-Huber at delta .25 and 5, and their gradients."""
-    residual = np.linspace(-3, 3, 601)
-    zero = np.zeros_like(residual)
+    """Draw L1, half of L2, Huber and pseudo-Huber at delta .25 and 5, and their gradients."""
+    residual = np.linspace(-8, 8, 641)
     losses = (
-        ("L2, r²", lossk.SquaredError()),
-        ("L1, |r|", lossk.AbsoluteError()),
-        ("Huber, δ = 0.25", lossk.Huber(delta=0.25)),
-        ("Huber, δ = 5", lossk.Huber(delta=5.0)),
-        ("pseudo-Huber, δ = 0.25", lossk.PseudoHuber(delta=0.25)),
-        ("pseudo-Huber, δ = 5", lossk.PseudoHuber(delta=5.0)),
+        ("half of L2, r²/2", lossk.SquaredError(), 0.5),
+        ("L1, |r|", lossk.AbsoluteError(), 1.0),
+        ("Huber, δ = 0.25", lossk.Huber(delta=0.25), 1.0),
+        ("Huber, δ = 5", lossk.Huber(delta=5.0), 1.0),
+        ("pseudo-Huber, δ = 0.25", lossk.PseudoHuber(delta=0.25), 1.0),
+        ("pseudo-Huber, δ = 5", lossk.PseudoHuber(delta=5.0), 1.0),
     )
     figure, (left, right) = panels(2, "Regression: δ is where a loss stops being a parabola and becomes a line")
-    for (name, loss), line in zip(losses, LINES, strict=False):
-        left.plot(residual, loss(residual, zero, reduction="none"), label=name, **line)
-        right.plot(residual, _derivatives(loss, residual, zero), label=name, **line)
+    for (name, loss, factor), line in zip(losses, LINES, strict=False):
+        value, gradient = loss.value_and_grad(residual, 0.0, reduction="none")
+        left.plot(residual, factor * value, label=name, **line)
+        right.plot(residual, factor * gradient, label=name, **line)
     label(left, "Loss", "residual r = prediction - target", "loss")
     label(right, "Gradient: how hard one sample pulls", "residual r = prediction - target", "d loss / d r")
-    left.set_ylim(-0.1, 4.5)
-    right.set_ylim(-4, 4)
-    left.legend(loc="upper center")
+    for axes, (low, high) in ((left, (-0.6, 26)), (right, (-8, 8))):
+        axes.set_ylim(low, high)
+        for corner in (-5, 5):
+            axes.axvline(corner, color=GREY, linewidth=0.8)
+            axes.annotate(f"r = {corner}", (corner, low), (3, 4), textcoords="offset points", color=GREY, fontsize=8.5)
+    legend_below(figure, left)
     return figure
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lossk
-from lossk.cli.plot.style import BLACK, GREY, LINES, label, panels, picture
+from lossk.cli.plot.style import BLACK, GREY, LINES, label, legend_below, panels, picture
 
 Array = NDArray[np.float64]
 SQUARED = lossk.SquaredError()
@@ -59,11 +59,10 @@ def batch_sizes() -> Any:
         right.plot(np.arange(1, len(loss) + 1) * batch, loss, label=name, **line)
     left.set_ylim(-2.0, 2.6)
     left.plot(*best, marker="*", markersize=15, color=BLACK, linestyle="none", label="least squares")
-    left.legend(loc="lower left", fontsize=9)
+    legend_below(figure, left)
     label(left, "80 steps on the surface of the mean squared error", "slope", "intercept")
     right.set_xscale("log")
     right.axhline(SQUARED(design @ best, y), color=GREY, linewidth=1)
-    right.legend(loc="upper right", fontsize=9)
     label(right, "The same steps, over the samples they looked at", "samples used (logarithmic)", "mean squared error")
     return figure
 
@@ -100,9 +99,13 @@ def momentum() -> Any:
         right.plot(path, label=name, **line)
     start = (2.2, float(_double_well(np.array(2.2))))
     left.annotate("start", start, (1.2, 3.2), color=BLACK, arrowprops={"arrowstyle": "-", "color": GREY})
-    left.legend(loc="upper center")
+    for name, x0, place in (("local minimum", 1.31, (0.9, 0.25)), ("global minimum", -1.49, (-0.85, -0.12))):
+        bottom = (x0, float(_double_well(np.array(x0))))
+        left.annotate(name, bottom, place, color=BLACK, arrowprops={"arrowstyle": "-", "color": GREY})
+        right.axhline(x0, color=GREY, linewidth=0.8)
+        right.annotate(name, (88, x0), (0, 10), textcoords="offset points", color=GREY, fontsize=9)
+    legend_below(figure, left)
     label(left, "Down the valley; the end of each run is a diamond", "x", "f(x)")
-    right.legend(loc="upper right")
     label(right, "Where each run is after so many steps", "steps", "x")
     return figure
 
@@ -120,9 +123,8 @@ def learning_rates() -> Any:
         left.plot(*path.T, label=name, marker="o", markersize=3.5, **{**line, "linewidth": 1.2})
         right.plot(loss - best, label=name, **line)
     left.set(xlim=(-2.2, 3.6), ylim=(-3.4, 3.0))
-    left.legend(loc="lower left", fontsize=9)
+    legend_below(figure, left)
     label(left, "25 full-batch steps", "slope", "intercept")
     right.set_yscale("log")
-    right.legend(loc="center right")
     label(right, "Distance from the smallest loss", "steps", "loss above the minimum (logarithmic)")
     return figure

@@ -81,3 +81,10 @@ def label(axes: Any, title: str, x: str, y: str) -> None:
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
+
+
+def legend_below(figure: Any, axes: Any) -> None:
+    """Put the legend of one panel below all of them, where it lies over nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    lines = -(-len(handles) // 4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(handles) // lines))

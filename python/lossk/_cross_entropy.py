@@ -35,8 +35,8 @@ class CrossEntropy(RowLoss):
     ----------
     weight : array_like (C,), optional
         Weight of each class.
-    ignore_index : int
-        Rows with this label do not count: loss 0, gradient exactly 0 whatever their logits hold.
+    ignore_index : int, optional
+        Rows with this label do not count: loss 0, gradient exactly 0 whatever their logits hold. None: all rows count.
     label_smoothing : float
         In [0, 1]: the share of the target that is spread evenly over all classes.
     z_loss : float
@@ -67,11 +67,11 @@ class CrossEntropy(RowLoss):
            [ 0.   ,  0.   ,  0.   ]])
     """
 
-    kernel: ClassVar[str] = "cross_entropy"
-    takes_probabilities: ClassVar[bool] = True
-    class_weights_multiply: ClassVar[bool] = False
-    class_weights_divide: ClassVar[bool] = True
-    variants: ClassVar[tuple[dict[str, Any], ...]] = (
+    _kernel: ClassVar[str] = "cross_entropy"
+    _takes_probabilities: ClassVar[bool] = True
+    _class_weights_multiply: ClassVar[bool] = False
+    _class_weights_divide: ClassVar[bool] = True
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = (
         {},
         {"label_smoothing": 0.1},
         {"z_loss": 1e-2},
@@ -80,7 +80,7 @@ class CrossEntropy(RowLoss):
     )
 
     weight: Any = None
-    ignore_index: int = -100
+    ignore_index: int | None = -100
     label_smoothing: float = 0.0
     z_loss: float = 0.0
     softcap: float | None = None
@@ -95,7 +95,7 @@ class CrossEntropy(RowLoss):
         self._set("_options", (self.label_smoothing, self.z_loss, self.softcap or 0.0))
 
     @staticmethod
-    def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+    def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
         """Draw logits and labels, for tests and benchmarks."""
         return rng.normal(scale=3.0, size=shape).astype(dtype), rng.integers(0, shape[-1], size=shape[:-1])
 
@@ -136,14 +136,19 @@ class CrossEntropy(RowLoss):
         out: Any,
         stats: bool,
     ) -> Any:
-        if self.ignore_index >= 0 and getattr(getattr(target, "dtype", None), "kind", "i") in "fV":
+        ignored = self._ignored
+        if ignored is not None and ignored >= 0 and _is_probabilities(target, z):
             raise ValueError(
-                f"ignore_index: got {self.ignore_index}, wanted a negative one: probabilities as targets have no label"
+                f"ignore_index: got {ignored}, wanted None or a negative one: probabilities as targets have no label"
             )
         weight = self._weights[arithmetic(getattr(z, "dtype", None))] if self._weights else None
-        ignored, options = self.ignore_index, self._options
         return _core.softmax(
-            LOSS, verb, z, target, options, weight, ignored, w, reduction, normalizer, threads, out, stats
+            LOSS, verb, z, target, self._options, weight, ignored, w, reduction, normalizer, threads, out, stats
         )
 
     _options: ClassVar[Any]
+
+
+def _is_probabilities(target: Any, z: Any) -> bool:
+    """Tell whether an array has the axes of `z` and the kind of a float (bfloat16's is "V")."""
+    return getattr(getattr(target, "dtype", None), "kind", "i") in "fV" and target.ndim == getattr(z, "ndim", None)

@@ -8,9 +8,9 @@ import numpy as np
 
 from .. import _core
 from .._arrays import Array
+from .._cross_entropy import CrossEntropy
 from .._families import Value
 from .._rows import RowStats
-from ..cross_entropy import CrossEntropy
 from ._problem import Outputs, Problem, Results, Rows
 from ._sums import Segment, passes, plain_sums, wide_sums
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .._arrays import FLOATS, Array, arithmetic, as_array, contiguous, floats, share_memory, weights_like
 from .._families import Value
 from .._rows import RowStats
+from .._targets import labels_of
 
 # Rows of a chunk among all rows: a slice, or their numbers where some rows do not count.
 Rows: TypeAlias = "slice | NDArray[np.intp]"
@@ -33,7 +34,7 @@ class Problem(NamedTuple):
     bias: Array | None
     labels: Array
     factors: tuple[Array, ...]
-    ignore_index: int
+    ignore_index: int | None
     shape: tuple[int, ...]
     reduction: str
     divisor: float | None
@@ -73,7 +74,7 @@ class Problem(NamedTuple):
             found = [left]
             while sum(map(len, found)) < size:
                 piece = next(unread)
-                found.append(np.flatnonzero(self.labels[piece] != self.ignore_index) + piece.start)
+                found.append(np.flatnonzero(counting(self.labels[piece], self.ignore_index)) + piece.start)
             rows = np.concatenate(found)
             yield rows[:size]
             left = rows[size:]
@@ -88,6 +89,11 @@ class Problem(NamedTuple):
             return {"reduction": self.reduction}
         positive = self.divisor is not None and 0 < self.divisor < np.inf
         return {"reduction": "mean", "normalizer": self.divisor} if positive else {"reduction": "sum"}
+
+
+def counting(labels: Array, ignore_index: int | None) -> NDArray[np.bool_]:
+    """Return which rows count."""
+    return np.ones(labels.shape, np.bool_) if ignore_index is None else np.asarray(labels != ignore_index)
 
 
 def product_of(factors: tuple[Array, ...], rows: Rows, dtype: np.dtype[Any]) -> Array | None:
@@ -111,22 +117,17 @@ def float_rows(name: str, value: Any) -> Array:
     return contiguous(array, array.dtype)
 
 
-def integer_labels(target: Any, shape: tuple[int, ...], classes: int, ignore_index: int) -> Array:
+def integer_labels(target: Any, shape: tuple[int, ...], classes: int, ignore_index: int | None) -> Array:
     """Return the labels, flat, each of them a class or ignored."""
-    labels = as_array("target", target)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"target: got dtype {labels.dtype}, wanted integer labels")
-    if labels.shape != shape:
-        raise ValueError(f"target: got shape {labels.shape}, wanted {shape}, the shape of x without its last axis")
-    flat = labels.reshape(-1)
+    flat = labels_of(target, shape, classes).reshape(-1)
     for piece in pieces(flat.size):
         part = flat[piece]
-        bad = (part != ignore_index) & ((part < 0) | (part >= classes))
+        bad = counting(part, ignore_index) & ((part < 0) | (part >= classes))
         if bad.any():
             row = piece.start + int(np.argmax(bad))
             at = ", ".join(str(int(i)) for i in np.unravel_index(row, shape))
-            wanted = f"a label in [0, {classes}) or ignore_index ({ignore_index})"
-            raise IndexError(f"target[{at}]: got {flat[row]}, wanted {wanted}")
+            ignored = "" if ignore_index is None else f" or ignore_index ({ignore_index})"
+            raise IndexError(f"target[{at}]: got {flat[row]}, wanted a label in [0, {classes}){ignored}")
     return flat
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import is_integer
-from .._families import Frozen, Value, dataclass_transform
+from .._arrays import Array, float64, is_integer
+from .._cross_entropy import CrossEntropy
+from .._families import Each, Frozen, Options, Reduction, Total, Value, dataclass_transform
 from .._rows import RowStats
-from ..cross_entropy import CrossEntropy
 from ._problem import (
     Outputs,
     Problem,
     class_bias,
+    counting,
     float_rows,
     integer_labels,
     make_outputs,
@@ -25,6 +26,9 @@ from ._problem import (
 )
 from ._run import Memory, Run
 from ._tiles import TiledRun, sizes_for
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 SMALLEST_CHUNK = 1 << 20
 
@@ -88,7 +92,7 @@ class LinearCrossEntropy(Frozen):
     """
 
     weight: Any = None
-    ignore_index: int = -100
+    ignore_index: int | None = -100
     label_smoothing: float = 0.0
     z_loss: float = 0.0
     softcap: float | None = None
@@ -109,6 +113,42 @@ class LinearCrossEntropy(Frozen):
 
     # ---- verbs --------------------------------------------------------------------------------------------------
 
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike,
+        w: ArrayLike,
+        target: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        reduction: Total = "mean",
+        stats: Literal[False] = False,
+        **options: Unpack[Options],
+    ) -> float: ...
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike,
+        w: ArrayLike,
+        target: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        reduction: Each,
+        stats: Literal[False] = False,
+        **options: Unpack[Options],
+    ) -> Array: ...
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike,
+        w: ArrayLike,
+        target: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        reduction: Reduction = "mean",
+        stats: bool,
+        **options: Unpack[Options],
+    ) -> Any: ...
     def __call__(
         self,
         x: ArrayLike,
@@ -117,7 +157,7 @@ class LinearCrossEntropy(Frozen):
         bias: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         stats: bool = False,
@@ -161,11 +201,11 @@ class LinearCrossEntropy(Frozen):
         bias: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         num_threads: int | None = None,
         stats: bool = False,
-        wrt: str = "all",
+        wrt: Literal["all", "x"] = "all",
         out: Any = None,
     ) -> Any:
         """Return the loss and its gradients ``(dx, dw, dbias)``, from one pass over chunks of rows.
@@ -195,7 +235,7 @@ class LinearCrossEntropy(Frozen):
         *,
         sample_weight: ArrayLike | None = None,
         num_threads: int | None = None,
-        wrt: str = "all",
+        wrt: Literal["all", "x"] = "all",
         out: Any = None,
     ) -> Any:
         """Return the gradients of the sum of the samples' losses times `cotangent`, which has one entry a sample."""
@@ -213,20 +253,21 @@ class LinearCrossEntropy(Frozen):
         bias: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         normalizer: float | None = None,
         derivatives: bool = False,
     ) -> Value:
         """Return what calling the loss returns, in plain float64 NumPy; with ``derivatives=True`` gradients as well."""
-        x64, w64 = np.asarray(x, np.float64), np.asarray(w, np.float64)
-        z = x64 @ w64.T + (0.0 if bias is None else np.asarray(bias, np.float64))
+        x64, w64 = float64("x", x), float64("w", w)
+        z = x64 @ w64.T + (0.0 if bias is None else float64("bias", bias))
         options: dict[str, Any] = {"sample_weight": sample_weight, "reduction": reduction, "normalizer": normalizer}
         value, dz, _ = self._loss.reference(z, target, derivatives=True, **options)
         if not derivatives:
             return value
         flat = dz.reshape(-1, dz.shape[-1])
         # An ignored row does not count whatever it holds.
-        rows = np.where(np.asarray(target).reshape(-1, 1) != self.ignore_index, x64.reshape(-1, x64.shape[-1]), 0.0)
+        counts = counting(integer_labels(target, x64.shape[:-1], len(w64), self.ignore_index), self.ignore_index)
+        rows = np.where(counts[:, None], x64.reshape(-1, x64.shape[-1]), 0.0)
         return value, dz @ w64, flat.T @ rows, None if bias is None else flat.sum(axis=0)
 
     # ---- the way there ------------------------------------------------------------------------------------------
@@ -238,7 +279,7 @@ class LinearCrossEntropy(Frozen):
         target: Any,
         bias: Any,
         factors: dict[str, Any],
-        reduction: str,
+        reduction: Reduction,
         normalizer: float | None,
     ) -> Problem:
         """Check all inputs."""
@@ -255,7 +296,9 @@ class LinearCrossEntropy(Frozen):
         weights = tuple(row_factor(name, factor, shape) for name, factor in factors.items() if factor is not None)
         # The kernel checks reduction and normalizer, on no rows at all.
         self._loss(np.empty((0, len(w)), x.dtype), np.empty(0, np.int64), reduction=reduction, normalizer=normalizer)
-        counted = sum(int(np.count_nonzero(labels[piece] != self.ignore_index)) for piece in pieces(labels.size))
+        counted = sum(
+            int(np.count_nonzero(counting(labels[piece], self.ignore_index))) for piece in pieces(labels.size)
+        )
         flat = x.reshape(labels.size, x.shape[-1])
         problem = Problem(flat, w, bias, labels, weights, self.ignore_index, shape, reduction, None, counted)
         if reduction != "mean":
@@ -280,7 +323,7 @@ class LinearCrossEntropy(Frozen):
         total = 0.0
         for piece in pieces(problem.labels.size):
             labels = problem.labels[piece]
-            counts = labels != self.ignore_index
+            counts = counting(labels, self.ignore_index)
             weights = np.ones(int(np.count_nonzero(counts))) if self.weight is None else self.weight[labels[counts]]
             factor = product_of(problem.factors, piece, problem.wide)
             total += float((weights if factor is None else weights * factor[counts]).sum(dtype=np.float64))

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from .. import _core
 from .._arrays import Array
+from .._cross_entropy import CrossEntropy
 from .._families import GRAD, VALUE, Value
 from .._rows import LOSS, NO_OPTIONS, SOFTMAX
-from ..cross_entropy import CrossEntropy
 from ._problem import EVEN_ROWS, Outputs, Problem, Results, Rows
 from ._run import Memory
 
