@@ -101,8 +101,9 @@ def cross_entropy(
     label_smoothing : float
         The share of the target that is spread evenly over all classes.
     inplace : bool
-        lossk's own: let the gradient overwrite `input`, which must be no leaf and is of no use afterwards; one backward
-        pass only. Without effect where no gradient is wanted, in float16 and where torch computes the loss.
+        lossk's own: let the gradient overwrite `input`, which must be neither a leaf nor a view of one and is of no use
+        afterwards; one backward pass only. Without effect where no gradient is wanted, with ``reduction="none"``, in
+        float16 and where torch computes the loss.
 
     Raises
     ------
@@ -397,7 +398,8 @@ def gaussian_nll_loss(
     >>> lossk.torch.gaussian_nll_loss(z, y, var, reduction="none")
     tensor([0.5000, 1.1931])
     """
-    spread = None if not torch.compiler.is_compiling() and torch_decides() else _spread(input, var)
+    seen = torch.compiler.is_exporting() if torch.compiler.is_compiling() else torch_decides()
+    spread = None if seen else _spread(input, var)
     if spread is None:
         stand_aside("gaussian_nll_loss", "a mode or transform, or a variance that does not go with the input")
         return GAUSSIAN.original((input, target, var), input, target, var, full=full, eps=eps, reduction=reduction)
