@@ -8,10 +8,11 @@ import weakref
 from typing import Any
 
 import pytest
-from support_torch import REDUCTIONS, TOLERANCE, Draw, cast, close, each_case, run, theirs, torch
+from support_torch import CASES, REDUCTIONS, TOLERANCE, Draw, cast, close, each_case, run, theirs, torch
 
 import lossk.torch as ours
 
+checkpoint = torch.utils.checkpoint.checkpoint
 pytestmark = pytest.mark.usefixtures("torch_seed")
 
 # ---- gradients ----------------------------------------------------------------------------------------------------
@@ -153,6 +154,94 @@ def test_batches_of_upstream_gradients() -> None:
         torch.testing.assert_close(*found)
 
 
+EVEN = ["mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss", "gaussian_nll_loss"]
+
+
+@pytest.mark.parametrize("name", EVEN)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_inputs_that_depend_on_one_another(name: str, reduction: str) -> None:
+    """Each path is counted once, whatever is to be differentiated again."""
+    x = torch.rand(4, 3, dtype=torch.double, requires_grad=True)
+
+    def total(f: Any, x: Any) -> Any:
+        third = [x * x + 0.1] if name == "gaussian_nll_loss" else []
+        return (getattr(f, name)(3 * x, x, *third, reduction=reduction) * 2).sum()
+
+    found = []
+    for f in (ours, theirs):
+        (first,) = torch.autograd.grad(total(f, x), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        plain = torch.autograd.grad(total(f, x), x)[0]
+        found.append([first, second, plain])
+    torch.testing.assert_close(*found)
+
+
+def test_targets_that_depend_on_the_prediction() -> None:
+    """Of losses that are not even, the target goes to torch; the same tensor twice is two inputs."""
+    x = torch.rand(4, 3, dtype=torch.double, requires_grad=True)
+    for loss in (
+        lambda f: f.mse_loss(x, x) + f.huber_loss(x, x.exp()),
+        lambda f: f.binary_cross_entropy(x, x * x),
+        lambda f: f.cross_entropy(x, x.softmax(1)),
+        lambda f: f.kl_div(x.log_softmax(1), x.softmax(1), reduction="sum"),
+        lambda f: f.softmax(x * f.log_softmax(x, 0), 1).square().sum(),
+    ):
+        found = [torch.autograd.grad(loss(f), x, create_graph=True)[0] for f in (ours, theirs)]
+        torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_jacobians_in_one_pass(create_graph: bool) -> None:
+    x, y = torch.rand(4, dtype=torch.double), torch.rand(4, dtype=torch.double)
+    for loss in (
+        lambda f, x: f.mse_loss(3 * x, x, reduction="none"),
+        lambda f, x: f.gaussian_nll_loss(x, y, x * x, reduction="none"),
+        lambda f, x: f.huber_loss(x, y),
+        lambda f, x: f.softmax(x, 0),
+    ):
+        found = [
+            torch.autograd.functional.jacobian(
+                lambda x, f=f, loss=loss: loss(f, x), x, create_graph=create_graph, vectorize=True
+            )
+            for f in (ours, theirs)
+        ]
+        torch.testing.assert_close(*found)
+
+
+# ---- checkpointing ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
+def test_checkpointing(reduction: str, dtype: Any) -> None:
+    """What was saved may be computed anew, and is looked at once: of every loss, also with a factor from above."""
+    for name, draw, options in CASES:
+        if name == "kl_div" and reduction != "sum":
+            continue
+        tensors = cast(draw(Draw(2, 4, 3)), dtype)
+        z = tensors.pop("input").requires_grad_()
+        if name == "gaussian_nll_loss":
+            tensors["var"].requires_grad_()
+
+        def total(a: Any, name: str = name, tensors: Any = tensors, options: Any = options) -> Any:
+            return getattr(ours, name)(a * 1, **tensors, **options, reduction=reduction).sum()
+
+        (want,) = torch.autograd.grad(total(z) * 3, z)
+        (got,) = torch.autograd.grad(checkpoint(total, z, use_reentrant=False) * 3, z)
+        assert torch.equal(got, want), name
+
+
+def test_checkpointing_of_softmax_and_a_layer() -> None:
+    z, w, t = torch.randn(4, 3, requires_grad=True), torch.randn(3, 3), torch.tensor([0, 1, 2, 0])
+    for function in (
+        lambda z: ours.log_softmax(z, 1).square().sum(),
+        lambda z: ours.linear_cross_entropy(z, w, t, reduction="none").square().sum(),
+    ):
+        (want,) = torch.autograd.grad(function(z), z)
+        (got,) = torch.autograd.grad(checkpoint(function, z, use_reentrant=False), z)
+        assert torch.equal(got, want)
+
+
 # ---- in place -----------------------------------------------------------------------------------------------------
 
 
@@ -185,3 +274,82 @@ def test_inplace_is_noticed() -> None:
     assert torch.equal(logits, z)
     with pytest.raises(IndexError):
         ours.cross_entropy(z * 1, t + 100, inplace=True)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda w: w.view(-1, 4),
+        lambda w: w.flatten(0, 1),
+        lambda w: w[0],
+        lambda w: w.reshape(-1, 4),
+        lambda w: w.float().view(-1, 4).contiguous(),
+        lambda w: w.transpose(0, 1)[0].view_as(w[:, 0]),
+        lambda w: w.unbind(0)[1],
+    ],
+)
+def test_views_of_leaves_are_not_overwritten(view: Any) -> None:
+    w = torch.nn.Parameter(torch.randn(2, 3, 4))
+    before, rows = w.detach().clone(), view(w)
+    with pytest.raises(RuntimeError, match=r"cross_entropy: input: got a view of a leaf .* inplace=True"):
+        ours.cross_entropy(rows, torch.zeros(len(rows), dtype=torch.long), inplace=True)
+    assert torch.equal(w, before)
+
+
+def test_one_of_several_views_may_be_overwritten() -> None:
+    z, t = torch.randn(6, 10, requires_grad=True), torch.arange(6) % 5
+    logits, _ = (z * 1).chunk(2, 1)
+    (got,) = torch.autograd.grad(ours.cross_entropy(logits, t, inplace=True), z)
+    torch.testing.assert_close(got, torch.autograd.grad(theirs.cross_entropy(z[:, :5], t), z)[0])
+
+
+@pytest.mark.parametrize("look", [lambda h: h, lambda h: h.view(-1, 5)])
+def test_overwritten_logits_are_of_no_further_use(look: Any) -> None:
+    w, x, t = torch.randn(5, 4, requires_grad=True), torch.randn(6, 4), torch.arange(6) % 5
+    (want,) = torch.autograd.grad(ours.cross_entropy(x @ w.T, t), w)
+
+    logits = look(x @ w.T)
+    (got,) = torch.autograd.grad(ours.cross_entropy(logits, t, inplace=True), w)
+    torch.testing.assert_close(got, want)
+
+    logits = look(x @ w.T)
+    first = ours.cross_entropy(logits, t, inplace=True)
+    second = ours.cross_entropy(logits, t, inplace=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        (first + second).backward()
+    logits = look(x @ w.T)
+    loss = ours.cross_entropy(logits, t, inplace=True)
+    with torch.no_grad():
+        logits.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("look", [lambda h: h, lambda h: h.view(-1, 5)])
+def test_a_term_of_overwritten_logits_is_noticed(look: Any) -> None:
+    w, x, t = torch.randn(5, 4, requires_grad=True), torch.randn(6, 4), torch.arange(6) % 5
+    logits = look(x @ w.T)
+    loss = ours.cross_entropy(logits, t, inplace=True) + logits.logsumexp(1).mean()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_inplace_has_no_effect_where_losses_are_not_reduced() -> None:
+    z, t = torch.randn(6, 4, requires_grad=True), torch.arange(6) % 4
+    logits = z * 1
+    (got,) = torch.autograd.grad(ours.cross_entropy(logits, t, reduction="none", inplace=True).sum(), z)
+    torch.testing.assert_close(got, torch.autograd.grad(theirs.cross_entropy(z, t, reduction="sum"), z)[0])
+    assert torch.equal(logits, z)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("factor", [32768.0, -32768.0, 3.0])
+def test_gradients_of_sixteen_bits_are_rounded_once(dtype: Any, factor: float) -> None:
+    """After the factor: small ones are there, and all are the nearest numbers."""
+    z, t = torch.randn(256, 1000).to(dtype).requires_grad_(), torch.arange(256)
+    wide = z.detach().double().requires_grad_()
+    (want,) = torch.autograd.grad(theirs.cross_entropy(wide, t) * factor, wide)
+    (got,) = torch.autograd.grad(ours.cross_entropy(z, t).float() * factor, z)
+    largest = 0.502 * torch.finfo(dtype).eps
+    normal = want.abs() > torch.finfo(dtype).smallest_normal
+    assert ((got - want).abs() <= largest * want.abs())[normal].all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import warnings
 from collections.abc import Iterator
@@ -175,6 +176,82 @@ def test_meta_modes_see_torch_s_operations() -> None:
         assert type(ours.mse_loss(z, z)) is not torch.Tensor
     with FlopCounterMode(display=False), torch.device("cpu"):
         assert ours.mse_loss(z, z) == 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_default_devices_are_no_reason_to_stand_aside(device: str) -> None:
+    """They say where new tensors are made; results are where inputs are."""
+    ours.explain(reset=True)
+    for name, draw, options in CASES:
+        if name == "kl_div":
+            options = {**options, "reduction": "sum"}
+        tensors = draw(Draw(1, 4, 3))
+        want = run(getattr(ours, name), tensors, options)
+        with torch.device(device):
+            z = tensors["input"].detach().requires_grad_()
+            value = getattr(ours, name)(z, **{k: t for k, t in tensors.items() if k != "input"}, **options)
+            value.backward()
+        assert value.grad_fn.name() == "LossFunctionBackward", name
+        assert torch.equal(value, want[0]), name
+        assert torch.equal(z.grad, want[1]), name
+    z, w, t = torch.randn(4, 3), torch.randn(5, 3), torch.tensor([0, 1, 2, 0])
+    variance = torch.rand(4, 1).expand(4, 3)
+    turned = z.t().contiguous().t()
+    calls = (
+        lambda: ours.softmax(turned, 1),
+        lambda: ours.log_softmax(z, 0),
+        lambda: ours.linear_cross_entropy(z, w, t),
+        lambda: ours.gaussian_nll_loss(turned, z, variance, reduction="none"),
+        lambda: ours.gaussian_nll_loss(z, z, 0.5),
+        lambda: ours.causal_lm_loss(z[None], t[None], 3),
+    )
+    found = []
+    for context in (contextlib.nullcontext(), torch.device(device)):
+        with context:
+            found.append([call() for call in calls])
+    assert all(a.device.type == "cpu" and torch.equal(a, b) for a, b in zip(*found, strict=True))
+    p = torch.nn.Parameter(torch.zeros(2))
+    p.grad = torch.tensor([3.0, 4.0])
+    with torch.device(device):
+        assert ours.clip_grad_norm_([p], 1.0).device.type == "cpu"
+    assert ours.explain() == {}
+
+
+def test_a_default_device_for_good() -> None:
+    z, t = torch.randn(4, 3, requires_grad=True), torch.tensor([0, 1, 2, 0])
+    torch.set_default_device("cpu")
+    try:
+        assert ours.cross_entropy(z, t).grad_fn.name() == "LossFunctionBackward"
+    finally:
+        torch.set_default_device(None)
+
+
+def test_what_went_to_torch_is_explained(caplog: pytest.LogCaptureFixture) -> None:
+    z, y, t = torch.randn(4, 3, requires_grad=True), torch.rand(4, 3), torch.tensor([0, 1, 2, 0])
+    ours.explain(reset=True)
+    ours.cross_entropy(z, t).backward()
+    ours.softmax(z, 1)
+    assert ours.explain() == {}
+    with caplog.at_level("DEBUG", logger="lossk.torch"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            ours.mse_loss(z, y.double())
+        ours.mse_loss(z.to("meta"), y.to("meta"))
+        ours.binary_cross_entropy(y, (y + z.detach() * 0).requires_grad_())
+        ours.huber_loss(z, y, delta=1e-40)
+        ours.softmax(z.to_sparse().to_dense().to("meta"), 1)
+        ours.linear_cross_entropy(z, y, y.softmax(1)[:, :3] @ torch.ones(3, 4))
+        torch.func.grad(lambda z: ours.mse_loss(z, y))(z.detach())
+        torch.autograd.grad(ours.mse_loss(z, y), z, create_graph=True)
+    counts = ours.explain(reset=True)
+    assert ours.explain() == {}
+    assert sum(counts.values()) == len(caplog.records) == 9
+    assert {key.split(":")[0] for key in counts} == {
+        *("mse_loss", "binary_cross_entropy", "huber_loss", "softmax", "linear_cross_entropy"),
+    }
+    for part in ("conversion", "not on the CPU", "kernels do not have", "refuses", "torch.func", "create_graph=True"):
+        assert any(part in key for key in counts), part
+    assert any("delta" in record.getMessage() for record in caplog.records), "the refusal in full"
 
 
 def test_autocast() -> None:

@@ -236,6 +236,42 @@ def test_docstring_examples_run(module: str) -> None:
     assert not results.failed
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64"])
+def test_labels_of_every_type_in_every_loss_of_rows(kind: str, compiled: bool) -> None:
+    z, w, t = (
+        torch.randn(5, 4, dtype=torch.double),
+        torch.randn(4, 4, dtype=torch.double),
+        torch.tensor([0, 1, 3, 2, 1]),
+    )
+    own = t.to(getattr(torch, kind))
+
+    def steps(z: Any, t: Any) -> list[Any]:
+        return [
+            ours.cross_entropy(z, t, label_smoothing=0.1),
+            ours.cross_entropy(z, t, ignore_index=1, reduction="none"),
+            ours.nll_loss(z, t, w[0]),
+            ours.multi_margin_loss(z, t),
+            ours.linear_cross_entropy(z, w, t),
+            ours.causal_lm_loss(z[None], t[None], 4),
+        ]
+
+    torch._dynamo.reset()
+    function = torch.compile(steps, fullgraph=True, backend="aot_eager") if compiled else steps
+    found = []
+    for labels in (own, t):
+        leaf = z.detach().requires_grad_()
+        values = function(leaf, labels)
+        total = sum(value.sum() for value in values)
+        found.append([*(v.detach() for v in values), torch.autograd.grad(total, leaf)[0]])
+    torch.testing.assert_close(*found)
+    leaf = z.detach().requires_grad_()
+    again = [torch.autograd.grad(ours.cross_entropy(leaf, y), leaf, create_graph=True)[0] for y in (own, t)]
+    torch.testing.assert_close(*again)
+    with pytest.raises(IndexError, match=r"target\[0\]: got 9"):
+        ours.cross_entropy(z, (t + 9).to(own.dtype))
+
+
 def test_public_names_are_documented() -> None:
     page = (Path(__file__).parents[1] / "docs" / "torch.md").read_text(encoding="utf-8")
     for name in ours.__all__:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -112,6 +112,80 @@ def test_compile_while_installed() -> None:
         step = torch.compile(lambda z: theirs.cross_entropy(z, t), fullgraph=True, backend="aot_eager")
         loss = step(z)
     torch.testing.assert_close(loss, theirs.cross_entropy(z, t))
+
+
+# ---- who sees calls -----------------------------------------------------------------------------------------------
+
+
+class Duck:
+    """Not a tensor; knows torch's functions."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return HANDLED[func](*args, **(kwargs or {})) if func in HANDLED else NotImplemented
+
+
+class Subclass(torch.Tensor):
+    """A tensor that writes down which functions it meets."""
+
+    seen: list[Any] = []  # noqa: RUF012
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        cls.seen.append(func)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+class Mode(torch.overrides.TorchFunctionMode):
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+ORIGINALS = current()
+# Tables as users make them, before lossk is installed.
+HANDLED = {function: lambda *args, **kwargs: "mine" for function in ORIGINALS.values()}
+
+
+def calls() -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """How each function is called with a first input."""
+    y = torch.rand(4, 3).softmax(1)
+    t = torch.tensor([0, 1, 2, 0])
+    for name in NAMES:
+        further: Any = {
+            "gaussian_nll_loss": (y, 0.5),
+            "linear_cross_entropy": (torch.ones(5, 3), t),
+            "softmax": (1,),
+            "log_softmax": (1,),
+            **dict.fromkeys(("cross_entropy", "nll_loss", "multi_margin_loss"), (t,)),
+        }.get(name, (y,))
+        options = {"reduction": "sum"} if name == "kl_div" else {}
+        yield name, lambda z, name=name, further=further, options=options: getattr(theirs, name)(z, *further, **options)
+
+
+def test_classes_and_modes_see_torch_s_functions() -> None:
+    z = torch.rand(4, 3)
+    for name, call in calls():
+        want = call(z)
+        with ours.installed():
+            assert call(Duck()) == "mine", name
+            Subclass.seen.clear()
+            assert type(call(z.as_subclass(Subclass))) is Subclass
+            assert Subclass.seen[0] is ORIGINALS[name], name
+            with Mode() as mode:
+                torch.testing.assert_close(call(z), want)
+            assert ORIGINALS[name] in mode.seen, name
+            assert getattr(ours, name) not in (*Subclass.seen, *mode.seen), name
+
+
+def test_modules_show_torch_s_functions() -> None:
+    with ours.installed():
+        assert torch.nn.MSELoss()(Duck(), torch.zeros(1)) == "mine"
+        assert ours.MSELoss()(Duck(), torch.zeros(1)) == "mine"
+        assert ours.Softmax(0)(Duck()) == "mine"
 
 
 # ---- transformers -------------------------------------------------------------------------------------------------

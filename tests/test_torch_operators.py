@@ -130,3 +130,76 @@ def test_operators(dtype: Any) -> None:
     for dim in (0, 1):
         torch.library.opcheck(lossk_ops.row_function, (image, "softmax", dim))
         torch.library.opcheck(lossk_ops.row_function_vjp, (image.detach(), image.detach(), "log_softmax", dim))
+
+
+# ---- what eager mode does -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss", "mse_loss", "gaussian_nll_loss", "log_softmax"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_compiled_types_under_autocast_are_torch_s(name: str, dtype: Any) -> None:
+    z, t = torch.randn(6, 4).to(dtype), torch.arange(6) % 4
+    arguments: dict[str, Any] = {"log_softmax": {"dim": 1}, "cross_entropy": {"target": t}, "nll_loss": {"target": t}}
+    options = arguments.get(name, {"target": z.flip(0)}) | ({"var": z.abs() + 1} if name == "gaussian_nll_loss" else {})
+
+    def step(f: Any, z: Any) -> Any:
+        with torch.autocast("cpu", dtype):
+            return getattr(f, name)(z, **options)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda z: step(ours, z), fullgraph=True, backend="aot_eager")
+    found = []
+    for function in (compiled, lambda z: step(ours, z), lambda z: step(theirs, z)):
+        leaf = z.detach().requires_grad_()
+        value = function(leaf)
+        found.append([value.detach(), torch.autograd.grad(value.sum(), leaf)[0]])
+    for got in found[:2]:
+        torch.testing.assert_close(got, found[2], rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["cross_entropy", "mse_loss", "gaussian_nll_loss"])
+def test_compiled_gradients_of_sixteen_bits_are_those_of_eager_mode(name: str, dtype: Any) -> None:
+    """Scaled before they are rounded, so that loss scaling keeps small ones."""
+    z = torch.randn(64, 100).to(dtype)
+    t = torch.arange(64) if name == "cross_entropy" else z.flip(0)
+    leaves = [z.requires_grad_(), *([(z.detach().abs() + 1).requires_grad_()] if name == "gaussian_nll_loss" else [])]
+    torch._dynamo.reset()
+    compiled = torch.compile(getattr(ours, name), fullgraph=True, backend="aot_eager")
+    found = [
+        torch.autograd.grad(f(leaves[0], t, *leaves[1:]).float() * 3000, leaves)
+        for f in (compiled, getattr(ours, name))
+    ]
+    for got, want in zip(*found, strict=True):
+        assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_exported_programs_do_without_lossk(strict: bool) -> None:
+    """Also where something was compiled before."""
+    z, t, w = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1]), torch.randn(4, 3)
+
+    class Model(torch.nn.Module):
+        def forward(self, z: Any, t: Any) -> Any:
+            value = theirs.cross_entropy(z, t) + theirs.mse_loss(z, z + 1) + theirs.softmax(z, 1).sum()
+            return value + theirs.linear_cross_entropy(z, w, t) + theirs.gaussian_nll_loss(z, z + 1, 0.5)
+
+    torch._dynamo.reset()
+    torch.compile(ours.cross_entropy, backend="aot_eager")(z, t)
+    with ours.installed(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch's own
+        program = torch.export.export(Model(), (z, t), strict=strict)
+    called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert "aten.cross_entropy_loss.default" in called
+    assert not any("lossk" in target for target in called)
+    torch.testing.assert_close(program.module()(z, t), Model()(z, t))
+
+
+def test_graphs_say_what_went_to_torch() -> None:
+    torch._dynamo.reset()
+    ours.explain(reset=True)
+    z = torch.randn(4, 3)
+    step = torch.compile(lambda z: ours.mse_loss(z, z.double()), fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        step(z)
+    assert list(ours.explain(reset=True).values()) == [1]

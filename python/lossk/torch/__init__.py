@@ -9,12 +9,14 @@ Nothing else in lossk imports torch. Functions and modules are here and in `func
 """
 
 from . import functional, modules, optim
+from ._explain import explain
 from ._install import install, installed, uninstall
 from ._transformers import causal_lm_loss
 from .clip import clip_grad_norm_
 from .functional import *
 from .modules import *
 
-__all__ = ["causal_lm_loss", "clip_grad_norm_", "functional", "install", "installed", "modules", "optim", "uninstall"]
+__all__ = ["causal_lm_loss", "clip_grad_norm_", "explain", "functional", "modules", "optim"]
+__all__ += ["install", "installed", "uninstall"]
 __all__ += functional.__all__
 __all__ += modules.__all__

@@ -14,8 +14,9 @@ from . import _transformers, functional
 _lock = threading.Lock()
 _always = False
 _blocks = 0
-# What was replaced: dictionary, key, what was there, what is there now.
-_replaced: list[tuple[dict[str, Any], str, Any, Any]] = []
+# What was replaced in torch.nn.functional: name, what was there, what is there now; and transformers' function.
+_replaced: list[tuple[str, Any, Any]] = []
+_causal_lm: Any = None
 
 
 def install() -> None:
@@ -84,21 +85,28 @@ def installed() -> Iterator[None]:
 
 def _update() -> None:
     """Make what is there what should be there."""
+    global _causal_lm
     wanted = _always or _blocks > 0
     if wanted and not _replaced:
         theirs = vars(torch.nn.functional)
         for name in functional.__all__:
-            _replace(theirs, name, getattr(functional, name))
-        for place, key in _transformers.places():
-            _replace(place, key, _transformers.causal_lm_loss)
-    elif not wanted:
+            if name in theirs:
+                _replaced.append((name, theirs[name], getattr(functional, name)))
+                theirs[name] = getattr(functional, name)
+        _causal_lm = _transformers.original()
+        _move(_causal_lm, _transformers.causal_lm_loss)
+    elif not wanted and _replaced:
+        theirs = vars(torch.nn.functional)
         while _replaced:
-            place, key, before, now = _replaced.pop()
-            if place.get(key) is now:  # else someone else has replaced it since
-                place[key] = before
+            name, before, now = _replaced.pop()
+            if theirs.get(name) is now:  # else someone else has replaced it since
+                theirs[name] = before
+        _move(_transformers.causal_lm_loss, _causal_lm)
+        _causal_lm = None
 
 
-def _replace(place: dict[str, Any], key: str, now: Any) -> None:
-    if key in place:
-        _replaced.append((place, key, place[key], now))
-        place[key] = now
+def _move(before: Any, now: Any) -> None:
+    """Put one function in the place of another in all of transformers, in modules, too, that were imported since."""
+    if before is not None and now is not None:
+        for place, key in _transformers.places(before):
+            place[key] = now

@@ -9,12 +9,15 @@ import torch
 
 from .._arrays import array_of, arrays_of
 from .._linear import LinearCrossEntropy
+from ._explain import stand_aside
+from ._layout import Order, are_contiguous, laid_out, torch_orders
 from ._losses import REFUSALS
 from ._operators import new_operator, refuse_second
-from ._tensors import FLOATS, INTEGERS, is_plain, tensor_of, torch_decides, value_tensor
+from ._originals import Original
+from ._tensors import FLOATS, INTEGERS, is_plain, tensor_of, torch_decides, value_tensor, what_decides
 
-# Taken now, as `install` puts lossk's function in its place.
-ORIGINAL = torch.nn.functional.linear_cross_entropy
+NAME = "linear_cross_entropy"
+ORIGINAL = Original(NAME)
 
 
 class LinearFunction(torch.autograd.Function):
@@ -41,13 +44,14 @@ class LinearFunction(torch.autograd.Function):
         x, w, bias, target = ctx.saved_tensors
         if torch.is_grad_enabled():
             raise RuntimeError(
-                "lossk.torch: second derivatives of linear_cross_entropy are not implemented; "
-                "use torch.nn.functional.linear_cross_entropy"
+                f"lossk.torch: second derivatives of {NAME} are not implemented: got create_graph=True, wanted False, "
+                f"or torch.nn.functional.{NAME}"
             )
         if ctx.reduction == "none" or x.dtype is torch.float16:
             arrays = arrays_of(x, w, target, bias)
             found = ctx.loss.vjp(*arrays[:3], _cotangent(ctx, arrays, upstream), arrays[3], wrt=_wrt(ctx))
-            grads = _tensors(found)
+            above = upstream if ctx.reduction == "none" else None
+            grads = _as_torch_s(_tensors(found), x, w, bias, target, ctx.reduction, above)
         else:
             try:
                 grads = ctx.kept.pop()
@@ -86,7 +90,22 @@ def _tensors(grads: Any) -> tuple[Any, Any, Any]:
 def _value_and_grads(ctx: Any, x: Any, w: Any, target: Any, bias: Any) -> tuple[float, tuple[Any, Any, Any]]:
     arrays = arrays_of(x, w, target, bias)
     value, grads = ctx.loss.value_and_grad(*arrays, reduction=ctx.reduction, wrt=_wrt(ctx))
-    return value, _tensors(grads)
+    return value, _as_torch_s(_tensors(grads), x, w, bias, target, ctx.reduction)
+
+
+def _as_torch_s(
+    grads: tuple[Any, Any, Any], x: Any, w: Any, bias: Any, target: Any, reduction: str, upstream: Any = None
+) -> tuple[Any, ...]:
+    """Return gradients with torch's strides."""
+    orders: tuple[Order | None, ...] = (None, None, None)
+    if not are_contiguous(x, w, bias, target, upstream):
+        wanted = [grad is not None for grad in grads]
+        orders = torch_orders(_formula, (reduction,), (x, w, bias, target), wanted, upstream)[1:]
+    return tuple(None if grad is None else laid_out(grad, order) for grad, order in zip(grads, orders, strict=False))
+
+
+def _formula(x: Any, w: Any, bias: Any, target: Any, reduction: str) -> Any:
+    return ORIGINAL.function(x, w, target, linear_bias=bias, reduction=reduction)
 
 
 def _loss(weight: Any, *options: Any) -> LinearCrossEntropy:
@@ -111,14 +130,16 @@ def _all_at_once(
         value = loss(*arrays, reduction=reduction)
     else:
         value, found = loss.value_and_grad(*arrays, reduction=reduction, wrt=wrt)
-        grads = _tensors(found)
+        grads = _as_torch_s(_tensors(found), x, w, bias, target, reduction)
     return value_tensor(value, x.dtype), *(x.new_empty(0) if grad is None else grad for grad in grads)
 
 
 def _fake(x: Any, w: Any, bias: Any, target: Any, weight: Any, options: Any, reduction: str, wrt: str) -> Any:
     likes = (x if wrt != "none" else None, w if wrt == "all" else None, bias if wrt == "all" else None)
     value = x.new_empty(target.shape if reduction == "none" else ())
-    return value, *(x.new_empty(0 if like is None else like.shape) for like in likes)
+    found: Any = tuple(None if like is None else x.new_empty(like.shape) for like in likes)
+    grads = _as_torch_s(found, x, w, bias, target, reduction)
+    return value, *(x.new_empty(0) if grad is None else grad for grad in grads)
 
 
 def _save(ctx: Any, inputs: Any, output: Any) -> None:
@@ -127,13 +148,13 @@ def _save(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _backward(ctx: Any, upstream: Any, *_: Any) -> Any:
-    refuse_second("linear_cross_entropy")
+    refuse_second(NAME)
     wanted = zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
     return *(grad * upstream if want else None for grad, want in wanted), *(None,) * 5
 
 
 operator = new_operator(
-    "linear_cross_entropy",
+    NAME,
     _all_at_once,
     "(Tensor x, Tensor w, Tensor? bias, Tensor target, Tensor? weight, float[] options, str reduction, str wrt) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
@@ -202,25 +223,24 @@ def linear_cross_entropy(
     """
     ignored = -100 if ignore_index is None else ignore_index
     layer = (input, linear_weight, linear_bias)
-    own = (z_loss, softcap) != (0.0, None)
     every = (ignored, label_smoothing, z_loss, softcap, chunk_bytes)
-    fits = _fits(*layer, target, weight)
-    if torch.compiler.is_compiling():
-        # Gradients that depend on what comes from above are no operator's.
-        kept = reduction != "none" and input.dtype is not torch.float16
-        if fits and (kept or not (torch.is_grad_enabled() and _require_grad(*layer))):
+    why, detail = _why_not(*layer, target, weight, reduction), None
+    if not why:
+        if torch.compiler.is_compiling():
             return _traced(layer, target, weight, every, reduction)
-    elif fits and not torch_decides():
         try:
             return _evaluate(layer, target, weight, every, reduction)
-        except REFUSALS:
-            if own:
+        except REFUSALS as error:
+            if (z_loss, softcap) != (0.0, None):
                 raise
-    if own:
+            why, detail = "arguments that lossk refuses", error
+    stand_aside(NAME, why, detail)
+    if (z_loss, softcap) != (0.0, None):
         raise ValueError(
-            f"z_loss, softcap: got {z_loss} and {softcap}, wanted 0 and None with tensors that lossk does not take"
+            f"{NAME}: z_loss, softcap: got {z_loss} and {softcap}, wanted 0.0 and None, as the call is torch's: {why}"
         )
     return ORIGINAL(
+        (*layer, target, weight),
         input,
         linear_weight,
         target,
@@ -253,21 +273,32 @@ def _require_grad(*tensors: Any) -> bool:
     return any(t is not None and t.requires_grad for t in tensors)
 
 
-def _fits(x: Any, w: Any, bias: Any, target: Any, weight: Any) -> bool:
-    """Tell whether lossk can take these tensors; whatever does not fit is torch's to do or refuse."""
-    if not (is_plain(x) and is_plain(w) and is_plain(target)) or x.dtype not in FLOATS:
-        return False
-    shapes = x.dim() in (1, 2) and w.dim() == 2 and w.shape[1] == x.shape[-1] and target.shape == x.shape[:-1]
-    per_class = all(
-        t is None or (is_plain(t) and t.dtype is x.dtype and t.shape == w.shape[:1]) for t in (bias, weight)
-    )
-    return (
-        shapes
-        and per_class
-        and w.dtype is x.dtype
-        and target.dtype in INTEGERS
-        and x.numel() > 0
-        and w.numel() > 0
-        and (weight is None or not weight.requires_grad)
-        and not torch.is_autocast_enabled("cpu")
-    )
+def _why_not(x: Any, w: Any, bias: Any, target: Any, weight: Any, reduction: str) -> str:
+    """Return why this is torch's to compute or to refuse; "" where lossk can."""
+    compiling = torch.compiler.is_compiling()
+    if not compiling and torch_decides():
+        return what_decides()
+    if not all(t is None or is_plain(t) for t in (x, w, bias, target, weight)):
+        return "no plain tensors on the CPU"
+    if x.dtype not in FLOATS or w.dtype is not x.dtype or target.dtype not in INTEGERS:
+        return "types that kernels do not know, or that differ"
+    per_class = all(t is None or (t.dtype is x.dtype and t.shape == w.shape[:1]) for t in (bias, weight))
+    if not (x.dim() in (1, 2) and w.dim() == 2 and w.shape[1] == x.shape[-1] and target.shape == x.shape[:-1]):
+        return "shapes other than one row of features a label"
+    if not per_class or x.numel() == 0 or w.numel() == 0:
+        return "a bias or weights that do not go with the classes, or no numbers"
+    if weight is not None and weight.requires_grad:
+        return "a gradient that kernels do not have"
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast"
+    return _why_no_operator(x, w, bias, reduction) if compiling else ""
+
+
+def _why_no_operator(x: Any, w: Any, bias: Any, reduction: str) -> str:
+    if torch.compiler.is_exporting():
+        return "export"
+    # Gradients that depend on what comes from above are no operator's.
+    wanted = torch.is_grad_enabled() and _require_grad(x, w, bias)
+    if wanted and (reduction == "none" or x.dtype is torch.float16):
+        return "a compiled gradient that depends on what comes from above"
+    return ""

@@ -27,7 +27,8 @@ from .. import (
 )
 from .._arrays import Array
 from .._families import GRAD_AND_HESS, product_of_weights
-from ._tensors import FLOATS, INTEGERS, PLAIN, is_plain
+from ._originals import Original
+from ._tensors import FLOATS, HALVES, INTEGERS, PLAIN, is_plain
 
 REFUSALS = (TypeError, ValueError, RuntimeError)
 
@@ -55,8 +56,7 @@ class TorchLoss:
         self, name: str, make: Callable[..., Any], third: str = "", even: bool = False, **options: type
     ) -> None:
         self.name, self.third, self.even, self.options = name, third, even, options
-        # Taken now, as `install` puts lossk's function in its place.
-        self.original = getattr(torch.nn.functional, name)
+        self.original = Original(name)
         self.make = functools.lru_cache(maxsize=64, typed=True)(make)
 
     def by_torch(self, z: Any, y: Any, x: Any, w: Any, options: tuple[Any, ...], reduction: str) -> Any:
@@ -66,28 +66,40 @@ class TorchLoss:
             keywords[self.third] = x
         if w is not None:
             keywords["weight"] = w
-        return self.original(z, y, reduction=reduction, **keywords)
+        return self.original((z, y, x, w), z, y, reduction=reduction, **keywords)
+
+    def formula(self, z: Any, y: Any, x: Any, w: Any, options: tuple[Any, ...], reduction: str) -> Any:
+        """Return by torch's operations what lossk takes: without warnings, and of labels of every type."""
+        return self.by_torch(z, y.long() if y.dtype in INTEGERS else y, x, w, options, reduction)
 
     def from_numbers(self, numbers: list[float]) -> tuple[Any, ...]:
         """Return options as they were before operators made floats of them."""
         return tuple(kind(number) for kind, number in zip(self.options.values(), numbers, strict=True))
 
-    def takes(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> bool:
-        """Tell whether lossk can compute this and the gradients wanted; all else is torch's to do or to refuse.
+    def is_wide(self, z: Any, wide: bool) -> bool:
+        """Tell whether the loss of these predictions is float32 of 16 bits, as it is where `wide` or under autocast."""
+        return z.dtype in HALVES and (wide or (self.widens and torch.is_autocast_enabled("cpu")))
+
+    def why_not(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> str:
+        """Return why lossk cannot compute this or the gradients wanted, which torch then does or refuses; "" if it can.
 
         Every look at a tensor costs a tenth of a microsecond; that it is dense, NumPy looks at.
         """
-        return (
-            type(z) in PLAIN
-            and type(y) in PLAIN
-            and z.is_cpu
-            and y.is_cpu
-            and z.dtype in FLOATS
-            and self.fits(z, y, x, w, reduction)
-            and (self.even or not y.requires_grad)
-            and (x is None or self.third_has_grad or not x.requires_grad)
-            and (w is None or not w.requires_grad)
-        )
+        if not (type(z) in PLAIN and type(y) in PLAIN):
+            return "no plain tensors"
+        if not (z.is_cpu and y.is_cpu):
+            return "tensors that are not on the CPU"
+        if z.dtype not in FLOATS:
+            return "a type that kernels do not know"
+        if not self.fits(z, y, x, w, reduction):
+            return "types or shapes that do not go together without conversion, or a reduction of torch alone"
+        if (
+            (y.requires_grad and not self.even)
+            or (x is not None and x.requires_grad and not self.third_has_grad)
+            or (w is not None and w.requires_grad)
+        ):
+            return "a gradient that kernels do not have"
+        return ""
 
     def fits(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> bool:
         """Tell whether types and shapes fit together."""
@@ -259,6 +271,10 @@ class Divergence(Rows):
     def fits(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> bool:
         known = reduction in ("mean", "batchmean", "sum")
         return known and z.dim() > 0 and z.numel() > 0 and y.dtype is z.dtype and y.shape == z.shape
+
+    def formula(self, z: Any, y: Any, x: Any, w: Any, options: tuple[Any, ...], reduction: str) -> Any:
+        value = torch.kl_div(z, y, 1 if reduction == "mean" else 2, log_target=options[0])
+        return value / z.shape[0] if reduction == "batchmean" else value
 
     def divisor(self, arrays: Arrays, options: tuple[Any, ...], reduction: str) -> float:
         z = arrays[0]

@@ -9,34 +9,50 @@ import torch
 from .._arrays import array_of
 from ..row_functions import log_softmax as _log_softmax
 from ..row_functions import softmax as _softmax
+from ._explain import stand_aside
+from ._layout import Order, are_contiguous, laid_out, torch_orders
 from ._losses import REFUSALS
 from ._operators import new_operator, refuse_second
-from ._tensors import FLOATS, is_plain, tensor_of, torch_decides
+from ._originals import Original
+from ._tensors import FLOATS, is_plain, tensor_of, torch_decides, what_decides
 
 FUNCTIONS = {"softmax": _softmax, "log_softmax": _log_softmax}
-# Taken now, as `install` puts lossk's functions in their place.
-ORIGINALS = {name: getattr(torch.nn.functional, name) for name in FUNCTIONS}
+ORIGINALS = {name: Original(name) for name in FUNCTIONS}
 
 
 def _forward(z: Any, name: str, dim: int) -> Any:
-    return tensor_of(FUNCTIONS[name](array_of(z), axis=dim))
+    return _as_torch_s(tensor_of(FUNCTIONS[name](array_of(z), axis=dim)), z, name, dim)
 
 
 def _backward(result: Any, upstream: Any, name: str, dim: int) -> Any:
-    return tensor_of(FUNCTIONS[name]._vjp_of_result(array_of(result), array_of(upstream), dim))
+    grad = FUNCTIONS[name]._vjp_of_result(array_of(result), array_of(upstream), dim)
+    return _grad_as_torch_s(tensor_of(grad), result, upstream, name, dim)
 
 
-def _like(z: Any, dim: int) -> Any:
-    """Return what a result looks like: contiguous where `dim` is last."""
-    return torch.empty_like(z.movedim(dim, -1), memory_format=torch.contiguous_format).movedim(-1, dim)
+def _as_torch_s(result: Any, z: Any, name: str, dim: int) -> Any:
+    """Return a result with torch's strides."""
+    return laid_out(result, None if are_contiguous(z) else torch_orders(_formula, (name, dim), (z,))[0])
+
+
+def _grad_as_torch_s(grad: Any, result: Any, upstream: Any, name: str, dim: int) -> Any:
+    order: Order | None = None
+    if not are_contiguous(result, upstream):
+        order = torch_orders(_formula, (name, dim), (result,), (True,), upstream)[1]
+    return laid_out(grad, order)
+
+
+def _formula(z: Any, name: str, dim: int) -> Any:
+    return ORIGINALS[name].function(z, dim)
 
 
 operator = new_operator("row_function", _forward, "(Tensor z, str name, int dim) -> Tensor")
 vjp_operator = new_operator(
     "row_function_vjp", _backward, "(Tensor result, Tensor upstream, str name, int dim) -> Tensor"
 )
-operator.register_fake(lambda z, name, dim: _like(z, dim))
-vjp_operator.register_fake(lambda result, upstream, name, dim: _like(result, dim))
+operator.register_fake(lambda z, name, dim: _as_torch_s(z.new_empty(z.shape), z, name, dim))
+vjp_operator.register_fake(
+    lambda result, upstream, name, dim: _grad_as_torch_s(result.new_empty(result.shape), result, upstream, name, dim)
+)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -84,20 +100,33 @@ def _differentiable(result: Any, upstream: Any, name: str, dim: int) -> Any:
 
 def _evaluate(name: str, z: Any, dim: int | None, stacklevel: int, dtype: Any) -> Any:
     compiling = torch.compiler.is_compiling()
-    fits = type(dim) is int and (dtype is None or isinstance(dtype, torch.dtype))
-    if fits and is_plain(z) and z.dim() > 0 and z.numel() > 0 and (compiling or not torch_decides()):
+    why, detail = _why_not(z, dim, dtype, compiling), None
+    if not why:
         rows = z if dtype is None else z.to(dtype)
+        dim = dim % rows.dim()
+        if compiling:
+            return operator(rows, name, dim)
         try:
-            if rows.dtype in FLOATS and -rows.dim() <= dim < rows.dim():
-                dim = dim % rows.dim()
-                if compiling:
-                    return operator(rows, name, dim)
-                if torch.is_grad_enabled() and rows.requires_grad:
-                    return RowFunctionFunction.apply(rows, name, dim)
-                return _forward(rows, name, dim)
-        except REFUSALS:
-            pass
-    return ORIGINALS[name](z, dim, stacklevel + 2, dtype)
+            if torch.is_grad_enabled() and rows.requires_grad:
+                return RowFunctionFunction.apply(rows, name, dim)
+            return _forward(rows, name, dim)
+        except REFUSALS as error:
+            why, detail = "arguments that lossk refuses", error
+    stand_aside(name, why, detail)
+    return ORIGINALS[name]((z,), z, dim, stacklevel + 2, dtype)
+
+
+def _why_not(z: Any, dim: Any, dtype: Any, compiling: bool) -> str:
+    """Return why this is torch's to compute or to refuse; "" where lossk can."""
+    if not compiling and torch_decides():
+        return what_decides()
+    if not is_plain(z):
+        return "no plain tensor on the CPU"
+    if (z.dtype if dtype is None else dtype) not in FLOATS:
+        return "a type that kernels do not know"
+    if type(dim) is not int or not -z.dim() <= dim < z.dim() or z.numel() == 0:
+        return "a dimension that is not there, or no numbers"
+    return "export" if compiling and torch.compiler.is_exporting() else ""
 
 
 def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:

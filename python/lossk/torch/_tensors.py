@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.autograd import forward_ad
+from torch.utils._device import DeviceContext
 
 from .._arrays import Array, exchange_with, number_tensor
 
@@ -19,7 +20,7 @@ except ImportError:  # NumPy has no bfloat16 of its own: torch computes those te
 # Types that kernels read, and labels; a subclass of Tensor may mean anything, so only these two classes are plain.
 FLOATS = {torch.float32, torch.float64, torch.float16} | ({torch.bfloat16} if BFLOAT16 is not None else set())
 HALVES = {torch.float16, torch.bfloat16}
-INTEGERS = {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
+INTEGERS = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 exchange_with(torch.Tensor.__dlpack_c_exchange_api__, BFLOAT16, *PLAIN)
@@ -35,18 +36,33 @@ def is_plain(tensor: Any) -> bool:
     return type(tensor) in PLAIN and tensor.is_cpu and tensor.layout is torch.strided
 
 
-def torch_decides() -> Any:
+def torch_decides() -> bool:
     """Tell whether something is on that gives torch's operations another meaning.
 
     Transforms of torch.func, modes, tracing or forward-mode derivatives: they see operations of torch, not of NumPy.
     """
     return (
         _transforms_are_active()
-        or _modes()
-        or _function_mode_is_active()
+        or _modes() > 0
+        or (_function_mode_is_active() and not _only_default_devices())
         or forward_ad._current_level >= 0
         or _is_tracing()
     )
+
+
+def _only_default_devices() -> bool:
+    """Tell whether the modes that see functions say no more than where new tensors are made."""
+    stack = range(torch._C._len_torch_function_stack())
+    return all(type(torch._C._get_function_stack_at(i)) is DeviceContext for i in stack)
+
+
+def what_decides() -> str:
+    """Return what `torch_decides` found."""
+    if _transforms_are_active():
+        return "a transform of torch.func"
+    if forward_ad._current_level >= 0:
+        return "forward-mode derivatives"
+    return "tracing" if _is_tracing() else "a mode that sees torch's operations"
 
 
 def tensor_of(array: Array) -> Any:

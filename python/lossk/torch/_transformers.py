@@ -9,9 +9,10 @@ import torch
 
 from ._autograd import evaluate
 from ._losses import CROSS_ENTROPY
+from ._tensors import INTEGERS
 
-# transformers' module, the name of its function, and the table of losses that models choose from.
-MODULE, NAME, TABLE = "transformers.loss.loss_utils", "ForCausalLMLoss", "LOSS_MAPPING"
+# transformers, the module of its function, that one's name, and the table of losses that models choose from.
+PACKAGE, MODULE, NAME, TABLE = "transformers", "transformers.loss.loss_utils", "ForCausalLMLoss", "LOSS_MAPPING"
 
 
 def causal_lm_loss(
@@ -53,6 +54,8 @@ def causal_lm_loss(
     tensor(2.0794)
     """
     if shift_labels is None:
+        if labels.dtype in INTEGERS:  # of a type, too, that does not hold ignore_index
+            labels = labels.long()
         shift_labels = torch.nn.functional.pad(labels, (0, 1), value=ignore_index)[..., 1:]
     rows, target = logits.reshape(-1, vocab_size), shift_labels.reshape(-1).to(logits.device)
     options = (ignore_index, 0.0)
@@ -67,11 +70,16 @@ def causal_lm_loss(
     return evaluate(CROSS_ENTROPY, rows, target, None, None, options, "sum", wide=True, normalizer=count)
 
 
-def places() -> list[tuple[dict[str, Any], str]]:
-    """Return where transformers has its function, as dictionaries and keys; nothing where it is not imported."""
-    module = sys.modules.get(MODULE)
-    original = getattr(module, NAME, None)
-    if original is None:
-        return []
-    table: dict[str, Any] = getattr(module, TABLE, {})
-    return [(vars(module), NAME), *((table, key) for key, value in table.items() if value is original)]
+def original() -> Any:
+    """Return transformers' function; None where it is not imported."""
+    return getattr(sys.modules.get(MODULE), NAME, None)
+
+
+def places(function: Any) -> list[tuple[dict[str, Any], str]]:
+    """Return where transformers holds a function, as dictionaries and keys.
+
+    Every module counts: Trainer asks whether the function of a model's table is the one that it has imported.
+    """
+    modules = [vars(m) for name, m in sys.modules.copy().items() if name.split(".")[0] == PACKAGE and m is not None]
+    table: dict[str, Any] = getattr(sys.modules.get(MODULE), TABLE, {})
+    return [(place, key) for place in (*modules, table) for key, value in place.copy().items() if value is function]

@@ -9,6 +9,7 @@ import torch
 
 from .._arrays import array_of
 from ..optimizers import clip_grad_norm
+from ._explain import stand_aside
 from ._tensors import FLOATS, is_plain
 
 _by_torch = torch.nn.utils.clip_grad_norm_
@@ -60,23 +61,28 @@ def clip_grad_norm_(
     tensor([0.6000, 0.8000])
     """
     rest = (max_norm, norm_type, error_if_nonfinite, foreach)
+
+    def by_torch(why: str) -> Any:
+        stand_aside("clip_grad_norm_", why)
+        return _by_torch(parameters, *rest)
+
     tensors = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
     if not tensors:  # torch warns where this was a generator
-        return _by_torch(parameters, *rest)
+        return by_torch("no parameters")
     parameters = tensors
     grads = [p.grad for p in parameters if p.grad is not None]
     if foreach or norm_type != 2 or not all(_fits(g) for g in grads):
-        return _by_torch(parameters, *rest)
+        return by_torch("another norm, foreach, or gradients that kernels do not take")
     try:
         norm = clip_grad_norm([array_of(g) for g in grads], max_norm)
-    except (TypeError, ValueError):  # gradients that share memory, say
-        return _by_torch(parameters, *rest)
+    except (TypeError, ValueError):
+        return by_torch("gradients that share memory, or another argument that lossk refuses")
     if not math.isfinite(norm):
-        return _by_torch(parameters, *rest)
+        return by_torch("a norm that is not finite")
     if norm + 1e-6 > max_norm:
         torch.autograd.graph.increment_version(grads)
     double = all(g.dtype is torch.float64 for g in grads)
-    return torch.tensor(norm, dtype=torch.float64 if double else torch.float32)
+    return torch.tensor(norm, dtype=torch.float64 if double else torch.float32, device="cpu")
 
 
 def _fits(g: Any) -> bool:

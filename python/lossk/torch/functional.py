@@ -15,6 +15,7 @@ import torch
 from torch.nn import _reduction as legacy
 
 from ._autograd import evaluate
+from ._explain import stand_aside
 from ._linear import linear_cross_entropy
 from ._losses import (
     BCE,
@@ -33,6 +34,7 @@ from ._losses import (
     SOFT_MARGIN,
 )
 from ._softmax import log_softmax, softmax
+from ._tensors import PLAIN, torch_decides
 
 __all__ = [
     "binary_cross_entropy",
@@ -99,8 +101,9 @@ def cross_entropy(
     label_smoothing : float
         The share of the target that is spread evenly over all classes.
     inplace : bool
-        lossk's own: let the gradient overwrite `input`, which must be no leaf and is of no use afterwards; one backward
-        pass only. Without effect where no gradient is wanted, in float16 and where torch computes the loss.
+        lossk's own: let the gradient overwrite `input`, which must be neither a leaf nor a view of one and is of no use
+        afterwards; one backward pass only. Without effect where no gradient is wanted, with ``reduction="none"``, in
+        float16 and where torch computes the loss.
 
     Raises
     ------
@@ -192,7 +195,8 @@ def kl_div(
     tensor(0.1438)
     """
     modern = reduction == "mean" and size_average is None and reduce is None
-    if modern and not torch.compiler.is_compiling() and KL_DIV.takes(input, target, None, None, reduction):
+    seen = torch.compiler.is_compiling() or torch_decides()
+    if modern and not seen and not KL_DIV.why_not(input, target, None, None, reduction):
         warnings.warn(
             "kl_div: reduction='mean' divides by the number of elements; 'batchmean' is the mean of the divergences",
             stacklevel=2,
@@ -394,18 +398,20 @@ def gaussian_nll_loss(
     >>> lossk.torch.gaussian_nll_loss(z, y, var, reduction="none")
     tensor([0.5000, 1.1931])
     """
-    spread = _spread(input, var)
+    seen = torch.compiler.is_exporting() if torch.compiler.is_compiling() else torch_decides()
+    spread = None if seen else _spread(input, var)
     if spread is None:
-        return GAUSSIAN.original(input, target, var, full=full, eps=eps, reduction=reduction)
+        stand_aside("gaussian_nll_loss", "a mode or transform, or a variance that does not go with the input")
+        return GAUSSIAN.original((input, target, var), input, target, var, full=full, eps=eps, reduction=reduction)
     return evaluate(GAUSSIAN, input, target, spread, None, (full, eps), reduction)
 
 
 def _spread(input: Any, var: Any) -> Any:
     """Return the variance in the shape of `input`; None where it does not fit."""
+    if type(input) not in PLAIN or (type(var) not in PLAIN and not isinstance(var, float)):
+        return None
     if isinstance(var, float):
         return input.new_full((), var).expand(input.shape) if var >= 0 and input.is_floating_point() else None
-    if not hasattr(var, "shape"):
-        return None
     if var.shape == input.shape:
         return var
     if var.shape == input.shape[:-1]:

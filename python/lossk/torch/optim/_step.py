@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from ...optimizers import Optimizer
+from .._explain import stand_aside
 from .._tensors import HALVES
 from ._plan import GroupPlan, narrow_state
 
@@ -124,6 +125,7 @@ class KernelStep:
                 narrow_state(p, self.state[p])
         if not groups:
             return
+        stand_aside(f"optim.{type(self).__name__}", "options, parameters, gradients or state that kernels do not take")
         own, self.param_groups = self.param_groups, groups
         try:
             unhooked(self.torch_class.step)(self)
