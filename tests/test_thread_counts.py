@@ -144,7 +144,7 @@ def test_threads_that_there_is_no_memory_for_are_done_without(tmp_path: Path) ->
     runtime = here.parent / "src/cpp/runtime"
     sources = [
         here / "failing_allocations.cpp",
-        *(runtime / f"{n}.cpp" for n in ("parallel", "team", "openmp_pool", "quota")),
+        *(runtime / f"{n}.cpp" for n in ("parallel", "team", "openmp", "quota")),
     ]
     program = tmp_path / "program"
     command = [compiler, "-std=c++20", "-O1", "-g", "-fsanitize=address", f"-I{runtime}", *map(str, sources)]

@@ -1,4 +1,4 @@
-"""lossk on torch's threads: the same bits, never more threads than asked for, and where own threads remain."""
+"""lossk on torch's threads: the same bits, never more threads than asked for, and where the team remains."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import warnings
@@ -37,6 +38,7 @@ def alike() -> list[str]:
     return [isa for isa in isas if isa != "base"] or isas
 
 
+@functools.cache  # the first call of a kernel asks for it, or whoever wants to know the source before that
 def load() -> None:
     """Read the profile that LOSSK_PROFILE names, else the user's, if there is one; warn if it cannot be used."""
     global source

@@ -189,6 +189,9 @@ def versions() -> dict[str, str]:
     """Gather what a bug report or a benchmark must say: versions, CPU, instruction sets, threads."""
     import platform  # slow to import, and seldom needed
 
+    from . import _profile
+
+    _profile.load()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     facts = {
         "lossk": _installed("lossk"),
@@ -198,10 +201,13 @@ def versions() -> dict[str, str]:
         "platform": platform.platform(),
         "cpu": _cpu_model(),
         "cores": str(cores),
+        "cpu kind": " ".join(map(str, _core.cpu_kind())).strip() or "unknown",
         "caches": _cache_sizes(),
+        "cache counted on": _core.last_level_cache_source(),
         "isa": isa(),
         "available isas": ", ".join(available_isas()),
         "cpu quota": "none" if (quota := _core.cpu_quota()) is None else f"{quota:g} cores",
+        "profile": _profile.source,
         "threads": str(get_num_threads()),
         "threads come from": _core.threads_source(),
         "parallel runtime": _core.parallel_runtime(),

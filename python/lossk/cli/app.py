@@ -11,6 +11,7 @@ from lossk.cli.bench.command import bench
 from lossk.cli.check.command import check
 from lossk.cli.info import info
 from lossk.cli.plot.command import plot
+from lossk.cli.tune import tune
 
 app = typer.Typer(
     name="lossk",
@@ -39,3 +40,4 @@ app.command()(info)
 app.command()(check)
 app.command()(bench)
 app.command()(plot)
+app.command()(tune)

@@ -83,6 +83,7 @@ void bind_runtime(py::module_& m) {
     m.def("function", run_function);
     kernels();          // an unknown LOSSK_ISA shows at import,
     get_num_threads();  // and so does an unreadable LOSSK_NUM_THREADS
+    parallel_runtime();  // or LOSSK_THREADS_BY
 }
 
 }  // namespace lossk

@@ -1,7 +1,6 @@
-// Why not always OpenMP's threads (openmp_pool.cpp: where another library keeps them awake anyway): between regions
-// they spin, for milliseconds, on cores that the caller's next step (a matrix product, by threads of its own library)
-// needs; and a region waits for all of its threads, though one of them may be kept from its core by such a library's
-// threads, which spin as well.
+// The threads where OpenMP's (openmp.hpp) would be slower: those spin between regions, for milliseconds, on cores that
+// the caller's next step may need, a matrix product by another library's threads, say; and a region waits for all of its
+// threads, even for one that such a library's spinning threads keep from its core.
 #include "team.hpp"
 
 #include <atomic>
