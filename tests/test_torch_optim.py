@@ -498,7 +498,7 @@ def test_an_interrupted_step_is_counted_where_it_was_made(monkeypatch: pytest.Mo
 
     p = torch.nn.Parameter(torch.ones(4))
     p.grad = torch.ones(4)
-    adam, made = lossk.torch.optim.Adam([p], lr=0.1), _plan.step_at
+    adam, made = lt.optim.Adam([p], lr=0.1), _plan.step_at
     monkeypatch.setattr(_plan, "step_at", interrupted)
     with pytest.raises(Interrupt):
         adam.step()
