@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -203,7 +204,8 @@ def test_environment() -> None:
     assert python(show, LOSSK_NUM_THREADS="3") == "3"
     assert python(show, OMP_NUM_THREADS="5") == "5"
     assert python(show, LOSSK_NUM_THREADS="3", OMP_NUM_THREADS="5") == "3"
-    assert python(show) == str(len(os.sched_getaffinity(0)))
+    cores, quota = len(os.sched_getaffinity(0)), _core.cpu_quota()
+    assert python(show) == str(cores if quota is None else min(cores, math.ceil(quota)))
 
 
 def test_environment_with_nonsense_says_what_is_wanted() -> None:

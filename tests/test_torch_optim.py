@@ -483,3 +483,24 @@ def test_betas_in_a_list_that_is_changed_in_place() -> None:
             optimizer.step()
     for p, q in zip(own, other, strict=True):
         torch.testing.assert_close(p, q, rtol=2e-6, atol=2e-6)
+
+
+def test_an_interrupted_step_is_counted_where_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes as soon as the kernels are through: parameter, state and number of steps belong together."""
+    from lossk.torch.optim import _plan
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupted(*arguments: Any) -> None:
+        made(*arguments)
+        raise Interrupt
+
+    p = torch.nn.Parameter(torch.ones(4))
+    p.grad = torch.ones(4)
+    adam, made = lt.optim.Adam([p], lr=0.1), _plan.step_at
+    monkeypatch.setattr(_plan, "step_at", interrupted)
+    with pytest.raises(Interrupt):
+        adam.step()
+    assert (p != 1).all()
+    assert adam.state[p]["step"] == 1

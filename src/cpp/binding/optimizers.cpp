@@ -323,8 +323,11 @@ public:
     // Takes over the address of a gradient that the caller has checked.
     bool accept_address(std::size_t i, py::handle address) {
         gradients_[i] = {nullptr, parameters_[i].type};
-        if (!address.is_none()) take(i, static_cast<const char*>(PyLong_AsVoidPtr(address.ptr())));
+        if (address.is_none()) return true;
+        static const char nothing{};  // null is the address of empty tensors, and stands for no gradient here
+        const auto data = static_cast<const char*>(PyLong_AsVoidPtr(address.ptr()));
         if (PyErr_Occurred()) throw py::error_already_set();
+        take(i, data ? data : &nothing);
         return true;
     }
 
