@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -12,6 +13,7 @@ from support import TOLERANCE, VERBS, Batch, assert_close, assert_matches_refere
 from support_rows import IGNORED, draw_labels, draw_probabilities, log_sum_exp
 
 import lossk
+from lossk._families import LOSSES
 
 INTEGERS = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "q", "Q", ">i4", ">u2", "intp")
 
@@ -149,6 +151,7 @@ CHANGING = """
 import ctypes, mmap, os, sys, threading, time
 import numpy as np
 import lossk
+from lossk._families import LOSSES
 how, kind, rows, classes = sys.argv[1], np.dtype(sys.argv[2]), 16_384, 3
 weighted = how == "weighted"
 size, libc = rows * kind.itemsize, ctypes.CDLL(None)
@@ -286,3 +289,36 @@ def test_rows_with_nan_probabilities_are_never_correct(dtype: Any, options: dict
                 loss, stats = lossk.CrossEntropy(**options)(z, target, reduction="none", stats=True)
                 assert (np.isnan(loss) == (not wanted)).all()
                 assert (stats.correct == wanted).all(), f"{classes} classes, NaN at {at}"
+
+
+# ---- no label is ignored ------------------------------------------------------------------------------------------
+
+IGNORING = (lossk.CrossEntropy, lossk.NLL, lossk.LinearCrossEntropy)
+
+
+@pytest.mark.parametrize("cls", IGNORING, ids=lambda cls: cls.__name__)
+def test_none_ignores_no_label(cls: Any, isa: str, rng: np.random.Generator) -> None:
+    loss, usual = cls(ignore_index=None), cls()
+    z, w = rng.normal(size=(5, 4)).astype(np.float32), rng.normal(size=(7, 4)).astype(np.float32)
+    arrays = (z, w) if cls is lossk.LinearCrossEntropy else (z,)
+    t = np.array([0, 3, 2, 1, 0])
+    for verb in ("__call__", "reference"):
+        assert getattr(loss, verb)(*arrays, t) == getattr(usual, verb)(*arrays, t)
+    assert loss.value_and_grad(*arrays, t)[0] == usual.value_and_grad(*arrays, t)[0]
+    assert bits(loss(*arrays, t, stats=True)[1].lse) == bits(usual(*arrays, t, stats=True)[1].lse)
+    for bad in (-100, -1, -(2**63), 7):
+        t[3] = bad
+        for call in (loss, loss.grad):
+            with pytest.raises(IndexError, match=rf"target\[3\]: got {bad}, wanted a label in \[0, \d\)$"):
+                call(*arrays, t)
+    assert "ignore_index=None" in repr(loss)
+    assert pickle.loads(pickle.dumps(loss)) == loss != usual
+
+
+def test_every_loss_that_ignores_labels_is_tried_with_none() -> None:
+    assert {cls for cls in LOSSES.values() if "ignore_index" in vars(cls)} < set(IGNORING)
+
+
+def test_none_goes_with_probabilities(rng: np.random.Generator) -> None:
+    z, y = rng.normal(size=(5, 4)), rng.dirichlet(np.ones(4), size=5)
+    assert lossk.CrossEntropy(ignore_index=None)(z, y) == lossk.CrossEntropy()(z, y)

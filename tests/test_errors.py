@@ -272,8 +272,9 @@ def test_a_number_is_the_target_of_every_sample() -> None:
 
 @pytest.mark.parametrize("y", [np.array(0.0), [0.0], np.zeros(1), np.zeros((1, 2)), np.zeros((2, 1))], ids=repr)
 def test_nothing_but_a_number_broadcasts(y: Any) -> None:
-    with pytest.raises(ValueError, match=r"y: got shape .*, wanted \(2, 2\)"):
-        lossk.Huber()(np.ones((2, 2)), y)
+    for call in (lossk.Huber(), lossk.Huber().grad, lossk.Huber().reference):
+        with pytest.raises(ValueError, match=r"y: got shape .*, wanted \(2, 2\)"):
+            call(np.ones((2, 2)), y)
 
 
 # ---- constructors -------------------------------------------------------------------------------------------------

@@ -210,3 +210,27 @@ def test_is_a_value() -> None:
     assert pickle.loads(pickle.dumps(loss)) == loss
     assert hash(loss) == hash(lossk.LinearCrossEntropy(weight=[1, 2], label_smoothing=0.1))
     assert repr(lossk.LinearCrossEntropy()).endswith("chunk_bytes=67108864)")
+
+
+@pytest.mark.parametrize(
+    ("rows", "features", "classes", "most"), [(64, 32, 300_000, 30), (20_000, 8, 1000, 12), (64, 32, 3000, 3)]
+)
+def test_products_are_as_large_as_memory_allows(
+    rows: int, features: int, classes: int, most: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """A call of BLAS may wait for its threads for as long as a product of a hundred million operations takes."""
+    x, w, target, _ = problem(rng, rows, features, classes, np.float32)
+    target = np.abs(target)
+    operations, matmul = [], np.matmul
+
+    def counted(a: Any, b: Any, **options: Any) -> Any:
+        operations.append(2 * a.size * b.shape[-1])
+        return matmul(a, b, **options)
+
+    monkeypatch.setattr(np, "matmul", counted)
+    _, (_, dw, _) = lossk.LinearCrossEntropy().value_and_grad(x, w, target)
+    assert len(operations) <= most, f"{len(operations)} products"
+    assert np.median(operations) >= min(1e8, 2 * rows * features * classes)
+    monkeypatch.undo()
+    z = x @ w.T
+    np.testing.assert_allclose(dw, lossk.CrossEntropy().grad(z, target, out=z).T @ x, rtol=1e-4, atol=1e-7)

@@ -337,8 +337,7 @@ class PointwiseLoss(Loss):
         With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
         """
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            z64 = float64("z", z)
-            parts = self._reference(z64, targets_like(y, z64))
+            parts = self._reference(*reference_inputs(z, y))
         return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives)
 
     # ---- the way to the kernels ---------------------------------------------------------------------------------
@@ -414,6 +413,15 @@ def constant_array(name: str, value: ArrayLike) -> dict[np.dtype[Any], Array]:
     for copy in copies.values():
         copy.flags.writeable = False
     return copies
+
+
+def reference_inputs(z: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return predictions and targets in float64, of one shape as kernels want them."""
+    z64 = float64("z", z)
+    y64 = targets_like(y, z64)
+    if y64.shape != z64.shape:
+        raise ValueError(f"y: got shape {y64.shape}, wanted {z64.shape}, the shape of z")
+    return z64, y64
 
 
 def weighted_reference(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._arrays import Array, float64, floats, targets_like
+from ._arrays import Array, float64, floats
 from ._families import (
     GRAD,
     GRAD_AND_HESS,
@@ -27,6 +27,7 @@ from ._families import (
     loss,
     positive,
     product_of_weights,
+    reference_inputs,
     weighted_reference,
 )
 
@@ -422,8 +423,7 @@ class GaussianNLL(PointwiseLoss):
         With ``derivatives=True``: (value, gradient, second derivative) with respect to `wrt`, or with ``wrt="both"``
         (value, gradient, gradient).
         """
-        z64 = float64("z", z)
-        parts = self._reference(z64, targets_like(y, z64), float64("var", var), wrt)
+        parts = self._reference(*reference_inputs(z, y), float64("var", var), wrt)
         return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives)
 
     def _kernel_of(self, wrt: Wrt) -> int:

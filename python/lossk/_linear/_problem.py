@@ -17,6 +17,11 @@ from .._targets import labels_of
 Rows: TypeAlias = "slice | NDArray[np.intp]"
 
 PIECE = 4096  # rows that are looked at at once
+# Operations of a product that pays. A call of BLAS costs some 10 us where its threads have cores of their own, and some
+# 20 ms where others keep them busy (measured, for products of 17 to 270 million operations): its threads wait by
+# spinning. This many take 2 to 5 ms, so that even there most of the time goes to arithmetic that is wanted.
+SMALLEST_PRODUCT = 250_000_000
+CACHED_LOGITS = 8 << 20  # bytes of logits that stay in the last-level cache; up to four times as many in small products
 EVEN_ROWS = 16  # products of a multiple of so many rows leave no part of a register empty
 
 
@@ -89,6 +94,11 @@ class Problem(NamedTuple):
             return {"reduction": self.reduction}
         positive = self.divisor is not None and 0 < self.divisor < np.inf
         return {"reduction": "mean", "normalizer": self.divisor} if positive else {"reduction": "sum"}
+
+
+def logits_of_a_product(features: int, itemsize: int) -> int:
+    """Return how many bytes of logits a product should give: those that stay in the cache, more where it is small."""
+    return min(max(CACHED_LOGITS, SMALLEST_PRODUCT // (2 * max(1, features)) * itemsize), 4 * CACHED_LOGITS)
 
 
 def counting(labels: Array, ignore_index: int | None) -> NDArray[np.bool_]:

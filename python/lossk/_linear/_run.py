@@ -11,10 +11,9 @@ from .._arrays import Array
 from .._cross_entropy import CrossEntropy
 from .._families import Value
 from .._rows import RowStats
-from ._problem import Outputs, Problem, Results, Rows
+from ._problem import Outputs, Problem, Results, Rows, logits_of_a_product
 from ._sums import Segment, passes, plain_sums, wide_sums
 
-CACHED_CHUNK = 8 << 20
 # Beside arrays of the sizes below: masks of a piece, and what the kernel keeps of a row.
 RESERVE, ROW_RESERVE = 128 << 10, 64
 
@@ -49,8 +48,8 @@ class Memory:
             raise ValueError(f"chunk_bytes: got {chunk_bytes}, wanted at least {needed} for one row")
         largest: int = (chunk_bytes // 8 * eighths - fixed) // self.row_bytes
         # With R rows a chunk moves 6 C D numbers of w and dw, and 5 R C of logits unless they stay in the cache, which
-        # is worth it while R is not much smaller than D.
-        cached = CACHED_CHUNK // self.row_bytes
+        # is worth it while R is not much smaller than D, and products are not too small.
+        cached = logits_of_a_product(features, problem.wide.itemsize) // self.row_bytes
         return min(largest, cached) if cached >= features else largest
 
 

@@ -22,12 +22,11 @@ from .._arrays import Array
 from .._cross_entropy import CrossEntropy
 from .._families import GRAD, VALUE, Value
 from .._rows import LOSS, NO_OPTIONS, SOFTMAX
-from ._problem import EVEN_ROWS, Outputs, Problem, Results, Rows
+from ._problem import EVEN_ROWS, Outputs, Problem, Results, Rows, logits_of_a_product
 from ._run import Memory
 
 FEW_ROWS = 48
-CACHED_LOGITS = 8 << 20
-LARGEST_TILE = 4096  # classes
+USUAL_TILE = 4096  # classes; more where rows are so few that products would be small
 VECTORS = 16 * 8  # bytes of a row in the vectors of a group
 
 Vector = NDArray[np.float64]
@@ -56,9 +55,10 @@ def sizes_for(problem: Problem, chunk_bytes: int, memory: Memory) -> Sizes | Non
     group = min(chunk_bytes // (2 if one_group else 4) // row, problem.counted)
     # Thirds of what a group leaves: parts of w and of dw, twice where those are widened; logits; products and dbias.
     sixth = (chunk_bytes - group * row) // 6
-    tile = min(classes, LARGEST_TILE, 2 * sixth // (3 * features * size))
-    logits = min(2 * sixth, CACHED_LOGITS)
-    block = min(logits // (max(1, tile) * size), sixth // (4 * features * size), problem.counted)
+    rows = min(sixth // (4 * features * size), problem.counted)
+    logits = min(2 * sixth, logits_of_a_product(features, size))
+    tile = min(classes, max(USUAL_TILE, logits // (max(1, rows) * size)), 2 * sixth // (3 * features * size))
+    block = min(logits // (max(1, tile) * size), rows)
     too_long = problem.bias is not None and 2 * classes * size > sixth
     if min(tile, block) < 2 or group < block or too_long or (one_group and group < problem.counted):
         return None

@@ -302,13 +302,17 @@ def class_axis(axes: int) -> int:
 
 
 def _cross_entropy(ignore_index: int, label_smoothing: float, weight: Array | None = None) -> CrossEntropy:
-    return CrossEntropy(weight, ignore_index, label_smoothing)
+    return CrossEntropy(weight, _number(ignore_index), label_smoothing)
 
 
 def _nll(ignore_index: int, weight: Array | None = None) -> NLL:
+    return NLL(weight, _number(ignore_index))
+
+
+def _number(ignore_index: int) -> int:
     if ignore_index is None:  # lossk's for no label, and no number to torch
         raise TypeError("ignore_index: got None, wanted an integer")
-    return NLL(weight, ignore_index)
+    return ignore_index
 
 
 MSE = Pointwise("mse_loss", SquaredError, even=True, mean="weights")
