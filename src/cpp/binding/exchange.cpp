@@ -42,16 +42,16 @@ struct known_type {
     int number;  // NumPy's
 };
 constexpr std::array<known_type, 11> known{{{dl_float, 32, npy::NPY_FLOAT_},
-                                           {dl_float, 64, npy::NPY_DOUBLE_},
-                                           {dl_float, 16, 23},  // NPY_HALF
-                                           {dl_int, 64, npy::NPY_INT64_},
-                                           {dl_int, 32, npy::NPY_INT32_},
-                                           {dl_int, 16, npy::NPY_SHORT_},
-                                           {dl_int, 8, npy::NPY_BYTE_},
-                                           {dl_uint, 64, npy::NPY_UINT64_},
-                                           {dl_uint, 32, npy::NPY_UINT32_},
-                                           {dl_uint, 16, npy::NPY_USHORT_},
-                                           {dl_uint, 8, npy::NPY_UBYTE_}}};
+                                            {dl_float, 64, npy::NPY_DOUBLE_},
+                                            {dl_float, 16, 23},  // NPY_HALF
+                                            {dl_int, 64, npy::NPY_INT64_},
+                                            {dl_int, 32, npy::NPY_INT32_},
+                                            {dl_int, 16, npy::NPY_SHORT_},
+                                            {dl_int, 8, npy::NPY_BYTE_},
+                                            {dl_uint, 64, npy::NPY_UINT64_},
+                                            {dl_uint, 32, npy::NPY_UINT32_},
+                                            {dl_uint, 16, npy::NPY_USHORT_},
+                                            {dl_uint, 8, npy::NPY_UBYTE_}}};
 
 // A new reference; null: no type that kernels read.
 PyObject* dtype_of(dl_type type) {
