@@ -26,12 +26,13 @@ from support import (
     each_loss,
     each_pointwise_case,
     each_row_case,
+    grad_atol,
     results_in_caches,
     results_past_caches,
+    rounding,
     run_verb,
 )
 
-import lossk
 from lossk._families import LOSSES
 
 # ---- against the reference ----------------------------------------------------------------------------------------

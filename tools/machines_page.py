@@ -96,7 +96,8 @@ def render(machines: dict[str, dict[str, Any]]) -> str:
     own = [[case, mode, *(_cell(found[name].get((case, mode, "lossk"))) for name in names)] for case, mode in keys]
     parts = [INTRODUCTION, _table(["case", "mode", *names], own), CHOICES]
     for name in names:
-        providers = [STREAMED, STORED, *sorted({p for *_, p in found[name] if p.startswith("lossk x86") or "base" in p})]
+        isas = {p for *_, p in found[name] if p not in ("lossk", STREAMED, STORED)}
+        providers = [STREAMED, STORED, *sorted(isas)]
         rows = []
         for case, mode in keys:
             cells = [found[name].get((case, mode, provider)) for provider in providers]

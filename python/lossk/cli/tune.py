@@ -80,7 +80,7 @@ MAKERS: dict[str, Callable[[int], Call]] = {
 
 def advantage(usual: Call, other: Call, seconds: float = SECONDS) -> float:
     """Return how many times faster `other` is: the median of neighbouring rounds' ratios."""
-    ratios = []
+    ratios: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(ratios) < 5:
         ratios.append(_seconds(usual) / _seconds(other))

@@ -60,7 +60,8 @@ py::object call::run(py::handle parameters) {
     a.c = c ? c->data() : nullptr;
     a.out = out.g_data();
     a.kind = storage_of(type);
-    a.streaming = should_stream(family::activations, *out.g, *x) && (!c || should_stream(family::activations, *out.g, *c));
+    a.streaming =
+        should_stream(family::activations, *out.g, *x) && (!c || should_stream(family::activations, *out.g, *c));
     read_parameters(parameters, entry->parameters, a.parameters);
 
     const index n = x->size();

@@ -69,7 +69,8 @@ void call::allocate(py::handle parameters) {
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
     a.h = out.h_data();
-    a.streaming = a.kind == storage::same && out.g && out.g->bytes() > stream_from(family::rows);  // where kernels read in place: no
+    a.streaming = a.kind == storage::same && out.g &&
+                  out.g->bytes() > stream_from(family::rows);  // where kernels read in place: no
     read_parameters(parameters, entry->parameters, a.parameters);
 }
 

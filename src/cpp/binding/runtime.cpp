@@ -81,8 +81,8 @@ void bind_runtime(py::module_& m) {
     m.def("twin", run_twin);
     m.def("functions", functions);
     m.def("function", run_function);
-    kernels();          // an unknown LOSSK_ISA shows at import,
-    get_num_threads();  // and so does an unreadable LOSSK_NUM_THREADS
+    kernels();           // an unknown LOSSK_ISA shows at import,
+    get_num_threads();   // and so does an unreadable LOSSK_NUM_THREADS
     parallel_runtime();  // or LOSSK_THREADS_BY
 }
 

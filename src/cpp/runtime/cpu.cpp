@@ -71,7 +71,8 @@ cpu_kind read_kind() {
     cpu_kind kind;
 #if defined(__x86_64__)
     unsigned a = 0, name[3] = {}, d = 0;
-    if (__get_cpuid(0, &a, &name[0], &name[2], &name[1])) kind.vendor.assign(reinterpret_cast<char*>(name), sizeof name);
+    if (__get_cpuid(0, &a, &name[0], &name[2], &name[1]))
+        kind.vendor.assign(reinterpret_cast<char*>(name), sizeof name);
     if (__get_cpuid(1, &a, &name[0], &name[1], &d)) {
         const unsigned basic = a >> 8 & 15;
         kind.family = static_cast<int>(basic == 15 ? basic + (a >> 20 & 255) : basic);

@@ -56,8 +56,8 @@ bool needs_openmp(const dl_phdr_info& object) {
         const char* names = nullptr;
         for (const auto* e = entries; e->d_tag != DT_NULL; ++e)
             if (e->d_tag == DT_STRTAB)  // an address, or where loaders leave it alone, an offset
-                names = reinterpret_cast<const char*>(e->d_un.d_ptr < object.dlpi_addr ? object.dlpi_addr + e->d_un.d_ptr
-                                                                                      : e->d_un.d_ptr);
+                names = reinterpret_cast<const char*>(
+                    e->d_un.d_ptr < object.dlpi_addr ? object.dlpi_addr + e->d_un.d_ptr : e->d_un.d_ptr);
         for (const auto* e = entries; names && e->d_tag != DT_NULL; ++e)
             if (e->d_tag == DT_NEEDED && std::strcmp(names + e->d_un.d_val, "libgomp.so.1") == 0) return true;
     }
@@ -122,9 +122,9 @@ bool can_start(int threads) {
 
 using clock = std::chrono::steady_clock;
 
-// A region ends when all threads have come. Where they sleep instead of spinning, or another library's threads keep them
-// from their cores, the calling thread has done everything and waits, for milliseconds: then the next calls go to the
-// team, twice as many each time. Of the main thread alone.
+// A region ends when all threads have come. Where they sleep instead of spinning, or another library's threads keep
+// them from their cores, the calling thread has done everything and waits, for milliseconds: then the next calls go to
+// the team, twice as many each time. Of the main thread alone.
 class lateness {
     static constexpr auto patience = std::chrono::microseconds(50);
     static constexpr int fewest = 64, most = 1 << 14;
@@ -159,8 +159,9 @@ bool run_on_openmp(int threads, void (*work)(void*), void* context) {
         if (!is_main_thread() || !has_default_stacks() || !of_main_thread().users.others(false) || omp_in_parallel() ||
             of_main_thread().late.advises_against())
             return false;
-        // As many as the other library's regions have: libgomp ends the threads that a smaller region does not need, and
-        // starts those that a larger one does. Without hyperthreads, PyTorch's count, they are half as many as lossk's.
+        // As many as the other library's regions have: libgomp ends the threads that a smaller region does not need,
+        // and starts those that a larger one does. Without hyperthreads, PyTorch's count, they are half as many as
+        // lossk's.
         size = omp_get_max_threads();
         if (size < 2 || threads > 2 * size) return false;
     }
@@ -183,8 +184,8 @@ bool run_on_openmp(int threads, void (*work)(void*), void* context) {
 
 bool prefers_openmp() {
     const engine by = engine_of_process();
-    return by == engine::openmp || (by == engine::automatic && is_main_thread() && has_default_stacks() &&
-                                    of_main_thread().users.others(true));
+    return by == engine::openmp ||
+           (by == engine::automatic && is_main_thread() && has_default_stacks() && of_main_thread().users.others(true));
 }
 
 #else

@@ -1,6 +1,6 @@
 // The threads where OpenMP's (openmp.hpp) would be slower: those spin between regions, for milliseconds, on cores that
-// the caller's next step may need, a matrix product by another library's threads, say; and a region waits for all of its
-// threads, even for one that such a library's spinning threads keep from its core.
+// the caller's next step may need, a matrix product by another library's threads, say; and a region waits for all of
+// its threads, even for one that such a library's spinning threads keep from its core.
 #include "team.hpp"
 
 #include <atomic>

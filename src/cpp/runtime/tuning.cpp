@@ -8,7 +8,7 @@
 
 namespace lossk {
 
-const char* const family_names[family_count] = {"pointwise",  "activations", "rows", "short_rows",
+const char* const family_names[family_count] = {"pointwise", "activations", "rows", "short_rows",
                                                 "long_rows", "row_maps",    "steps"};
 
 namespace {
@@ -74,8 +74,8 @@ const kernel_table& kernels_of(family f) {
     if (isa_was_asked_for()) return kernels();
     if (const kernel_table* table = chosen(f).table.load(std::memory_order_relaxed)) return *table;
     static const kernel_table* const guessed[family_count] = {
-        guessed_table(family::pointwise), guessed_table(family::activations), guessed_table(family::rows),
-        guessed_table(family::short_rows), guessed_table(family::long_rows),  guessed_table(family::row_maps),
+        guessed_table(family::pointwise),  guessed_table(family::activations), guessed_table(family::rows),
+        guessed_table(family::short_rows), guessed_table(family::long_rows),   guessed_table(family::row_maps),
         guessed_table(family::steps)};
     const kernel_table* const table = guessed[static_cast<int>(f)];
     return table ? *table : kernels();
