@@ -1,4 +1,4 @@
-"""The profile of this machine, which `lossk tune` writes: read once, before the first call of a kernel; changes no bit."""
+"""The profile of a machine, which `lossk tune` writes: read once, before the first call of a kernel; changes no bit."""
 
 from __future__ import annotations
 
