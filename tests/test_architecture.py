@@ -229,16 +229,16 @@ def test_a_class_has_docstring_reference_and_variants(name: str) -> None:
 
 
 def test_an_optimizer_has_its_parts() -> None:
-    headers, entries, kernels = formulas("optimizers"), registered("optimizer"), set(_core.optimizer_kernels())
+    headers, entries, kernels = formulas("optimizers"), registered("optimizer"), set(_core.optimizer_kernels)
     assert set(headers) == entries == kernels
     made = {cls([], **variant)._kernel() for cls in OPTIMIZERS.values() for variant in cls._variants}
     assert {kernel for kernel, _ in made} == kernels, "some kernel is of no variant of an optimizer"
     for kernel, slots in made:
-        assert len(slots) == _core.optimizer_kernels()[kernel][1], f"{kernel} has another number of slots"
+        assert len(slots) == _core.optimizer_kernels[kernel][1], f"{kernel} has another number of slots"
 
 
 def test_an_activation_has_its_three_parts() -> None:
-    headers, kernels = formulas("activations"), set(_core.activation_kernels())
+    headers, kernels = formulas("activations"), set(_core.activation_kernels)
     headers = {name: file for name, file in headers.items() if name not in registered("row_vjp")}
     assert set(headers) == kernels == set(ACTIVATIONS)
     assert {f"{name}_unit" for name in headers} == registered("activation")

@@ -285,7 +285,7 @@ def test_agreement_with_torch(function: RowFunction, rng: np.random.Generator) -
     for axis in (-1, 0, 1):
         x = rng.normal(scale=3, size=(4, 30, 7))
         z = torch.from_numpy(x.copy()).requires_grad_()
-        value = getattr(torch, function.name)(z, axis)
+        value = getattr(torch, function._name)(z, axis)
         c = rng.normal(size=value.shape)
         value.backward(torch.from_numpy(c.copy()))
         np.testing.assert_allclose(function(x, axis=axis), value.detach().numpy(), rtol=1e-13, atol=1e-14)

@@ -177,7 +177,7 @@ class PointwiseLoss(Loss):
 
     def __post_init__(self) -> None:
         self._check()
-        self._set("_index", _core.pointwise_kernels()[self._kernel])
+        self._set("_index", _core.pointwise_kernels[self._kernel])
         self._set("_parameters", self._numbers())
 
     def _check(self) -> None:

@@ -104,7 +104,7 @@ class RowLoss(Loss):
             self._set("weight", weights[np.dtype(np.float64)])
         self._set("_ignored", ignored)
         self._set("_weights", weights)
-        self._set("_index", _core.rows_kernels().get(self._kernel))
+        self._set("_index", _core.rows_kernels.get(self._kernel))
 
     def _check(self) -> None:
         """Raise where a parameter is not what the formula wants, and set `_parameters`."""

@@ -46,7 +46,7 @@ class Activation(Frozen):
     def __post_init__(self) -> None:
         self._check()
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        self._set("_index", _core.activation_kernels()[self._kernel])
+        self._set("_index", _core.activation_kernels[self._kernel])
         self._set("_parameters", tuple(float(getattr(self, field.name)) for field in fields))
 
     def _check(self) -> None:

@@ -128,7 +128,7 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
         self._set("pos_weight", weight)
         self._set("_constant", weights)
         self._set("_third", "pos_weight")
-        self._set("_index", _core.pointwise_kernels()[self._also[0]])
+        self._set("_index", _core.pointwise_kernels[self._also[0]])
         self._set("_parameters", ())
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:

@@ -289,7 +289,7 @@ class GaussianNLL(PointwiseLoss):
     def _check(self) -> None:
         self._set("full", boolean("full", self.full))
         self._set("eps", positive("eps", self.eps))
-        index = _core.pointwise_kernels()
+        index = _core.pointwise_kernels
         self._set("_kernels", {"z": index[self._kernel], "var": index[self._also[0]], "both": index[self._also[1]]})
 
     @staticmethod

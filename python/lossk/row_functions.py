@@ -66,7 +66,7 @@ class RowFunction:
     def _pass_back(self, p: Array, c: Array, num_threads: int | None, out: Array | None) -> Array:
         """Return the gradient, given the softmax of the rows."""
         target, weight = (None, c) if c.ndim < p.ndim else (c, None)
-        kernel = _core.rows_kernels()[f"{self._name}_vjp"]
+        kernel = _core.rows_kernels[f"{self._name}_vjp"]
         result: Array = _core.rows(kernel, (), GRAD, p, target, None, None, weight, "sum", None, num_threads, out)
         return result
 

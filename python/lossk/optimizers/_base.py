@@ -336,7 +336,7 @@ def make_plan(
     turn: _core.Turn | None = None,
 ) -> _core.UpdatePlan:
     """Return the plan of steps of a kernel, by its name, over these arrays."""
-    index, _ = _core.optimizer_kernels()[kernel]
+    index, _ = _core.optimizer_kernels[kernel]
     return _core.UpdatePlan(
         index, params, work, slots, masters or [None] * len(params), seed, keys, turn or _core.Turn()
     )

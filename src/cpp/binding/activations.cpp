@@ -84,7 +84,7 @@ py::dict activation_kernels() { return places_of(kernels().activation, kernels()
 }  // namespace
 
 void bind_activations(py::module_& m) {
-    m.def("activation_kernels", activation_kernels);
+    m.attr("activation_kernels") = activation_kernels();
     define<activation_call, argument_count>(m, "activation");
 }
 

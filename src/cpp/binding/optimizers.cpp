@@ -404,7 +404,7 @@ py::dict optimizer_kernels() {
 }  // namespace
 
 void bind_optimizers(py::module_& m) {
-    m.def("optimizer_kernels", optimizer_kernels);
+    m.attr("optimizer_kernels") = optimizer_kernels();
     py::class_<turn, std::shared_ptr<turn>>(m, "Turn").def(py::init<>()).def("run", run_alone);
     py::class_<update_plan>(m, "UpdatePlan")
         .def(py::init<int, py::list, py::list, py::list, py::list, std::optional<std::uint64_t>, py::object,

@@ -142,7 +142,7 @@ py::dict pointwise_kernels() { return places_of(kernels().pointwise, kernels().p
 }  // namespace
 
 void bind_pointwise(py::module_& m) {
-    m.def("pointwise_kernels", pointwise_kernels);
+    m.attr("pointwise_kernels") = pointwise_kernels();
     define<pointwise_call, 11>(m, "pointwise");
 }
 

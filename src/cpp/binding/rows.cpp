@@ -109,7 +109,7 @@ py::dict rows_kernels() { return places_of(kernels().rows, kernels().rows_count)
 }  // namespace
 
 void bind_rows(py::module_& m) {
-    m.def("rows_kernels", rows_kernels);
+    m.attr("rows_kernels") = rows_kernels();
     define<rows_call, argument_count>(m, "rows");
 }
 
