@@ -25,7 +25,6 @@ class activation_driver {
     template <way_out how>
     [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const Formula formula, const E* x, const E* c, index n, E* out) {
         for (index j = 0; j < n; j += K * L) {
-            if constexpr (how == way_out::usual) prefetch_to_write<K * L>(out + j);
             V at[K], by[K];
             load_group(x + j, at);
             if constexpr (what == map::vjp) load_group(c + j, by);

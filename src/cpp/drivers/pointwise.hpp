@@ -49,9 +49,7 @@ class pointwise_driver {
         for (index begin = 0; begin < n; begin += piece) {
             V sum[K]{};
             const index end = smaller(begin + piece, n);
-            for (index i = begin; i < end; i += K * L) {
-                if constexpr (wants_grad(what) && how == way_out::usual) prefetch_to_write<K * L>(at.g + i);
-                if constexpr (wants_hess(what) && how == way_out::usual) prefetch_to_write<K * L>(at.h + i);
+            for (index i = begin; i < end; i += K * L)
                 for (int done = 0; done < K; done += beside) {
                     const index j = i + done * L;
                     V g[beside], h[beside];
@@ -65,7 +63,6 @@ class pointwise_driver {
                     if constexpr (wants_grad(what)) store_group<how>(at.g + j, g);
                     if constexpr (wants_hess(what)) store_group<how>(at.h + j, h);
                 }
-            }
             found.total.add_all(sum);
         }
         if (any<V>(outside)) found.outside = true;
