@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import machines_page
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -19,11 +20,9 @@ from lossk.cli.bench.growth import SUBJECTS, Point, in_order, most_elements, poi
 from lossk.cli.bench.machine import cache_bytes
 from lossk.cli.bench.measure import Settings, rounds_within
 from lossk.cli.bench.memory import peak_of
-from lossk.cli.bench.notes import Note, NotesError, assign, parse_notes, read_notes
-from lossk.cli.bench.providers import PEERS, PLAIN, Outcome, Runner, load
+from lossk.cli.bench.providers import PEERS, PLAIN, Outcome, Runner, is_yardstick, load
 from lossk.cli.bench.reference import errors, expected
 from lossk.cli.bench.results import CaseResult, Entry, Quantiles, Results, read_json, write_json
-from lossk.cli.bench.results_page import render_page
 from lossk.cli.bench.series import Company, Growth, GrowthPoint
 from lossk.cli.bench.series_tables import company_verdict, is_disturbed
 from lossk.cli.bench.targets import Target, Verdict, cases_of, judge, targets
@@ -297,60 +296,36 @@ def test_a_call_in_company_is_compared_with_its_twin_there() -> None:
     assert is_disturbed(company_with(1.5, twin=1.4))
 
 
-# ---- notes and the page -------------------------------------------------------------------------------------------
+# ---- what is shown -----------------------------------------------------------------------------------------------
 
 
-def test_notes_are_headings_with_one_or_two_lines() -> None:
-    page = "# title\n\nwords\n\n## `a*: limit`\nfirst\nsecond\n\n## b\n\nonly\n"
-    assert parse_notes(page) == [Note("a*: limit", "first second"), Note("b", "only")]
-    for wrong in ("## a\n", "## a\n1\n2\n3\n"):
-        with pytest.raises(NotesError, match="wanted 1 to 2"):
-            parse_notes(wrong)
-
-
-def test_the_committed_notes_can_be_read() -> None:
-    read_notes(Path(__file__).parents[1] / "bench" / "misses.md")
-
-
-def test_every_miss_has_a_note_and_every_note_a_miss() -> None:
-    notes = [Note("x, in place: limit", "one"), Note("*", "all")]
-    assert assign(notes, ["x, in place: limit", "y"]) == {"x, in place: limit": notes[0], "y": notes[1]}
-    with pytest.raises(NotesError, match="no note on the miss: y"):
-        assign(notes[:1], ["x, in place: limit", "y"])
-    with pytest.raises(NotesError, match="belongs to no miss: x, in place"):
-        assign(notes, ["y"])
-
-
-def test_later_runs_take_the_place_of_what_they_measured_again() -> None:
-    one, other = first("limit").case, first("faster").case
-    rows = [entry("lossk", one.modes[0], seconds) for seconds in (0.001, 0.002, 0.003)]
-    results = results_of(result_of(one, rows[0]), company=[company_with(1.5)])
-    results.cases.append(result_of(other, rows[1]))
-    later = results_of(result_of(one, rows[2]))
-    results.take_over(later)
-    assert [case.entries[0].seconds for case in results.cases] == [rows[2].seconds, rows[1].seconds]
-    assert len(results.company) == 1
-    assert results.measured_again == [f"1 of the cases ({one.name} ...): {later.command}, {later.created}"]
-
-
-def test_the_page_needs_its_notes_and_shows_what_was_measured(tmp_path: Path) -> None:
+def test_gaps_to_targets_are_shown(tmp_path: Path) -> None:
     target = first("limit")
-    row = entry("lossk", target.mode, 0.001, fraction=0.97, value_error=1e-9)
-    peer = entry("torch eager", target.mode, 0.0005, ratios={target.mode: 0.5})
-    series = {"growth": [growth_with(1.0, 1.5)], "company": [company_with(1.5)]}
-    results = results_of(result_of(target.case, row, peer), **series)
-    with pytest.raises(NotesError, match="no note on the miss: company, Huber"):
-        render_page(results, [])
     path = tmp_path / "results.json"
-    write_json(results, path)
-    page = render_page(read_json(path), [Note("*", "one reason for everything")])
-    measured = next(line for line in page.splitlines() if line.startswith(f"| {target.case.name} "))
-    assert "| 0.97 | met |" in measured
-    assert "**torch eager 0.50x**" in measured
-    assert "torch eager is 2.00 times faster" in page
-    assert "worst neighbours 1.50x" in page
-    assert "1.50x | 1.00x | missed by 0.25x" in page
-    assert "[1] one reason for everything" in page
+    for fraction, shown in ((target.bound - 0.1, True), (target.bound + 0.01, False)):
+        write_json(results_of(result_of(target.case, entry("lossk", target.mode, 0.001, fraction=fraction))), path)
+        result = run(app, ["bench", "--from", str(path)])
+        assert result.exit_code == 0, result.output
+        assert ("gaps to target" in result.stdout) == shown
+        assert (f"{fraction:.3g}" in result.stdout) == shown
+
+
+def test_yardsticks_are_no_peers() -> None:
+    assert is_yardstick(PLAIN)
+    assert is_yardstick("lossk x86-64-v3")
+    assert not is_yardstick("lossk")
+    assert not is_yardstick("numpy")
+
+
+def test_machines_are_compared_by_case_and_mode(tmp_path: Path) -> None:
+    case = suites.MACHINE[0]
+    rows = [entry("lossk", case.modes[0], 0.001, fraction=0.5), entry("lossk base", case.modes[0], 0.003)]
+    results = results_of(result_of(case, *rows))
+    write_json(results, tmp_path / "results.json")
+    machine = machines_page.condensed(read_json(tmp_path / "results.json"))
+    page = machines_page.render({"one": machine, "other": machine})
+    assert "**.50**" in page
+    assert page.count(f"| {case.name} |") == 3, "once side by side, once for each machine's choices"
 
 
 def test_the_command_shows_an_earlier_run(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 import lossk
 from lossk import _core, _profile
+from lossk.cli import tables
 
 PAYS = 1.03  # a choice is changed where the other one is this much faster
 SHARES = (0.25, 0.5, 1, 2, 4)  # of the last-level cache: sizes of results at which streaming is tried
@@ -208,13 +208,17 @@ def tune(
             progress.update(task, description=what)
             run()
             progress.advance(task)
-    table = Table("family", "choice", "usual -> chosen", "faster by", title=f"changed from {_core.preset()}")
-    for line in tuner.lines:
-        table.add_row(*line)
-    console = Console()
-    console.print(table if tuner.lines else "nothing is faster than what lossk guesses")
+    console = tables.output()
+    if tuner.lines:
+        headings = ("family", "choice", "usual -> chosen", "faster by")
+        changed = tables.table(headings, right=headings[3:], title=f"changed from what is known of {_core.preset()}")
+        for line in tuner.lines:
+            changed.add_row(*line)
+        console.print(changed)
+    else:
+        tables.say(console, f"nothing is faster than what is known of {_core.preset()}")
     if dry_run or path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(tuner.profile(), indent=2) + "\n", encoding="utf-8")
-    console.print(f"wrote {path}")
+    tables.say(console, f"wrote {path}")

@@ -15,8 +15,7 @@ growth, company two parts in processes of their own (`child`): time per element,
 series, results what a run yields, as dataclasses and as JSON
 measure, run    a case: rounds in random order, medians of per-round ratios; a whole run
 targets         what has to be reached, and the verdict on a run
-report, markdown, results_page, series_tables   the same results as terminal tables and as Markdown
-notes           why targets are missed, as people wrote it down
+report, markdown, series_tables   the same results as terminal tables and as Markdown
 figure, limits_figure, growth_figure            the same results as pictures
 command         ``lossk bench``
 =============== ================================================================================================

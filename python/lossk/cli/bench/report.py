@@ -18,6 +18,7 @@ from lossk.cli.bench.series_tables import (
     growth_table,
     last_level,
 )
+from lossk.cli.bench.targets import judge
 from lossk.cli.tables import say, table
 
 LEGEND = (
@@ -110,6 +111,7 @@ def print_results(results: Results, console: Console) -> None:
         for entry in (entry for entry in case.entries if entry.status != OK):
             say(console, f"{case.title}: {entry.provider} ({entry.mode}) {entry.status}", "yellow")
     _print_series(results, console)
+    _print_gaps(results, console)
     if results.cases:
         say(console, LEGEND, "dim")
         _print_lost(results, console)
@@ -133,6 +135,13 @@ def _print_series(results: Results, console: Console) -> None:
     for growth in results.growth:
         console.print(_plain_table("growth: time per element, fraction of the limit", *growth_table(growth)))
         say(console, cliff_text(growth, last_level(results)))
+
+
+def _print_gaps(results: Results, console: Console) -> None:
+    missed = [v for v in judge(results) if v.measured is not None and not v.met and not v.arithmetic]
+    if missed:
+        rows = [[v.target.key, f"{v.target.bound:g}", f"{v.measured:.3g}"] for v in missed]
+        console.print(_plain_table("gaps to target", ["target", "wanted", "measured"], rows))
 
 
 def _print_lost(results: Results, console: Console) -> None:

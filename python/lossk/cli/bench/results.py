@@ -130,22 +130,11 @@ class Results:
     company: list[Company] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     format: int = FORMAT
-    measured_again: list[str] = field(default_factory=list)  # what later runs brought
 
     @property
     def lossk_failed(self) -> bool:
         """Whether lossk has a row without a number; peers may fail, lossk may not."""
         return any(entry.provider == "lossk" and entry.status != OK for case in self.cases for entry in case.entries)
-
-    def take_over(self, later: Results) -> None:
-        """Replace what a later run on the same machine, of newer code, has measured again."""
-        again = {case.name: case for case in later.cases}
-        found = [case.name for case in self.cases if case.name in again]
-        self.cases = [again.get(case.name, case) for case in self.cases]
-        self.growth, self.company = later.growth or self.growth, later.company or self.company
-        parts = [name for name in ("growth", "company") if getattr(later, name)]
-        what = ", ".join([*(f"{len(found)} of the cases ({name} ...)" for name in found[:1]), *parts])
-        self.measured_again.append(f"{what}: {later.command}, {later.created}")
 
     def lost(self) -> list[tuple[CaseResult, Entry]]:
         """List the rows in which a peer is faster than lossk in the same mode."""

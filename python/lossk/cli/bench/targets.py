@@ -1,6 +1,6 @@
 """What lossk has to reach: every target as a case, a mode and a bound, and the verdict on a run.
 
-The order is that of the results page; a `Target.row` is one table of it. The suite ``targets`` is the cases of this
+The suite ``targets`` is the cases of this
 list. Sizes "in L2" follow from the machine that was measured, so the list is made for a size of its L2 cache.
 """
 
@@ -57,7 +57,7 @@ class Target:
 
     @property
     def key(self) -> str:
-        """What notes on misses name it by."""
+        """What it is called in a list of gaps."""
         against = f" {' or '.join(self.against)}" if self.measure in ("cost", "faster") else ""
         return f"{self.case.name}, {self.mode}: {self.measure}{against}"
 
