@@ -56,7 +56,7 @@ def test_the_same_bits_on_its_threads() -> None:
         for threads in (1, 2, 3, 4, 5):
             print(bits(threads))
     """)
-    assert (alone, shared) == ("team", "OpenMP")
+    assert alone == shared == "OpenMP"
     assert set(found) == {before}
 
 

@@ -81,8 +81,8 @@ class pool_users {
     }
 
 public:
-    bool others(bool look_now) {
-        if (users_ > 1 || (calls_++ % every != 0 && !look_now)) return users_ > 1;
+    bool others() {
+        if (users_ > 1 || calls_++ % every != 0) return users_ > 1;
         const int before = users_;
         users_ = 0;
         if (dl_iterate_phdr(look_at, this) != 0) users_ = before;
@@ -122,21 +122,22 @@ bool can_start(int threads) {
 
 using clock = std::chrono::steady_clock;
 
-// A region ends when all threads have come. Where they sleep instead of spinning, or another library's threads keep
-// them from their cores, the calling thread has done everything and waits, for milliseconds: then the next calls go to
-// the team, twice as many each time. Of the main thread alone.
+// A region ends when all threads have come. Where another library's threads, which spin as well, keep them from their
+// cores, the calling thread has done everything and waits, for milliseconds: then calls go to the team for a while, twice
+// as long each time, so that trying costs a hundredth. Of the main thread alone.
 class lateness {
     static constexpr auto patience = std::chrono::microseconds(50);
-    static constexpr int fewest = 64, most = 1 << 14;
-    int calls_ = 0, next_ = fewest;
+    static constexpr std::chrono::milliseconds shortest{50}, longest{500};
+    std::chrono::milliseconds next_ = shortest;
+    clock::time_point until_{};
 
 public:
-    bool advises_against() { return calls_ > 0 && calls_-- > 0; }
+    bool advises_against() const { return clock::now() < until_; }
     void note(clock::time_point start, clock::time_point through, clock::time_point end) {
         const auto waited = end - through;
         const bool late = waited > patience && waited > (end - start) / 8;
-        if (late) calls_ = next_;
-        next_ = late ? std::min(2 * next_, most) : fewest;
+        if (late) until_ = end + next_;
+        next_ = late ? std::min(2 * next_, longest) : shortest;
     }
 };
 
@@ -156,14 +157,15 @@ bool run_on_openmp(int threads, void (*work)(void*), void* context) {
     if (by == engine::team) return false;
     int size = threads;
     if (by == engine::automatic) {
-        if (!is_main_thread() || !has_default_stacks() || !of_main_thread().users.others(false) || omp_in_parallel() ||
-            of_main_thread().late.advises_against())
+        if (!is_main_thread() || !has_default_stacks() || omp_in_parallel() || of_main_thread().late.advises_against())
             return false;
-        // As many as the other library's regions have: libgomp ends the threads that a smaller region does not need,
-        // and starts those that a larger one does. Without hyperthreads, PyTorch's count, they are half as many as
-        // lossk's.
-        size = omp_get_max_threads();
-        if (size < 2 || threads > 2 * size) return false;
+        if (of_main_thread().users.others()) {
+            // As many as the other library's regions have: libgomp ends the threads that a smaller region does not
+            // need, and starts those that a larger one does. Without hyperthreads, PyTorch's count, they are half as
+            // many as lossk's.
+            size = omp_get_max_threads();
+            if (size < 2 || threads > 2 * size) return false;
+        }
     }
     static std::atomic<int> startable{1};
     if (size > startable) {
@@ -184,8 +186,7 @@ bool run_on_openmp(int threads, void (*work)(void*), void* context) {
 
 bool prefers_openmp() {
     const engine by = engine_of_process();
-    return by == engine::openmp ||
-           (by == engine::automatic && is_main_thread() && has_default_stacks() && of_main_thread().users.others(true));
+    return by == engine::openmp || (by == engine::automatic && is_main_thread() && has_default_stacks());
 }
 
 #else

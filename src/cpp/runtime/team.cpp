@@ -1,6 +1,5 @@
-// The threads where OpenMP's (openmp.hpp) would be slower: those spin between regions, for milliseconds, on cores that
-// the caller's next step may need, a matrix product by another library's threads, say; and a region waits for all of
-// its threads, even for one that such a library's spinning threads keep from its core.
+// The threads where OpenMP's (openmp.hpp says where) would be slower: a region of OpenMP waits for all of its threads,
+// even for one that another library's spinning threads keep from its core, and every thread that calls has a pool.
 #include "team.hpp"
 
 #include <atomic>
