@@ -29,7 +29,7 @@ from lossk.cli.bench.targets import Target, Verdict, cases_of, judge, targets
 from lossk.cli.bench.worker import first_outcome, measure
 
 L2 = 1 << 19
-FACTS = {"cpu": "a CPU", "caches": "L1 32K, L2 512K, L3 32768K"}
+FACTS = {"cpu": "a CPU", "isa": "x86-64-v3", "caches": "L1 32K, L2 512K, L3 32768K"}
 TARGETS = targets(L2)
 CASES = cases_of(TARGETS)
 TOLERANCE = {"float64": 1e-12, "float32": 2e-6, "bfloat16": 2e-2}

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import last_level_cache
+from typer.testing import CliRunner
 
 from lossk import _core, _profile
+from lossk.cli import tune
+from lossk.cli.app import app
 
 MIB = 1 << 20
 
@@ -145,3 +149,26 @@ def test_a_profile_that_is_asked_for_and_missing_is_told(tmp_path: Path) -> None
 
 def _profile_less() -> str:
     return f"none; choices are those for {_core.preset()}"
+
+
+# ---- lossk tune ---------------------------------------------------------------------------------------------------
+
+
+def test_what_tune_writes_is_a_profile_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By few measurements of small arrays: what they choose is chance, how it is kept is not."""
+    monkeypatch.setattr(tune, "SECONDS", 0.0)
+    path = tmp_path / "folder" / "profile.json"
+    try:
+        with last_level_cache(MIB):
+            done = CliRunner().invoke(app, ["tune", "--output", str(path)])
+    finally:
+        _core.choose_elements_per_thread(0)
+        for family in _core.choices():
+            _core.choose(family, 0, "")
+    assert done.exit_code == 0, done.output
+    assert f"wrote {path}" in done.stdout
+    profile = json.loads(path.read_text(encoding="utf-8"))
+    assert {name: profile[name] for name in ("cpu", "cpus")} == _profile.machine()
+    assert run(path, ("-W", "error")).stdout.splitlines()[1] == str(path)
+    for family in profile["families"]:
+        assert family in done.stdout

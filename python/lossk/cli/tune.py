@@ -80,6 +80,7 @@ MAKERS: dict[str, Callable[[int], Call]] = {
 
 def advantage(usual: Call, other: Call, seconds: float = SECONDS) -> float:
     """Return how many times faster `other` is: the median of neighbouring rounds' ratios."""
+    usual(), other()
     ratios: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(ratios) < 5:
@@ -135,7 +136,7 @@ class Tuner:
             faster = advantage(
                 self.with_choice(call, family, _profile.NEVER, isa), self.with_choice(call, family, 1, isa)
             )
-            if faster < 1:
+            if faster < PAYS:
                 break
             found, gain = size, faster
         if found != usual:
@@ -208,6 +209,7 @@ def tune(
             progress.update(task, description=what)
             run()
             progress.advance(task)
+    _profile.apply(tuner.profile())
     console = tables.output()
     if tuner.lines:
         headings = ("family", "choice", "usual -> chosen", "faster by")
