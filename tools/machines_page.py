@@ -82,6 +82,8 @@ def _table(headings: list[str], rows: list[list[str]]) -> str:
 
 
 def _choice(row: dict[str, Any]) -> str:
+    if row["ratio"] is None:
+        return ""
     shown = f"{row['ratio']:.2f}"
     return f"**{shown}**" if row["ratio"] < 0.97 else shown
 

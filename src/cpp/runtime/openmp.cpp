@@ -123,8 +123,8 @@ bool can_start(int threads) {
 using clock = std::chrono::steady_clock;
 
 // A region ends when all threads have come. Where another library's threads, which spin as well, keep them from their
-// cores, the calling thread has done everything and waits, for milliseconds: then calls go to the team for a while, twice
-// as long each time, so that trying costs a hundredth. Of the main thread alone.
+// cores, the calling thread has done everything and waits, for milliseconds: then calls go to the team for a while,
+// twice as long each time, so that trying costs a hundredth. Of the main thread alone.
 class lateness {
     static constexpr auto patience = std::chrono::microseconds(50);
     static constexpr std::chrono::milliseconds shortest{50}, longest{500};
