@@ -119,6 +119,7 @@ def test_docstring_examples_are_there_to_run() -> None:
 def test_the_stub_of_the_compiled_module_is_complete() -> None:
     tree = ast.parse((PACKAGE / "_core.pyi").read_text(encoding="utf-8"))
     stubs = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    stubs |= {ast.unparse(node.target) for node in tree.body if isinstance(node, ast.AnnAssign)}
     assert stubs == {name for name in dir(_core) if not name.startswith("_")}
     assert (PACKAGE / "py.typed").exists()
 

@@ -448,3 +448,59 @@ def test_an_unknown_engine_is_refused_at_import() -> None:
     done = run_by("tbb", "import lossk")
     assert done.returncode != 0
     assert "LOSSK_THREADS_BY: got 'tbb', wanted 'auto'" in done.stderr
+
+
+FEW_THREADS = """
+import resource, threading
+import numpy as np
+import lossk
+
+z = np.ones((1024, 1000), np.float32)
+
+def call(threads):
+    return lossk.Huber()(z, 0 * z, num_threads=threads)
+
+want = call(8)
+assert call(2) == want  # OpenMP gives the other threads back
+space = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (space + (64 << 20), resource.RLIM_INFINITY))
+ready, idle = threading.Event(), []
+try:
+    while True:
+        idle.append(threading.Thread(target=ready.wait, daemon=True))
+        idle[-1].start()
+except RuntimeError:  # no stack for another thread
+    pass
+assert call(8) == call(16) == want
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how much memory there is to take away")
+@pytest.mark.parametrize("engine", ["auto", "openmp", "team"])
+def test_calls_do_without_threads_that_cannot_be_started(engine: str) -> None:
+    """libgomp ends the process where a pool cannot grow, also one that was larger before."""
+    done = run_by(engine, FEW_THREADS)
+    if engine == "openmp" and "built without OpenMP" in done.stderr:
+        pytest.skip("built without OpenMP")
+    assert done.stdout == "done\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["OMP_STACKSIZE", "GOMP_STACKSIZE"])
+@pytest.mark.parametrize("engine", ["auto", "openmp"])
+def test_openmp_s_threads_with_small_stacks_are_not_used(engine: str, name: str) -> None:
+    script = "import numpy as np, lossk; z = np.ones((600, 600), np.float32)\nlossk.CrossEntropy()(z, np.zeros(600, int))"
+        "import numpy as np, lossk; z = np.ones((600, 600), np.float32); lossk.CrossEntropy()(z, np.zeros(600, int))"
+    )
+    environment = {**os.environ, "LOSSK_THREADS_BY": engine, name: "16"}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}\nprint(lossk._core.parallel_runtime())"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if engine == "openmp" and "built without OpenMP" in done.stderr:
+        pytest.skip("built without OpenMP")
+    assert done.stdout == "team\n", done.stderr

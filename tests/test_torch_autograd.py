@@ -296,6 +296,14 @@ def test_views_of_leaves_are_not_overwritten(view: Any) -> None:
     assert torch.equal(w, before)
 
 
+def test_leaves_that_are_views_are_not_overwritten() -> None:
+    h = torch.randn(12).view(3, 4).requires_grad_()
+    before = h.detach().clone()
+    with pytest.raises(RuntimeError, match=r"cross_entropy: input: got a leaf that .* inplace=True"):
+        ours.cross_entropy(h, torch.tensor([0, 1, 2]), inplace=True)
+    assert torch.equal(h, before)
+
+
 def test_one_of_several_views_may_be_overwritten() -> None:
     z, t = torch.randn(6, 10, requires_grad=True), torch.arange(6) % 5
     logits, _ = (z * 1).chunk(2, 1)

@@ -47,11 +47,11 @@ print(_profile.source)
 """
 
 
-def run(profile: str | Path, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def run(profile: str | Path, flags: tuple[str, ...] = (), **more: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "LOSSK_ISA"}
     return subprocess.run(
         [sys.executable, *flags, "-c", SCRIPT],
-        env={**environment, "LOSSK_PROFILE": str(profile)},
+        env={**environment, "LOSSK_PROFILE": str(profile), **more},
         capture_output=True,
         text=True,
         timeout=120,
@@ -114,6 +114,7 @@ def test_no_profile_changes_a_bit(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("{", "Expecting"),
+        ("[" * 100_000, "recursion"),
         ("[]", "got list, wanted an object"),
         ({"format": 0}, "format: got 0"),
         ({"cpu": ["AcmeCPU", 1, 2]}, "cpu: got ['AcmeCPU', 1, 2], this machine"),
@@ -123,7 +124,7 @@ def test_no_profile_changes_a_bit(tmp_path: Path) -> None:
         ({"families": {"pointwise": {"stream_from": "1"}}}, "pointwise.stream_from: got '1'"),
         ({"families": {"pointwise": {"isa": "z80"}}}, "pointwise.isa: got 'z80'"),
     ],
-    ids=str,
+    ids=lambda text: str(text)[:30],
 )
 def test_a_broken_or_foreign_profile_is_said_to_be_so_once_and_ignored(
     text: str | dict[str, Any], said: str, tmp_path: Path
@@ -138,7 +139,7 @@ def test_a_broken_or_foreign_profile_is_said_to_be_so_once_and_ignored(
     assert done.stderr.count("RuntimeWarning") == 1
     assert f"profile {path} is ignored: " in done.stderr
     assert said in done.stderr
-    assert done.stdout.splitlines() == [run("off").stdout.splitlines()[0], _profile_less()]
+    assert done.stdout.splitlines() == [run("off").stdout.splitlines()[0], _profile_less(path)]
 
 
 def test_a_profile_that_is_asked_for_and_missing_is_told(tmp_path: Path) -> None:
@@ -147,8 +148,18 @@ def test_a_profile_that_is_asked_for_and_missing_is_told(tmp_path: Path) -> None
     assert "none.json is ignored" in done.stderr
 
 
-def _profile_less() -> str:
-    return f"none; choices are those for {_core.preset()}"
+def _profile_less(path: Path) -> str:
+    return f"none; choices are those for {_core.preset()} ({path} is ignored)"
+
+
+def test_the_user_s_own_profile_is_ignored_in_silence_where_it_is_for_other_cpus(tmp_path: Path) -> None:
+    """As it may be under taskset; one that cannot be read is none."""
+    (tmp_path / "lossk").mkdir()
+    written(tmp_path / "lossk" / "profile.json", cpus=4097)
+    for home in (tmp_path, tmp_path / "lossk" / "profile.json", tmp_path / "nowhere"):
+        done = run("", ("-W", "error"), XDG_CONFIG_HOME=str(home))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0] == run("off").stdout.splitlines()[0]
 
 
 # ---- lossk tune ---------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def condensed(results: Results) -> dict[str, Any]:
 
 
 def name_of(facts: dict[str, str]) -> str:
-    """Name a machine's file after its CPU and best instruction set."""
+    """Name a machine's file after its CPU, its kind and how many there are."""
     words = f"{facts['cpu']} {facts['cpu kind']} {facts['cores']} cores".lower()
     return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
 

@@ -22,8 +22,8 @@ KNOWN = {
     "CrossEntropy": "ce log_loss half_multinomial categorical_crossentropy sparse_categorical_crossentropy "
     "softmax_cross_entropy softmax_cross_entropy_with_logits sparse_softmax_cross_entropy_with_logits",
     "MultiMargin": "multiclass_hinge categorical_hinge",
-    "KLDivergence": "kl_div kl_divergence kullback_leibler_divergence",
-    "LinearCrossEntropy": "linear fused_linear_cross_entropy",
+    "KLDivergence": "kl_div kullback_leibler_divergence",
+    "LinearCrossEntropy": "fused_linear_cross_entropy",
     "Sigmoid": "expit",
     "logsumexp": "reduce_logsumexp",
     "clip_grad_norm": "clip_by_global_norm",
@@ -39,6 +39,8 @@ def meant(name: str, public: Mapping[str, Any]) -> str | None:
     """Return what someone means who writes `name`, as a call of a public name; None where there is nothing like it."""
     known = {_plain(word): ours for ours, theirs in KNOWN.items() for word in theirs.split()}
     known |= {_plain(ours): ours for ours in public}
+    if name in ("entropy", "kl_divergence"):
+        return f"lossk.information.{name}(p{', q' if name == 'kl_divergence' else ''})"
     for close in difflib.get_close_matches(_plain(name), known, n=1, cutoff=SIMILAR):
         thing = public[known[close]]
         return f"lossk.{call_text(thing) if '__call__' in dir(thing) and isinstance(thing, type) else known[close]}"

@@ -12,7 +12,12 @@ from typing import Any
 from . import _core
 
 FORMAT = 1
-NEVER = 2**62  # bytes of a result from which on it is streamed: none has so many
+NEVER = 2**60  # bytes of a result from which on it is streamed: none has so many
+
+# The choices in use, for what measures them.
+choices, choose = _core.choices, _core.choose
+elements_per_thread, choose_elements_per_thread = _core.elements_per_thread, _core.choose_elements_per_thread
+last_level_cache, preset = _core.last_level_cache, _core.preset
 
 # Where the choices in use come from, for people.
 source = "none; choices are those for " + _core.preset()
@@ -24,7 +29,7 @@ def default_path() -> Path | None:
         import platformdirs
     except ImportError:
         return None
-    return platformdirs.user_config_path("lossk") / "profile.json"
+    return Path(platformdirs.user_config_path("lossk"), "profile.json")
 
 
 def machine() -> dict[str, Any]:
@@ -47,14 +52,23 @@ def load() -> None:
         source += " (LOSSK_PROFILE=off)"
         return
     path = Path(asked) if asked else default_path()
-    if path is None or not (asked or path.exists()):
+    if path is None:
         return
     try:
         apply(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        warnings.warn(f"profile {path} is ignored: {error}", RuntimeWarning, stacklevel=2)
+    except (OSError, ValueError, RecursionError) as error:
+        if not asked and isinstance(error, OSError):
+            return
+        source += f" ({path} is ignored)"
+        # The user's own may be for other CPUs than those of this process, as under taskset.
+        if asked or not isinstance(error, ForeignProfileError):
+            warnings.warn(f"profile {path} is ignored: {error}", RuntimeWarning, stacklevel=4)
     else:
         source = str(path)
+
+
+class ForeignProfileError(ValueError):
+    """A profile of another machine, of other CPUs of this one, or for another version."""
 
 
 def apply(profile: Any) -> None:
@@ -64,7 +78,7 @@ def apply(profile: Any) -> None:
         raise ValueError(f"got {type(profile).__name__}, wanted an object")
     for name, value in wanted.items():
         if profile.get(name) != value:
-            raise ValueError(f"{name}: got {profile.get(name)!r}, this machine and version have {value!r}")
+            raise ForeignProfileError(f"{name}: got {profile.get(name)!r}, this machine and version have {value!r}")
     elements, families = profile.get("elements_per_thread", 0), profile.get("families", {})
     if not _is_count(elements):
         raise ValueError(f"elements_per_thread: got {elements!r}, wanted an integer, 0 or more")

@@ -138,13 +138,17 @@ def _check_negative(name: str, given: NDArray[Any]) -> None:
 
 def _scale(name: str, rows: Float64, rounding: float, level: int) -> None:
     """Scale rows to sum 1, in place; warn where that changes more than rounding did."""
-    sums = rows.sum(axis=-1, keepdims=True)
-    off = np.abs(sums - 1)
-    if (off > rounding).any():
-        worst = float(sums.flat[int(np.nanargmax(off))])
-        text = f"{name}: got a sum of {worst:.7g}, scaled to 1; normalize=False takes the numbers as they are"
-        warnings.warn(text, stacklevel=level)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        sums = rows.sum(axis=-1, keepdims=True)
+        off = np.abs(sums - 1)
+        if (off > rounding).any():
+            worst = float(sums.flat[int(np.nanargmax(off))])
+            what = "scaled to 1" if 0 < worst < np.inf else "which cannot be scaled to 1 as it is"
+            text = f"{name}: got a sum of {worst:.7g}, {what}; normalize=False takes the numbers as they are"
+            warnings.warn(text, stacklevel=level)
+        if np.isinf(sums).any():  # the numbers may be finite
+            rows /= rows.max(axis=-1, keepdims=True)
+            sums = rows.sum(axis=-1, keepdims=True)
         rows /= sums
 
 

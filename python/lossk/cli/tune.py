@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +18,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 import lossk
-from lossk import _core, _profile
+from lossk import _profile
 from lossk.cli import tables
 
 PAYS = 1.03  # a choice is changed where the other one is this much faster
 SHARES = (0.25, 0.5, 1, 2, 4)  # of the last-level cache: sizes of results at which streaming is tried
+MOST = 256 << 20  # bytes of a result, whatever the cache
 SECONDS = 0.35  # of one comparison
 CLASSES = 8192  # of long rows
 IN_L2 = 1 << 17  # bytes of a result that, with what it is made from, fits into any L2
@@ -30,12 +32,12 @@ Call = Callable[[], object]
 
 
 def _pointwise(n: int) -> Call:
-    z, y = np.linspace(-2, 2, n, dtype=np.float32), np.zeros(n, np.float32)
+    z, y = _matrix(n, 1).ravel(), np.zeros(n, np.float32)
     return partial(lossk.Huber().value_and_grad, z, y, out=np.empty_like(z))
 
 
 def _activations(n: int) -> Call:
-    x = np.linspace(-2, 2, n, dtype=np.float32)
+    x = _matrix(n, 1).ravel()
     return partial(lossk.ReLU(), x, out=np.empty_like(x))
 
 
@@ -106,19 +108,21 @@ class Tuner:
         """Return the call under a choice of its family."""
 
         def run() -> object:
-            _core.choose(family, stream_from, isa)
+            _profile.choose(family, stream_from, isa)
             return call()
 
         return run
 
     def tables(self, family: str) -> None:
         """Choose the instruction set of a family, by results in L2 and twice the last-level cache."""
-        _core.choose(family, 0, "")
-        usual = _core.choices()[family][1]
+        if os.environ.get("LOSSK_ISA"):
+            return
+        _profile.choose(family, 0, "")
+        usual = _profile.choices()[family][1]
         for isa in _profile.alike():
             gains = [
                 advantage(self.with_choice(call, family, 0, usual), self.with_choice(call, family, 0, isa))
-                for call in (MAKERS[family](size // 4) for size in (IN_L2, 2 * _core.last_level_cache()))
+                for call in (MAKERS[family](size // 4) for size in (IN_L2, min(MOST, 2 * _profile.last_level_cache())))
                 if isa != usual
             ]
             if gains and statistics.geometric_mean(gains) > PAYS:
@@ -128,28 +132,30 @@ class Tuner:
     def streaming(self, family: str) -> None:
         """Find the size of results from which on streaming pays, at it and at every larger one."""
         isa = self.families[family].get("isa", "")
-        _core.choose(family, 0, isa)
-        usual, found, gain = _core.choices()[family][0], _profile.NEVER, 1.0
-        for share in reversed(SHARES):
-            size = int(share * _core.last_level_cache())
+        _profile.choose(family, 0, isa)
+        usual, found, gain, against = _profile.choices()[family][0], _profile.NEVER, 1.0, 1.0
+        for size in sorted({min(MOST, int(share * _profile.last_level_cache())) for share in SHARES}, reverse=True):
             call = MAKERS[family](size // 4)
             faster = advantage(
                 self.with_choice(call, family, _profile.NEVER, isa), self.with_choice(call, family, 1, isa)
             )
             if faster < PAYS:
+                against = 1 / faster
                 break
             found, gain = size, faster
-        if found != usual:
+        if found > usual:  # what lossk would stream is stored: that has to pay as well
+            gain = against
+        if found != usual and gain > PAYS:
             self.families[family]["stream_from"] = found
             self._tell(family, "streams from", _size(usual), _size(found), gain)
 
     def threads(self) -> None:
         """Find the smallest array that two threads work on faster than one."""
-        usual = _core.elements_per_thread()
+        usual = _profile.elements_per_thread()
         if lossk.get_num_threads() < 2:
             return
-        _core.choose_elements_per_thread(1)
-        z = np.linspace(-2, 2, 1 << 19, dtype=np.float32)
+        _profile.choose_elements_per_thread(1)
+        z = _matrix(1 << 19, 1).ravel()
         y, out, loss = np.zeros_like(z), np.empty_like(z), lossk.Huber()
 
         def call(n: int, threads: int) -> Call:
@@ -159,9 +165,12 @@ class Tuner:
             gain = advantage(call(n, 1), call(n, 2), SECONDS / 2)
             if gain > PAYS:
                 self.elements_per_thread = n // 2
-                self._tell("all", "elements a thread", str(usual), str(n // 2), gain)
                 break
-        _core.choose_elements_per_thread(self.elements_per_thread)
+        else:  # a second thread paid nowhere
+            self.elements_per_thread, gain = len(z), 1.0
+        if self.elements_per_thread != usual:
+            self._tell("all", "elements a thread", str(usual), str(self.elements_per_thread), gain)
+        _profile.choose_elements_per_thread(self.elements_per_thread)
 
     def _tell(self, family: str, what: str, usual: str, chosen: str, gain: float) -> None:
         self.lines.append((family, what, f"{usual} -> {chosen}" if usual != chosen else chosen, f"{gain:.2f}x"))
@@ -190,6 +199,17 @@ def _work(tuner: Tuner) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "threads", tuner.threads
 
 
+def _new_file(path: Path) -> Path:
+    """Return a file beside `path`, which takes its place when it is written; refuse a place that cannot be written."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    except OSError as error:
+        raise typer.BadParameter(str(error), param_hint="--output") from error
+    return temporary
+
+
 def tune(
     output: Annotated[Path | None, typer.Option(help="The file to write; default: the user's profile.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and tell; write nothing.")] = False,
@@ -201,6 +221,9 @@ def tune(
     path = output or _profile.default_path()
     if path is None and not dry_run:
         raise typer.BadParameter("wanted a file: platformdirs is not installed", param_hint="--output")
+    temporary = None if path is None or dry_run else _new_file(path)
+    _profile.load()  # what it chose is not what is compared with
+    _profile.apply({"format": _profile.FORMAT, **_profile.machine()})
     tuner = Tuner()
     work = list(_work(tuner))
     with Progress(console=Console(stderr=True)) as progress:
@@ -213,14 +236,13 @@ def tune(
     console = tables.output()
     if tuner.lines:
         headings = ("family", "choice", "usual -> chosen", "faster by")
-        changed = tables.table(headings, right=headings[3:], title=f"changed from what is known of {_core.preset()}")
+        changed = tables.table(headings, right=headings[3:], title=f"changed from what is known of {_profile.preset()}")
         for line in tuner.lines:
             changed.add_row(*line)
         console.print(changed)
     else:
-        tables.say(console, f"nothing is faster than what is known of {_core.preset()}")
-    if dry_run or path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(tuner.profile(), indent=2) + "\n", encoding="utf-8")
-    tables.say(console, f"wrote {path}")
+        tables.say(console, f"nothing is faster than what is known of {_profile.preset()}")
+    if temporary is not None and path is not None:
+        temporary.write_text(json.dumps(tuner.profile(), indent=2) + "\n", encoding="utf-8")
+        temporary.replace(path)
+        tables.say(console, f"wrote {path}")

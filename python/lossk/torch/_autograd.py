@@ -173,8 +173,9 @@ def _may_overwrite(loss: TorchLoss, z: Any, reduction: str) -> bool:
     if z.dtype is torch.float16 or z.is_neg():
         return False
     owner = z._base if z._is_view() else z
-    if owner.is_leaf and owner.requires_grad:
-        what = "a leaf" if owner is z else "a view of a leaf"
+    leaf = next((t for t in (z, owner) if t.is_leaf and t.requires_grad), None)
+    if leaf is not None:
+        what = "a leaf" if leaf is z else "a view of a leaf"
         raise RuntimeError(
             f"{loss.name}: input: got {what} that requires a gradient, which inplace=True would overwrite; "
             "wanted the result of an operation"
@@ -221,15 +222,14 @@ def evaluate(
     call = Call(loss, options, reduction, loss.is_wide(z, wide), normalizer)
     inplace = inplace and _may_overwrite(loss, z, reduction)
     try:
-        return _by_kernels(call, z, y, x, w, inplace)
+        value = call.overwrite(z, y, x, w) if inplace else _by_kernels(call, z, y, x, w)
     except loss.refusals as error:
         stand_aside(loss.name, "arguments that lossk refuses", error)
-    return call.by_torch(z, y, x, w)
+        return call.by_torch(z, y, x, w)
+    return OverwritingFunction.apply(z, call, value) if inplace else value
 
 
-def _by_kernels(call: Call, z: Any, y: Any, x: Any, w: Any, inplace: bool) -> Any:
-    if inplace:
-        return OverwritingFunction.apply(z, call, call.overwrite(z, y, x, w))
+def _by_kernels(call: Call, z: Any, y: Any, x: Any, w: Any) -> Any:
     by_third = x is not None and x.requires_grad
     if not (torch.is_grad_enabled() and (z.requires_grad or y.requires_grad or by_third)):
         return call.value(z, y, x, w)

@@ -92,7 +92,9 @@ class Call(NamedTuple):
 
     def _scaled(self, verb: int, arrays: Arrays, factor: float) -> Any:
         """Return gradients times a factor, scaled before they are rounded: it may be there to keep those of 16 bits."""
-        divisor, size = self.normalizer or self.loss.divisor(arrays, self.options, self.reduction), abs(factor)
+        divisor, size = self.normalizer, abs(factor)
+        if divisor is None:
+            divisor = self.loss.divisor(arrays, self.options, self.reduction)
         if size > 0 and 0 < divisor / size < np.inf:
             found, factor = self.loss.run(verb, arrays, self.options, "mean", divisor / size), np.sign(factor)
         else:

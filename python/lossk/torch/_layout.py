@@ -81,7 +81,7 @@ def _orders(
                 upstream = torch.ones_like(value) if above is None else _sample(above)
                 for i, grad in zip(leaves, torch.autograd.grad(value, leaves.values(), upstream), strict=True):
                     orders[1 + i] = _order(grad)
-        except (RuntimeError, NotImplementedError):
+        except RuntimeError:
             pass  # torch cannot: contiguous
 
     thread = threading.Thread(target=ask)
@@ -94,7 +94,7 @@ def _sample(form: Form) -> Any:
     sizes, strides, are_labels = form
     room = 1 + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
     # Numbers that are predictions, probabilities, variances and weights alike.
-    memory = torch.zeros(room, dtype=torch.int64) if are_labels else torch.full((room,), 0.5)
+    memory = torch.zeros(room, dtype=torch.int64) if are_labels else torch.full((room,), 0.5, dtype=torch.float32)
     return memory.as_strided(sizes, strides)
 
 

@@ -84,6 +84,7 @@ class RowFunctionFunction(torch.autograd.Function):
         """Return the gradient with respect to `z`."""
         (result,) = ctx.saved_tensors
         if torch.is_grad_enabled():
+            stand_aside(ctx.function, "derivatives that can be differentiated again (create_graph=True)")
             return _differentiable(result, upstream, ctx.function, ctx.dim), None, None
         try:
             return _backward(result, upstream, ctx.function, ctx.dim), None, None

@@ -115,8 +115,9 @@ array_view fresh(const char* what, const py::dtype& dtype, const index* shape, i
     std::size_t bytes = static_cast<std::size_t>(dtype.itemsize());
     for (int i = 0; i < ndim; ++i) bytes *= static_cast<std::size_t>(shape[i]);
     if (bytes < smallest_pages) return array_view(allocate(what, bytes, [&] { return small_array(dtype, dims); }));
-    const auto taken = allocate(what, bytes, [&] { return take_pages(bytes); });
-    std::unique_ptr<pages, giving_back> own(new pages(taken));
+    auto holder = std::make_unique<pages>();
+    const pages taken = *holder = allocate(what, bytes, [&] { return take_pages(bytes); });
+    std::unique_ptr<pages, giving_back> own(holder.release());
     const py::capsule owner(own.get(), [](void* p) { giving_back{}(static_cast<pages*>(p)); });
     own.release();
     return array_view(py::array(dtype, dims, taken.start, owner));
@@ -157,7 +158,7 @@ void check_same_shape(const array_view& a, const char* name, const array_view& l
     if (a.same_shape(like)) return;
     std::string told = std::string(name) + ": got shape " + a.shape_text() + ", wanted " + like.shape_text() +
                        ", the shape of " + like_name;
-    if (long_axes(a) == long_axes(like)) told += ", as by " + std::string(name) + ".reshape(" + like_name + ".shape)";
+    if (long_axes(a) == long_axes(like)) told += ", as by " + std::string(name) + ".reshape" + like.shape_text();
     throw py::value_error(told);
 }
 

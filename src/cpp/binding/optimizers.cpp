@@ -134,7 +134,7 @@ class update_plan {
     std::shared_ptr<turn> turn_;
     py::object era_;
 
-    const update_entry& entry() const { return tuned_kernels(family::steps).update[kernel_]; }
+    const update_entry& entry() const { return kernels_of(family::steps).update[kernel_]; }
     std::string name(const char* what, std::size_t i) const { return tensor_name(what, keys_, i); }
 
     // The memory of one array of state, which has the type of the arithmetic.
@@ -289,6 +289,7 @@ public:
                 const py::list& masters, std::optional<std::uint64_t> seed, py::object keys,
                 std::shared_ptr<turn> own_turn)
         : kernel_(kernel), keys_(std::move(keys)), turn_(std::move(own_turn)) {
+        tuned_kernels(family::steps);  // reads the profile; steps run without the interpreter lock
         for (std::size_t i = 0; i < params.size(); ++i)
             add(i, params[i].cast<py::array>(), work[i], slots[i].cast<py::list>(), masters[i]);
         for (parameter& p : parameters_) {

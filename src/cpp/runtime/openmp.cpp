@@ -102,8 +102,8 @@ bool has_default_stacks() {
     return usual;
 }
 
-// libgomp ends the process where it cannot start a thread, so the first region is preceded by a trial: are so many
-// threads to be had at once?
+// libgomp ends the process where it cannot start a thread, so wherever a pool has to grow, a trial comes first: are so
+// many threads to be had at once?
 bool can_start(int threads) {
     std::vector<std::thread> started;
     std::atomic<bool> enough{false};
@@ -124,7 +124,7 @@ using clock = std::chrono::steady_clock;
 
 // A region ends when all threads have come. Where another library's threads, which spin as well, keep them from their
 // cores, the calling thread has done everything and waits, for milliseconds: then calls go to the team for a while,
-// twice as long each time, so that trying costs a hundredth. Of the main thread alone.
+// twice as long each time, up to half a second, a hundred times what a late region costs. Of the main thread alone.
 class lateness {
     static constexpr auto patience = std::chrono::microseconds(50);
     static constexpr std::chrono::milliseconds shortest{50}, longest{500};
@@ -154,24 +154,29 @@ main_thread_state& of_main_thread() {
 
 bool run_on_openmp(int threads, void (*work)(void*), void* context) {
     const engine by = engine_of_process();
-    if (by == engine::team) return false;
+    if (by == engine::team || !has_default_stacks()) return false;
     int size = threads;
     if (by == engine::automatic) {
-        if (!is_main_thread() || !has_default_stacks() || omp_in_parallel() || of_main_thread().late.advises_against())
-            return false;
+        if (!is_main_thread() || omp_in_parallel() || of_main_thread().late.advises_against()) return false;
         if (of_main_thread().users.others()) {
             // As many as the other library's regions have: libgomp ends the threads that a smaller region does not
-            // need, and starts those that a larger one does. Without hyperthreads, PyTorch's count, they are half as
-            // many as lossk's.
+            // need, and starts those that a larger one does. All of them have to come, so not for a few of many.
+            // Without hyperthreads, PyTorch's count, they are half as many as lossk's.
             size = omp_get_max_threads();
-            if (size < 2 || threads > 2 * size) return false;
+            if (size < 2 || threads > 2 * size || size > 4 * threads) return false;
         }
     }
-    static std::atomic<int> startable{1};
-    if (size > startable) {
-        if (!can_start(size - 1)) return false;
-        startable = size;
+    static thread_local int pool = 1;  // threads of this thread's last region, with itself
+    static thread_local clock::time_point refused{};
+    if (size > pool) {
+        constexpr auto pause = std::chrono::milliseconds(500);  // between trials that fail
+        if (refused != clock::time_point{} && clock::now() - refused < pause) return false;
+        if (!can_start(size - 1)) {
+            refused = clock::now();
+            return false;
+        }
     }
+    pool = size;
     const auto start = clock::now();
     auto through = start;
 #pragma omp parallel num_threads(size)
@@ -186,7 +191,7 @@ bool run_on_openmp(int threads, void (*work)(void*), void* context) {
 
 bool prefers_openmp() {
     const engine by = engine_of_process();
-    return by == engine::openmp || (by == engine::automatic && is_main_thread() && has_default_stacks());
+    return has_default_stacks() && (by == engine::openmp || (by == engine::automatic && is_main_thread()));
 }
 
 #else

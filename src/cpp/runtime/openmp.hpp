@@ -13,8 +13,8 @@ engine engine_of_process();
 // through; `work` must not throw. Returns false, without a call, where the team is wanted:
 // - OpenMP's threads came late a short while ago: another library's had their cores. The team calls off who comes late;
 // - another thread than the main one calls: libgomp would start a pool for each thread that calls;
-// - another library, PyTorch, has a pool of its size, which has too few threads or none;
-// - OMP_STACKSIZE is set, or the system gives no more threads.
+// - another library, PyTorch, has set the pool's size, and it is far from what the call wants;
+// - OMP_STACKSIZE or GOMP_STACKSIZE is set, as kernels need some 50 KB; or the system gives no more threads.
 // Only the last of these holds where LOSSK_THREADS_BY asks for OpenMP.
 bool run_on_openmp(int threads, void (*work)(void*), void* context);
 

@@ -1,6 +1,7 @@
 // Memory of large results and scratch, reused once it is released: its page faults would cost more than the kernels.
 #include "pages.hpp"
 
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -36,6 +37,10 @@ struct kept_pages {
 static_assert(std::is_trivially_destructible_v<kept_pages>);
 kept_pages& kept() {
     static kept_pages all;
+    // A child of fork must not find the lock taken by a thread that it does not have.
+    static const int held_over_fork =
+        pthread_atfork([] { all.mutex.lock(); }, [] { all.mutex.unlock(); }, [] { all.mutex.unlock(); });
+    static_cast<void>(held_over_fork);
     return all;
 }
 

@@ -1,4 +1,4 @@
-// The only place that knows threads: shares out pieces of work, survives fork.
+// Shares out pieces of work among threads, survives fork. Whose threads they are is openmp.hpp's and team.hpp's matter.
 #pragma once
 
 #include <type_traits>
@@ -22,7 +22,7 @@ const char* parallel_runtime();  // who shares out work: "OpenMP", "team", or wh
 // No more threads than have something worth waiting for.
 inline int worthwhile_threads(int threads, index elements) {
     const index share = elements_per_thread();
-    if (elements < 2 * share) return 1;
+    if (elements / 2 < share) return 1;
     const index useful = elements / share;
     return useful < threads ? static_cast<int>(useful) : threads;
 }

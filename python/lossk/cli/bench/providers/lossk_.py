@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import lossk
-from lossk import _core, _runtime
+from lossk import _profile, _runtime
 from lossk._profile import NEVER, alike
 from lossk.cli.bench.cases import (
     AUTOGRAD,
@@ -118,8 +118,8 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
 
 
 def _choose(isa: str = "", stream_from: int = 0) -> None:
-    for family in _core.choices():
-        _core.choose(family, stream_from, isa)
+    for family in _profile.choices():
+        _profile.choose(family, stream_from, isa)
 
 
 def build_choice(isa: str, stream_from: int, case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None:
