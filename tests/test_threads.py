@@ -489,12 +489,16 @@ def test_calls_do_without_threads_that_cannot_be_started(engine: str) -> None:
 @pytest.mark.parametrize("name", ["OMP_STACKSIZE", "GOMP_STACKSIZE"])
 @pytest.mark.parametrize("engine", ["auto", "openmp"])
 def test_openmp_s_threads_with_small_stacks_are_not_used(engine: str, name: str) -> None:
-    script = "import numpy as np, lossk; z = np.ones((600, 600), np.float32)\nlossk.CrossEntropy()(z, np.zeros(600, int))"
-        "import numpy as np, lossk; z = np.ones((600, 600), np.float32); lossk.CrossEntropy()(z, np.zeros(600, int))"
-    )
+    script = """
+import numpy as np
+import lossk
+
+lossk.CrossEntropy()(np.ones((600, 600), np.float32), np.zeros(600, int))
+print(lossk._core.parallel_runtime())
+"""
     environment = {**os.environ, "LOSSK_THREADS_BY": engine, name: "16"}
     done = subprocess.run(
-        [sys.executable, "-c", f"{script}\nprint(lossk._core.parallel_runtime())"],
+        [sys.executable, "-c", script],
         env=environment,
         capture_output=True,
         text=True,
