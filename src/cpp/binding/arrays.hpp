@@ -93,7 +93,7 @@ py::dict places_of(const Entry* entries, int count) {
     return places;
 }
 
-// Do results of a family go past the caches? Not where they are in place.
+// Are results of a family streamed? Not where they are in place.
 bool should_stream(family f, const array_view& out, const array_view& in);
 
 }  // namespace lossk

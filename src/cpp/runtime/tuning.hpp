@@ -16,7 +16,7 @@ extern const char* const family_names[family_count];
 // The kind of CPU whose measurements the choices start from, for people.
 const char* preset_name();
 
-// Bytes of a result from which on a family's stores go past the caches.
+// Bytes of a result from which on a family's results are streamed.
 index stream_from(family f);
 // The table in use, or the one that is faster for this family; where a table was asked for by name, that one.
 const kernel_table& kernels_of(family f);
