@@ -34,7 +34,8 @@ CHOICES = """
 ## What lossk chooses, and what else there is
 
 Time of a choice over that of lossk's own: above 1 where lossk chose well, below .97 (bold) where it did not. *Streamed*
-and *stored* are results written by non-temporal and by ordinary stores; other columns are instruction sets that give the same bits.
+and *stored* are results written by non-temporal and by ordinary stores; other columns are instruction sets that give
+the same bits.
 """
 
 

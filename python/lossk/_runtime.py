@@ -203,7 +203,7 @@ def versions() -> dict[str, str]:
         "cores": str(cores),
         "cpu kind": " ".join(map(str, _core.cpu_kind())).strip() or "unknown",
         "caches": _cache_sizes(),
-        "cache counted on": _core.last_level_cache_source(),
+        "usable cache": _core.last_level_cache_source(),
         "isa": isa(),
         "available isas": ", ".join(available_isas()),
         "cpu quota": "none" if (quota := _core.cpu_quota()) is None else f"{quota:g} cores",

@@ -11,8 +11,8 @@ namespace {
 
 constexpr index mebibyte = index{1} << 20;
 
-// CPUs of 2018 to 2026 have at most 12 MiB of last-level cache a core (AMD's with stacked cache; others 1 to 4), but
-// for models that leave most cores of a die out.
+// CPUs of 2018 to 2026 have at most 12 MiB of last-level cache a core (AMD's with stacked cache; others 1 to 4); a
+// few models, with one or two cores a die, have more.
 constexpr index most_per_cpu = 16 * mebibyte;
 
 // Where nothing is reported.
