@@ -56,7 +56,8 @@ def test_no_pages_are_kept_where_the_address_space_is_limited() -> None:
         before = size()
         for mb in (60, 80, 100, 130):
             huber.grad(z[: mb * MB // 4], z[: mb * MB // 4])
-        assert size() - before < 8 * MB, (size() - before) // MB
+        # Less than any of these results: the stack of a thread, say.
+        assert size() - before < 30 * MB, (size() - before) // MB
     """)
 
 
