@@ -8,7 +8,7 @@
 #include "../runtime/cpu.hpp"
 
 namespace lossk {
-namespace {
+namespace activations {
 
 // Positions of what Python passes.
 enum argument : std::size_t {
@@ -81,9 +81,10 @@ py::object activation_call(const arguments& given) {
 
 py::dict activation_kernels() { return places_of(kernels().activation, kernels().activation_count); }
 
-}  // namespace
+}  // namespace activations
 
 void bind_activations(py::module_& m) {
+    using namespace activations;
     m.attr("activation_kernels") = activation_kernels();
     define<activation_call, argument_count>(m, "activation");
 }

@@ -6,7 +6,7 @@
 #include "../runtime/cpu.hpp"
 
 namespace lossk {
-namespace {
+namespace copies {
 
 // Arrays of one length, checked by those who call: x is read, out written.
 struct call {
@@ -59,9 +59,10 @@ void add_to(py::handle out, py::handle x, py::handle num_threads) {
     c.each([&](void* p, const void* q, index begin, index end) { add(p, q, begin, end); });
 }
 
-}  // namespace
+}  // namespace copies
 
 void bind_copies(py::module_& m) {
+    using namespace copies;
     m.def("convert", convert);
     m.def("add_to", add_to);
 }

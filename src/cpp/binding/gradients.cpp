@@ -7,7 +7,7 @@
 #include <cmath>
 
 namespace lossk {
-namespace {
+namespace gradients {
 
 // The norm of all gradients, which are scaled so that it is at most max_norm; None: one must be prepared first.
 // `owners` is None, or a list of the arrays that gradients were copied from and go back to.
@@ -52,8 +52,11 @@ py::object clip_call(const py::list& grads, const py::object& keys, double max_n
     return before;
 }
 
-}  // namespace
+}  // namespace gradients
 
-void bind_gradients(py::module_& m) { m.def("clip_grad_norm", clip_call); }
+void bind_gradients(py::module_& m) {
+    using namespace gradients;
+    m.def("clip_grad_norm", clip_call);
+}
 
 }  // namespace lossk

@@ -13,7 +13,7 @@
 #include <memory>
 
 namespace lossk {
-namespace {
+namespace optimizers {
 
 // Positions of what Python passes to a step.
 enum argument : std::size_t {
@@ -402,9 +402,10 @@ py::dict optimizer_kernels() {
     return names;
 }
 
-}  // namespace
+}  // namespace optimizers
 
 void bind_optimizers(py::module_& m) {
+    using namespace optimizers;
     m.attr("optimizer_kernels") = optimizer_kernels();
     py::class_<turn, std::shared_ptr<turn>>(m, "Turn").def(py::init<>()).def("run", run_alone);
     py::class_<update_plan>(m, "UpdatePlan")

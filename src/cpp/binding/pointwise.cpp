@@ -8,7 +8,7 @@
 #include "../runtime/cpu.hpp"
 
 namespace lossk {
-namespace {
+namespace pointwise {
 
 // The arguments of one call, checked; nothing has been written when this throws.
 struct call {
@@ -139,9 +139,10 @@ py::object pointwise_call(const arguments& in) {
 
 py::dict pointwise_kernels() { return places_of(kernels().pointwise, kernels().pointwise_count); }
 
-}  // namespace
+}  // namespace pointwise
 
 void bind_pointwise(py::module_& m) {
+    using namespace pointwise;
     m.attr("pointwise_kernels") = pointwise_kernels();
     define<pointwise_call, 11>(m, "pointwise");
 }

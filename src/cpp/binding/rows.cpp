@@ -8,7 +8,7 @@
 #include "../runtime/cpu.hpp"
 
 namespace lossk {
-namespace {
+namespace rows {
 
 // Positions of what Python passes.
 enum argument : std::size_t {
@@ -106,9 +106,10 @@ py::object rows_call(const arguments& given) {
 
 py::dict rows_kernels() { return places_of(kernels().rows, kernels().rows_count); }
 
-}  // namespace
+}  // namespace rows
 
 void bind_rows(py::module_& m) {
+    using namespace rows;
     m.attr("rows_kernels") = rows_kernels();
     define<rows_call, argument_count>(m, "rows");
 }

@@ -9,7 +9,7 @@
 #include "../runtime/scratch.hpp"
 
 namespace lossk {
-namespace {
+namespace softmax {
 
 family family_of(row_output output, index classes) {
     if (classes <= few_classes) return family::short_rows;
@@ -176,8 +176,11 @@ py::object softmax_call(const arguments& given) {
     return c.run();
 }
 
-}  // namespace
+}  // namespace softmax
 
-void bind_softmax(py::module_& m) { define<softmax_call, argument_count>(m, "softmax"); }
+void bind_softmax(py::module_& m) {
+    using namespace softmax;
+    define<softmax_call, argument_count>(m, "softmax");
+}
 
 }  // namespace lossk

@@ -20,23 +20,26 @@ class activation_driver {
         return what == map::derivative ? slope : slope * c;
     }
 
-    // Functions of their own, with copies of their own: the formula stays in registers, whatever is stored. K registers
+    // A function of its own, with copies of its own: the formula stays in registers, whatever is stored. K registers
     // are read before any is written, as the compiler must not move reads before writes.
-    template <way_out how>
-    [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const Formula formula, const E* x, const E* c, index n, E* out) {
+    [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const Formula formula, const E* x, const E* c, index n, way_out how,
+                                                  E* out) {
         for (index j = 0; j < n; j += K * L) {
             V at[K], by[K];
             load_group(x + j, at);
             if constexpr (what == map::vjp) load_group(c + j, by);
             unrolled<K>([&](auto k) { at[k] = of(formula, at[k], by[k]); });
-            store_group<how>(out + j, at);
+            store_group(how, out + j, at);
         }
     }
-    [[gnu::noinline]] static void run_rest(const Formula formula, const E* x, const E* c, index n, E* out) {
-        each_register<V>(n, [&](index j, auto reach) {
-            const V by = what == map::vjp ? reach.load(c + j) : V{};
-            reach.store(out + j, of(formula, reach.load(x + j), by));
-        });
+    // Fewer elements than a group, from a copy that fills one.
+    static void run_rest(const Formula& formula, const E* x, const E* c, index n, E* out) {
+        E x_of[K * L]{}, c_of[K * L]{}, results[K * L];
+        const auto bytes = static_cast<std::size_t>(n) * sizeof(E);
+        __builtin_memcpy(x_of, x, bytes);
+        if constexpr (what == map::vjp) __builtin_memcpy(c_of, c, bytes);
+        run_groups(formula, x_of, c_of, K * L, way_out::usual, results);
+        __builtin_memcpy(out, results, bytes);
     }
 
 public:
@@ -47,11 +50,17 @@ public:
         const index n = end - begin;
         // Past the caches go whole lines: elements before the first one are left as usual.
         const index head = a.streaming ? smaller(n, to_line(out)) : 0;
-        const index grouped_end = n - (n - head) % (K * L);
-        if (head > 0) run_rest(formula, x, c, head, out);
-        (a.streaming ? run_groups<way_out::streaming> : run_groups<way_out::usual>)(formula, x + head, c + head,
-                                                                                    grouped_end - head, out + head);
-        if (grouped_end < n) run_rest(formula, x + grouped_end, c + grouped_end, n - grouped_end, out + grouped_end);
+        const way_out how = a.streaming ? way_out::streaming : way_out::usual;
+        for (index i = 0, m; i < n; i += m) {
+            const index left = i < head ? head - i : n - i;
+            m = left / (K * L) * (K * L);
+            if (m > 0) {
+                run_groups(formula, x + i, c + i, m, i < head ? way_out::usual : how, out + i);
+            } else {
+                m = left;
+                run_rest(formula, x + i, c + i, m, out + i);
+            }
+        }
         if (a.streaming) stream_fence();
     }
 };

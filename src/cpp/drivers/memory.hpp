@@ -112,7 +112,7 @@ public:
 
     // Room for the next piece; push tells how long it has become.
     T* here() { return buffer_ + filled_; }
-    void push(index n) {
+    [[gnu::noinline]] void push(index n) {
         filled_ += n;
         const index whole = filled_ / line * line;
         index i = 0;
@@ -127,7 +127,7 @@ public:
         filled_ -= whole;
     }
     // Any number of zeros, of which whole lines need no buffer.
-    void push_zeros(index n) {
+    [[gnu::noinline]] void push_zeros(index n) {
         const auto few = [&](index count) {
             __builtin_memset(here(), 0, static_cast<std::size_t>(count) * sizeof(T));
             push(count);

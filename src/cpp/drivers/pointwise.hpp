@@ -1,4 +1,6 @@
 // One pass over pointwise arrays: value, gradient and second derivative of a formula for inputs of any length.
+//
+// Two or three loops are compiled for each formula and verb. What leads to them is compiled once for all formulas.
 #pragma once
 
 #include "../base/attributes.hpp"
@@ -10,71 +12,50 @@
 namespace lossk {
 namespace {
 
+template <class T>
+constexpr int pointwise_sums = 128 / register_bytes;  // registers that a group of elements fills
+
 // What a call has found out so far.
-template <class T, int K>
+template <class T>
 struct pointwise_findings {
-    lane_sum<T, K> total{};
+    lane_sum<T, pointwise_sums<T>> total{};
     bool outside = false;  // were there inputs outside the formula's domain?
 };
 
-// E is what the loop reads and writes: f16 and bf16 themselves where the formula is short, else tiles of f32.
+// The registers of a piece that fill no group, or have weights or single losses: the first of them is added to the
+// k-th sum, and of each the first `counted` lanes count.
+template <class T>
+struct pointwise_place {
+    int k, counted;
+    vec<T> sum[pointwise_sums<T>]{};
+};
+
+// The loops of a formula on elements E: what f16 and bf16 are converted by, where the formula is short, else f32.
+template <class E, class T = arithmetic<E>>
+struct pointwise_loops {
+    using group_loop = void (*)(const void* formula, const pointwise_piece<E>& at, index n, T scale, way_out how,
+                                pointwise_findings<T>& found);
+    group_loop groups, streamed_groups;
+    void (*registers)(const void* formula, const pointwise_piece<E>& at, index n, T scale, pointwise_place<T>& place,
+                      bool& outside);
+    int inputs;
+    bool sums, streams, hess;
+};
+
 template <class Formula, class E, verb what>
-class pointwise_driver {
+struct pointwise_formula {
     using T = arithmetic<E>;
     using V = vec<T>;
-    static constexpr int K = 128 / register_bytes, L = lanes<V>;
+    static constexpr int K = pointwise_sums<T>, L = lanes<V>;
     static constexpr int inputs = inputs_of<Formula>();
     // Registers that are computed side by side: their chains of operations hide each other's latency.
-    static constexpr int beside = is_short<Formula> ? (K < 4 ? K : 4) : K <= 4 && !branches<Formula> ? K : 1;
-
-    const pointwise_args& a;
-    const Formula formula{a.parameters};
-    // Groups, which have neither weights nor single values, stream their gradients themselves. each_result_streamed
-    // does it for the rest: addresses that are no multiple of 16, second derivatives, which few ask for, and registers
-    // of 16 bytes, whose code would be long.
-    const bool grouped = !a.w && !a.each;
-    static constexpr bool may_stream = wants_grad(what) && !wants_hess(what) && register_bytes > 16;
-    const bool streams = may_stream && a.streaming && grouped && !piece_buffer<E>::holds(a.kind);
-    way_out of_groups = way_out::usual;
-    pointwise_findings<T, K> found;
-    pointwise_inputs<E, inputs> in;
-
-    // The loops are functions of their own, with copies of their own: what they need stays in registers, whatever is
-    // stored. This one takes whole groups of K registers. What stands side by side is read before any of it is written,
-    // as the compiler must not move reads before writes.
-    template <way_out how>
-    [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const Formula formula, const pointwise_piece<E> at, index n, T scale,
-                                                  pointwise_findings<T, K>& found) {
-        bits<V> outside{};
-        for (index begin = 0; begin < n; begin += piece) {
-            V sum[K]{};
-            const index end = smaller(begin + piece, n);
-            for (index i = begin; i < end; i += K * L)
-                for (int done = 0; done < K; done += beside) {
-                    const index j = i + done * L;
-                    V g[beside], h[beside];
-                    each_of_group(at, j, [&](auto k, auto... x) {
-                        if constexpr (has_domain<Formula>) outside |= formula.outside(x...);
-                        const point<V> p = formula(x...);
-                        if constexpr (wants_value(what)) sum[done + k] += p.value;
-                        g[k] = p.grad * scale;
-                        h[k] = p.hess * scale;
-                    });
-                    if constexpr (wants_grad(what)) store_group<how>(at.g + j, g);
-                    if constexpr (wants_hess(what)) store_group<how>(at.h + j, h);
-                }
-            found.total.add_all(sum);
-        }
-        if (any<V>(outside)) found.outside = true;
-    }
-
-    static auto groups_by(way_out how) {
-        if constexpr (may_stream) {
-            if (how == way_out::streaming) return run_groups<way_out::streaming>;
-            if (how == way_out::streaming_by_16) return run_groups<way_out::streaming_by_16>;
-        }
-        return run_groups<way_out::usual>;
-    }
+    static constexpr int beside = compact                        ? 1
+                                  : is_short<Formula>            ? (K < 4 ? K : 4)
+                                  : K <= 4 && !branches<Formula> ? K
+                                                                 : 1;
+    // Second derivatives, which few ask for, and registers of 16 bytes, whose code would be long, stream by way of a
+    // buffer.
+    static constexpr bool streams = wants_grad(what) && !wants_hess(what) && register_bytes > 16;
 
     // Calls work(k, inputs...) for the registers of a group at j.
     template <class F>
@@ -91,66 +72,162 @@ class pointwise_driver {
         });
     }
 
-    // The elements [first, first + n) of a piece, whatever is asked for.
-    [[gnu::noinline]] static void run_each(const Formula formula, const pointwise_piece<E> at, index first, index n,
-                                           T scale, pointwise_findings<T, K>& found) {
-        V sum[K]{};
+    // Whole groups of K registers, without weights, streamed or not. What stands side by side is read before any of it
+    // is written, as the compiler must not move reads before writes. A function of its own, as the other loop, with
+    // copies of its own: what it needs stays in registers, whatever is stored.
+    template <bool streamed>
+    [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const void* of, const pointwise_piece<E>& piece_at, index n, T scale,
+                                                  way_out how, pointwise_findings<T>& found) {
+        const Formula formula = *static_cast<const Formula*>(of);
+        const pointwise_piece<E> at = piece_at;
         bits<V> outside{};
-        each_in_turn<V, K>(n, [&](index i, int k, auto reach) {
-            const index j = first + i;
-            point<V> p = on_inputs<inputs, V>(at, j, reach, T(1), [&](auto... x) {
-                if constexpr (has_domain<Formula>) outside |= as_bits(reach.mask(from_bits<V>(formula.outside(x...))));
+        for (index begin = 0; begin < n; begin += piece) {
+            V sum[K]{};
+            const index end = smaller(begin + piece, n);
+            for (index i = begin; i < end; i += K * L)
+                for (int done = 0; done < K; done += beside) {
+                    const index j = i + done * L;
+                    V g[beside], h[beside];
+                    each_of_group(at, j, [&](auto k, auto... x) {
+                        if constexpr (has_domain<Formula>) outside |= formula.outside(x...);
+                        const point<V> p = formula(x...);
+                        if constexpr (wants_value(what)) sum[done + k] += p.value;
+                        g[k] = p.grad * scale;
+                        h[k] = p.hess * scale;
+                    });
+                    if constexpr (streamed)
+                        store_group_streaming(how, at.g + j, g);
+                    else if constexpr (wants_grad(what))
+                        store_group<way_out::usual>(at.g + j, g);
+                    if constexpr (wants_hess(what)) store_group<way_out::usual>(at.h + j, h);
+                }
+            found.total.add_all(sum);
+        }
+        if (any<V>(outside)) found.outside = true;
+    }
+
+    // Whole registers, whatever is asked for.
+    [[LOSSK_ONE_LOOP]] static void run_registers(const void* of, const pointwise_piece<E>& piece_at, index n, T scale,
+                                                 pointwise_place<T>& place, bool& found_outside) {
+        const Formula formula = *static_cast<const Formula*>(of);
+        const pointwise_piece<E> at = piece_at;
+        const bits<V> counted = first_lanes<V>(place.counted);
+        bits<V> outside{};
+        for (index j = 0; j < n; j += L) {
+            const whole_register<V> reach{};
+            point<V> p = on_inputs<inputs, V>(at, j, reach, T(0), [&](auto... x) {
+                if constexpr (has_domain<Formula>) outside |= formula.outside(x...);
                 return formula(x...);
             });
-            const V w = at.w ? reach.load(at.w + j, T(0)) : splat<V>(1);
+            const V w = at.w ? load<V>(at.w + j) : splat<V>(1);
             p = {p.value * w, p.grad * w, p.hess * w};
-            if (wants_value(what) && at.each) reach.store(at.each + j, p.value);
-            if constexpr (wants_value(what)) sum[k] += reach.mask(p.value);
-            if constexpr (wants_grad(what)) reach.store(at.g + j, p.grad * scale);
-            if constexpr (wants_hess(what)) reach.store(at.h + j, p.hess * scale);
-        });
-        found.total.add_all(sum);
-        if (any<V>(outside)) found.outside = true;
+            if (wants_value(what) && at.each) store(at.each + j, p.value);
+            if constexpr (wants_value(what)) {
+                place.sum[place.k] += keep(counted, p.value);
+                place.k = (place.k + 1) % K;
+            }
+            if constexpr (wants_grad(what)) store(at.g + j, p.grad * scale);
+            if constexpr (wants_hess(what)) store(at.h + j, p.hess * scale);
+        }
+        if (any<V>(outside & counted)) found_outside = true;
+    }
+
+    static constexpr pointwise_loops<E> loops() {
+        return {run_groups<false>, run_groups<streams>, run_registers, inputs, wants_value(what),
+                streams,           wants_hess(what)};
+    }
+};
+
+template <class E>
+class pointwise_driver {
+    using T = arithmetic<E>;
+    using V = vec<T>;
+    static constexpr int K = pointwise_sums<T>, L = lanes<V>;
+
+    const pointwise_args& a;
+    const pointwise_loops<E>& loop;
+    const void* const formula;
+    // Groups, which have neither weights nor single values, stream their gradients themselves. each_result_streamed
+    // does it for the rest, and for addresses that are no multiple of 16.
+    const bool grouped = !a.w && !a.each;
+    const way_out of_groups;
+    pointwise_findings<T> found;
+    pointwise_inputs<E> in;
+
+    way_out way(index begin) const {
+        const bool may = loop.streams && a.streaming && grouped && !piece_buffer<E>::holds(a.kind);
+        return may ? streaming_to(static_cast<E*>(a.g) + begin) : way_out::usual;
+    }
+
+    // The elements [first, n) of a piece; those that fill no register from a copy that does.
+    void run_each(const pointwise_piece<E>& at, index first, index n) {
+        const T scale = static_cast<T>(a.scale);
+        for (index i = first; i < n; i += piece) {
+            const index m = smaller(piece, n - i), whole = m / L * L;
+            pointwise_place<T> place{0, L};
+            if (whole > 0) loop.registers(formula, at.from(i), whole, scale, place, found.outside);
+            if (whole < m) {
+                const pointwise_piece<E> last = at.from(i + whole);
+                register_copy<E> copy;
+                place.counted = static_cast<int>(m - whole);
+                loop.registers(formula, copy.take(last, place.counted), L, scale, place, found.outside);
+                copy.give(last, place.counted);
+            }
+            found.total.add_all(place.sum);
+        }
     }
 
     // Elements [i, i + n), derivatives to g and h.
     void run_piece(index i, index n, E* g, E* h) {
-        pointwise_piece<E> at = in.read(a, i, n);
+        pointwise_piece<E> at = in.read(a, loop.inputs, i, n);
         if (a.w) at.w = static_cast<const T*>(a.w) + i;
         if (a.each) at.each = static_cast<T*>(a.each) + i;
         at.g = g;
         at.h = h;
-        const T scale = static_cast<T>(a.scale);
         const index in_groups = grouped ? n - n % (K * L) : 0;
-        if (in_groups > 0) groups_by(of_groups)(formula, at, in_groups, scale, found);
-        each_piece(in_groups, n, [&](index first, index rest) { run_each(formula, at, first, rest, scale, found); });
+        const auto groups = of_groups == way_out::usual ? loop.groups : loop.streamed_groups;
+        if (in_groups > 0) groups(formula, at, in_groups, static_cast<T>(a.scale), of_groups, found);
+        run_each(at, in_groups, n);
     }
 
 public:
-    explicit pointwise_driver(const pointwise_args& args) : a(args) {}
+    pointwise_driver(const pointwise_args& args, const pointwise_loops<E>& loops, const void* of, index begin)
+        : a(args), loop(loops), formula(of), of_groups(way(begin)) {}
 
     double run(index begin, index end) {
-        if (streams) of_groups = streaming_to(static_cast<E*>(a.g) + begin);
-        each_result<E, wants_grad(what), wants_hess(what)>(
-            a, begin, end, of_groups != way_out::usual,
+        each_result<E>(
+            a, begin, end, loop.hess, of_groups != way_out::usual,
             [](void* self, index i, index n, E* g, E* h) {
                 static_cast<pointwise_driver*>(self)->run_piece(i, n, g, h);
             },
             this);
         if (found.outside && a.outside) __atomic_store_n(a.outside, true, __ATOMIC_RELAXED);
-        return wants_value(what) ? found.total.result() : 0.0;
+        return loop.sums ? found.total.result() : 0.0;
     }
 };
+
+template <class E>
+[[gnu::noinline]] double run_pointwise(const pointwise_args& a, const pointwise_loops<E>& loops, const void* formula,
+                                       index begin, index end) {
+    return pointwise_driver<E>(a, loops, formula, begin).run(begin, end);
+}
+
+template <class Formula, class E, verb what>
+double pointwise_on(const pointwise_args& a, index begin, index end) {
+    static constexpr pointwise_loops<E> loops = pointwise_formula<Formula, E, what>::loops();
+    const Formula formula{a.parameters};
+    return run_pointwise<E>(a, loops, &formula, begin, end);
+}
 
 template <class Formula, class T, verb what>
 double pointwise(const pointwise_args& a, index begin, index end) {
     if constexpr (requires { typename Formula::usual; })
         if (Formula::is_usual(a.parameters)) return pointwise<typename Formula::usual, T, what>(a, begin, end);
-    if constexpr (is_short<Formula> && inputs_of<Formula>() == 2 && sizeof(T) == sizeof(float)) {
-        if (a.kind == storage::bf16) return pointwise_driver<Formula, bf16, what>(a).run(begin, end);
-        if (a.kind == storage::f16) return pointwise_driver<Formula, f16, what>(a).run(begin, end);
+    if constexpr (is_short<Formula> && inputs_of<Formula>() == 2 && sizeof(T) == sizeof(float) && !compact) {
+        if (a.kind == storage::bf16) return pointwise_on<Formula, bf16, what>(a, begin, end);
+        if (a.kind == storage::f16) return pointwise_on<Formula, f16, what>(a, begin, end);
     }
-    return pointwise_driver<Formula, T, what>(a).run(begin, end);
+    return pointwise_on<Formula, T, what>(a, begin, end);
 }
 
 }  // namespace

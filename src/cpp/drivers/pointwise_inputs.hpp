@@ -30,14 +30,56 @@ struct pointwise_piece {
     const T *x, *w;
     T* each;
     E *g, *h;
+
+    // The same from the j-th element on.
+    pointwise_piece from(index j) const {
+        const auto at = [&](auto* p) { return p ? p + j : nullptr; };
+        return {at(z), at(y), at(x), at(w), at(each), at(g), at(h)};
+    }
+};
+
+// A copy of a piece's last elements that fills a register, with ones where it has none.
+template <class E, class T = arithmetic<E>>
+class register_copy {
+    static constexpr int L = lanes<vec<T>>;
+    E z_[L], y_[L], g_[L], h_[L];
+    T x_[L], w_[L], each_[L];
+
+    template <class A>
+    static A* fill(A* to, const A* from, int n) {
+        const vec<T> ones = splat<vec<T>>(1);
+        store(to, ones);
+        __builtin_memcpy(to, from, static_cast<std::size_t>(n) * sizeof(A));
+        return to;
+    }
+    template <class A>
+    static void copy_back(const A* from, A* to, int n) {
+        if (to) __builtin_memcpy(to, from, static_cast<std::size_t>(n) * sizeof(A));
+    }
+
+public:
+    [[gnu::noinline]] pointwise_piece<E> take(const pointwise_piece<E>& at, int n) {
+        return {fill(z_, at.z, n),
+                fill(y_, at.y, n),
+                at.x ? fill(x_, at.x, n) : nullptr,
+                at.w ? fill(w_, at.w, n) : nullptr,
+                at.each ? each_ : nullptr,
+                g_,
+                h_};
+    }
+    [[gnu::noinline]] void give(const pointwise_piece<E>& at, int n) const {
+        copy_back(each_, at.each, n);
+        copy_back(g_, at.g, n);
+        copy_back(h_, at.h, n);
+    }
 };
 
 // The inputs of a piece as the loop wants them: where they are, widened, or repeated.
-template <class E, int inputs>
+template <class E>
 class pointwise_inputs {
     using T = arithmetic<E>;
     piece_buffer<E> z_, y_;
-    alignas(line_bytes) T repeated_[inputs == 3 ? piece : 1];
+    alignas(line_bytes) T repeated_[piece];
 
     const T* third(const pointwise_args& a, index i, index n) {
         const T* x = static_cast<const T*>(a.x);
@@ -47,11 +89,11 @@ class pointwise_inputs {
     }
 
 public:
-    pointwise_piece<E> read(const pointwise_args& a, index i, index n) {
+    pointwise_piece<E> read(const pointwise_args& a, int inputs, index i, index n) {
         pointwise_piece<E> at{};
         at.z = z_.read(a.kind, a.z, i, n);
         at.y = y_.read(a.kind, a.y, i, n);
-        if constexpr (inputs == 3) at.x = third(a, i, n);
+        if (inputs == 3) at.x = third(a, i, n);
         return at;
     }
 };
@@ -72,10 +114,10 @@ index first_outside(const pointwise_args& a, index begin, index end) {
     using V = vec<T>;
     constexpr int inputs = inputs_of<Formula>();
     const Formula formula{a.parameters};
-    pointwise_inputs<T, inputs> in;
+    pointwise_inputs<T> in;
     for (index i = begin; i < end; i += piece) {
         const index n = smaller(piece, end - i);
-        const pointwise_piece<T> at = in.read(a, i, n);
+        const pointwise_piece<T> at = in.read(a, inputs, i, n);
         bits<V> anywhere{};
         each_register<V>(n, [&](index j, auto reach) {
             const auto outside = [&](auto... x) { return from_bits<V>(formula.outside(x...)); };

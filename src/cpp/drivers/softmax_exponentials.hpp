@@ -9,7 +9,7 @@ namespace {
 
 // The largest element of each lane; `lowest` where there is none. NaN may be lost: the sum will tell.
 template <class E, class T = arithmetic<E>, class V = vec<T>>
-inline V lane_maxima(const E* z, index n) {
+[[gnu::noinline]] V lane_maxima(const E* z, index n) {
     constexpr int L = lanes<V>, K = many_classes<T>::K;
     constexpr index group = K * L;
     V m[K];
@@ -81,21 +81,31 @@ template <bool subtracting, linear_terms linear, bool storing, class T, class E,
             weight[k] += q;
         }
     };
-    // The group of the label, which counts as -infinity, or the last one.
+    // The k-th register of a group, from element j on. The label, which is in `lane` if it is here, counts as
+    // -infinity.
+    const auto add_register = [&](index j, int k, int lane, auto reach) {
+        V d = difference(reach.load(block.z + j, nothing));
+        unrolled<K>([&](auto m) {
+            if (m == k) add_linear(m, d, j, reach);
+        });
+        d = choose(only_lane<V>(lane), splat<V>(nothing), d);
+        const V x = r.exp_k(d);
+        unrolled<K>([&](auto m) {
+            if (m == k) sum[m] += x;
+        });
+        largest = max(largest, reach.load(block.coming + j, lowest<T>));
+        if constexpr (storing) reach.store(block.e + j, x);
+    };
+    // The group of the label, or the last one: register by register, as stores of a part of one take their time.
     const auto add_part = [&](index i, index here) {
-        for (int k = 0; k < K; ++k) {
-            const index j = i + k * L, left = here - k * L;
-            const part_of_register<V> reach{static_cast<int>(left < 0 ? 0 : smaller(L, left))};
-            V d = difference(reach.load(block.z + j, nothing));
-            add_linear(k, d, j, reach);
-            if (t >= j && t < j + L) {
-                const int lane = static_cast<int>(t - j);
-                d = choose(first_lanes<V>(lane + 1) & ~first_lanes<V>(lane), splat<V>(nothing), d);
-            }
-            const V x = r.exp_k(d);
-            sum[k] += x;
-            largest = max(largest, reach.load(block.coming + j, lowest<T>));
-            if constexpr (storing) reach.store(block.e + j, x);
+        const int lane = t >= i && t < i + here ? static_cast<int>(t - i) : -1;
+#pragma GCC unroll 1
+        for (int k = 0; k * L < here; ++k) {
+            const index left = here - k * L;
+            if (left >= L)
+                add_register(i + k * L, k, lane - k * L, whole_register<V>{});
+            else
+                add_register(i + k * L, k, lane - k * L, part_of_register<V>{static_cast<int>(left)});
         }
     };
     for (index i = 0; i < n; i += group) {

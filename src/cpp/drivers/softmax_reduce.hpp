@@ -44,6 +44,8 @@ class chunk_reduction {
     const many_classes<E>& in;
     const index row, begin, end, t;
     const row_scratch<T>& s;
+    row_ahead<T>& ahead;
+    const bool looks_ahead = in.a.classes <= row_block && row + 1 < ahead.end;
     const E* const z = in.z_row(row);
     const E* const y = in.y_row(row);
     T* const kept = in.keeps ? in.kept_row(s, row) : nullptr;
@@ -92,7 +94,7 @@ class chunk_reduction {
     void exponentiate_block(const X* x, index first, index n, F meanwhile) {
         // The maxima of a block of another length, the last one's, are found apart.
         const index next = first + row_block, left = end - next;
-        const E* const alike = z + (left >= n ? next : first);
+        const E* const alike = z + (left >= n ? next : looks_ahead ? end : first);
         const row_piece<T, E, X> block{x, y ? y + first : nullptr, n, t - first, kept ? kept + first : nullptr, alike};
         if constexpr (!labels) {
             coming = take<true>(block, meanwhile);
@@ -104,6 +106,7 @@ class chunk_reduction {
         }
         counted += n;
         if (left > 0 && left < n) coming = lane_maxima(z + next, left);
+        if (looks_ahead) ahead.row = row + 1, ahead.maxima = coming;
     }
 
     // Linear terms of any weights.
@@ -130,14 +133,16 @@ class chunk_reduction {
     }
 
 public:
-    chunk_reduction(const many_classes<E>& problem, index at_row, index chunk, const row_scratch<T>& scratch)
+    chunk_reduction(const many_classes<E>& problem, index at_row, index chunk, const row_scratch<T>& scratch,
+                    row_ahead<T>& to_come)
         : in(problem),
           row(at_row),
           begin(chunk * row_chunk),
           end(smaller(begin + row_chunk, problem.a.classes)),
           t(problem.label(at_row)),
           s(scratch),
-          coming(lane_maxima(z + begin, smaller(row_block, end - begin))) {
+          ahead(to_come),
+          coming(ahead.row == row ? ahead.maxima : lane_maxima(z + begin, smaller(row_block, end - begin))) {
         if (t < begin || t >= end) return;
         const V z_t = load_first<V>(z + t, 1, T(0));
         out.logit_t = static_cast<double>((in.capped ? in.cap(z_t) : z_t)[0]);
@@ -145,7 +150,7 @@ public:
 
     // Calls meanwhile(i) for every whole group of the block, i its first element.
     template <class F>
-    void block(index first, index n, F meanwhile) {
+    [[gnu::noinline]] void block(index first, index n, F meanwhile) {
         if (any<V>(coming > tolerated)) [[unlikely]]
             raise_reference(first == begin);
         if (in.a.correct && any<V>(coming > largest)) [[unlikely]]

@@ -25,6 +25,12 @@ struct row_state {
 // (second derivatives, class weights beside smoothing or probabilities) is written block by block.
 enum class row_kind { labels, smoothed, targets, capped, softmax, log_softmax, other };
 
+// Kinds that a pass need not tell apart. static: no weak symbols.
+static constexpr row_kind reduced_as(row_kind k) { return k == row_kind::log_softmax ? row_kind::softmax : k; }
+static constexpr row_kind written_as(row_kind k) {
+    return k == row_kind::smoothed || k == row_kind::softmax ? row_kind::labels : k;
+}
+
 // Scratch of one row: its state, its chunks' sums, its blocks' references; for gradients that are streamed or narrow,
 // its e_k; for those of capped logits, what they were capped to.
 template <class T>
@@ -47,14 +53,35 @@ struct row_scratch {
         const bool keeps_e = a.streaming || (sizeof(T) == sizeof(float) && a.kind != storage::same);
         capped = keeps_e ? e + softmax_kept_stride(a.classes) : e;
     }
+
+    // The scratch of another slot, so many bytes further on.
+    row_scratch moved(index bytes) const {
+        const auto by = [&]<class P>(P* p) { return reinterpret_cast<P*>(reinterpret_cast<char*>(p) + bytes); };
+        row_scratch other = *this;
+        other.state = by(state), other.chunk = by(chunk), other.reference = by(reference);
+        other.e = by(e), other.capped = by(capped);
+        return other;
+    }
 };
 
-// Slots that rows from `first` on take in turn.
+// Slots that rows from `first` on take in turn: a power of two of them, or (with `all`) as many as there are rows.
 template <class T>
-struct row_slots {
-    const softmax_args& a;
-    index first, n;
-    row_scratch<T> operator()(index row) const { return {a, (row - first) % n}; }
+class row_slots {
+    const row_scratch<T> zeroth_;
+    const index first_, last_, stride_;
+
+public:
+    static constexpr index all = -1;
+    row_slots(const softmax_args& a, index first, index n)
+        : zeroth_(a, 0), first_(first), last_(n == all ? all : n - 1), stride_(a.scratch_stride) {}
+    row_scratch<T> operator()(index row) const { return zeroth_.moved(((row - first_) & last_) * stride_); }
+};
+
+// The lanes' largest logits of the row to come, which a row of one block finds on its way, up to row `end`.
+template <class T>
+struct row_ahead {
+    index end = 0, row = -1;
+    vec<T> maxima{};
 };
 
 // A softmax problem of many classes, of elements E: which of them a register holds, and where the e_k are kept between

@@ -34,7 +34,7 @@ struct result_block {
         }
     }
     // The line that begins in the block before, whose formula may have other constants. A short last block ends in it.
-    void write_shared_line(const Formula& before) const {
+    [[gnu::noinline]] void write_shared_line(const Formula& before) const {
         if (n < lead) {
             result_block{before, g, first, n, lead}.write_plainly(lead - group, 0);
             return write_plainly(0, n);
@@ -48,7 +48,7 @@ struct result_block {
             store_streaming(g + at, choose<V>(mask, before.at(at, reach), formula.at(at, reach)));
         }
     }
-    void write_plainly(index begin, index end) const {
+    [[gnu::noinline]] void write_plainly(index begin, index end) const {
         each_register<V>(end - begin, [&](index j, auto reach) {
             const index i = first + begin + j;
             reach.store(g + i, formula.at(i, reach));
@@ -62,10 +62,6 @@ struct group_writer {
     Block block;
     [[gnu::always_inline]] void operator()(index i) const { block.template write_group<streaming>(i); }
 };
-template <bool streaming, class Block>
-inline group_writer<streaming, Block> writing(const Block& block) {
-    return {block};
-}
 
 // The result of one chunk of a row, written block by block.
 template <class E, row_kind kind>
@@ -83,7 +79,8 @@ class result_writer {
     E* const g = in.g_row(row);
     E* const h = in.a.h ? in.h_row(row) : g;
     // Formulas are streamed at once, by whole lines; other results by way of a line_stream.
-    const bool by_formula = kind != row_kind::other && in.counts(row), at_once = by_formula && in.a.streaming;
+    const bool by_formula = kind != row_kind::other && in.counts(row),
+               at_once = by_formula && !narrow && in.a.streaming;
     formula before;  // of the block before
     stream g_stream{streamed(g)}, h_stream{streamed(h)};
 
@@ -98,15 +95,10 @@ class result_writer {
     void write_formula(index first, index n, F&& work) {
         const index to_line = at_once ? (group - past_line(g + first)) % group : 0, lead = smaller(to_line, n);
         const result_block<E, formula> block{formula_at<kind>(in, row, first, s), g, first, n, to_line};
-        if constexpr (narrow) {
-            work(writing<false>(block));
-        } else {
-            if (first == begin)
-                block.write_plainly(0, lead);
-            else if (lead > 0)
-                block.write_shared_line(before);
-            at_once ? work(writing<true>(block)) : work(writing<false>(block));
-        }
+        if (lead > 0) first == begin ? block.write_plainly(0, lead) : block.write_shared_line(before);
+        if constexpr (!narrow)
+            if (at_once) work(group_writer<true, result_block<E, formula>>{block});
+        if (!at_once) work(group_writer<false, result_block<E, formula>>{block});
         if (!at_once || first + n == end) block.write_plainly(lead + (n - lead) / group * group, n);
         before = block.formula;
     }
@@ -163,7 +155,10 @@ public:
         if (!by_formula || t < begin || t >= end) return;
         T grad{}, hess{};
         write_label(&grad, &hess);
-        store_first(g + t, splat<V>(grad), 1);
+        if constexpr (narrow)
+            store_first(g + t, splat<V>(grad), 1);
+        else
+            g[t] = grad;
     }
     result_writer(const result_writer&) = delete;
 

@@ -178,10 +178,26 @@ inline void store_group(f16* p, const vec<float> (&r)[n]) {
     for (int k = 0; k < n; ++k) store_by<how>(p + k * lanes<vec<float>>, narrow_f16(r[k]));
 }
 
+// The same where the way out is known at run time.
+template <class E, int n>
+inline void store_group_streaming(way_out how, E* p, const vec<arithmetic<E>> (&r)[n]) {
+    if (how == way_out::streaming)
+        store_group<way_out::streaming>(p, r);
+    else
+        store_group<way_out::streaming_by_16>(p, r);
+}
+template <class E, int n>
+inline void store_group(way_out how, E* p, const vec<arithmetic<E>> (&r)[n]) {
+    if (how == way_out::usual)
+        store_group<way_out::usual>(p, r);
+    else
+        store_group_streaming(how, p, r);
+}
+
 // ---- tiles ----------------------------------------------------------------------------------------------------------
 
 template <class E>
-inline void widen_tile(const E* x, index n, float* to) {
+[[gnu::noinline]] void widen_tile(const E* x, index n, float* to) {
     using V = vec<float>;
     constexpr int L = lanes<V>;
     constexpr std::uintptr_t ahead = 4096;  // bytes: what tiles to come will need
@@ -193,7 +209,7 @@ inline void widen_tile(const E* x, index n, float* to) {
     if (i < n) store_first(to + i, load_first<V>(x + i, static_cast<int>(n - i), 0), static_cast<int>(n - i));
 }
 template <class E>
-inline void narrow_tile(const float* from, index n, E* x) {
+[[gnu::noinline]] void narrow_tile(const float* from, index n, E* x) {
     using V = vec<float>;
     constexpr int L = lanes<V>;
     index i = 0;

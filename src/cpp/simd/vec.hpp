@@ -23,6 +23,13 @@ constexpr int register_bytes = 32;
 constexpr int register_bytes = 16;
 #endif
 
+// x86-64 without AVX2, as CPUs were before 2013: loops are compiled once for all cases here, which is what costs time.
+#if defined(__x86_64__) && !defined(__AVX2__)
+constexpr bool compact = true;
+#else
+constexpr bool compact = false;
+#endif
+
 // clang-format off
 template <class T> struct vec_type { typedef T type __attribute__((vector_size(register_bytes))); };
 template <class T> using vec = typename vec_type<T>::type;
@@ -73,12 +80,22 @@ inline void load_group(const lane_t<V>* p, V (&r)[n]) {
     for (int k = 0; k < n; ++k) r[k] = load<V>(p + k * lanes<V>);
 }
 
-// All ones in the first n lanes.
+// 0, 1, 2, ...
 template <class V>
-inline bits<V> first_lanes(int n) {
+inline bits<V> lane_numbers() {
     bits<V> at;
     for (int i = 0; i < lanes<V>; ++i) at[i] = i;
-    return at < static_cast<typename bits_type<lane_t<V>>::type>(n);
+    return at;
+}
+
+// All ones in the first n lanes; in the n-th alone, if there is one.
+template <class V>
+inline bits<V> first_lanes(int n) {
+    return lane_numbers<V>() < static_cast<typename bits_type<lane_t<V>>::type>(n);
+}
+template <class V>
+inline bits<V> only_lane(int n) {
+    return lane_numbers<V>() == static_cast<typename bits_type<lane_t<V>>::type>(n);
 }
 
 // The first n lanes from memory, 0 <= n <= lanes; `fill` in the others. Never reads past p[n - 1].
