@@ -89,8 +89,15 @@ def test_options_of_whole_rows_keep_to_chunk_bytes(
         np.testing.assert_allclose(got.astype(np.float64), want, rtol=ulp, atol=3e-5 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, *NARROW], ids=lambda d: np.dtype(d).name)
-@pytest.mark.parametrize("shape", [(500, 32, 100_000), (20_000, 8, 20_000), (300, 256, 20_000)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        *(((500, 32, 100_000), dtype) for dtype in (np.float64, np.float32, *NARROW)),
+        *(((300, 256, 20_000), dtype) for dtype in (np.float64, np.float32, *NARROW)),
+        *(((20_000, 8, 20_000), dtype) for dtype in (np.float32, BFLOAT16)),
+    ],
+    ids=lambda x: str(x) if isinstance(x, tuple) else np.dtype(x).name,
+)
 def test_memory_of_tiles_stays_below_chunk_bytes(
     shape: Any, dtype: Any, rng: np.random.Generator, tiled: list[Sizes]
 ) -> None:
