@@ -1,0 +1,107 @@
+"""The documentation site: ``sphinx-build -W --keep-going -b html docs docs/_build/html``."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # before sphinx-gallery chooses
+os.environ["COLUMNS"] = "100"  # of the tables that examples print
+
+import lossk
+from lossk._families import Frozen
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "docs" / "_build"
+
+project = "lossk"
+author = "The lossk developers"
+project_copyright = author
+version = release = lossk.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "_templates", "gallery/**/*.ipynb", "gallery/**/*.py"]
+templates_path = ["_templates"]
+default_role = "py:obj"  # `Huber` in a docstring is a link; what is no name is shown as code
+pygments_style = "tango"
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"  # docstrings say types, shapes and what is converted
+numpydoc_show_class_members = False  # templates list them
+numpydoc_validation_checks = {"GL06", "GL07", "GL08", "GL10", "PR01", "PR02", "PR03", "PR10", "EX01"}
+# Verbs refer to the one that has their parameters; modules of lossk.torch are torch's classes.
+numpydoc_validation_exclude = set[str]()
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+
+def example_arguments(_: dict[str, Any], variables: dict[str, Any]) -> list[str]:
+    """Return the command line of an example: its picture goes to the build, and the long one takes few steps."""
+    name = Path(variables["src_file"]).stem
+    output = ["--output", str(BUILD / f"{name}.png")]
+    return {"digits": output, "torch_lm": ["--steps", "10", *output]}.get(name, [])
+
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "backreferences_dir": "reference/backreferences",
+    "doc_module": ("lossk",),
+    "reset_argv": example_arguments,
+    "image_srcset": ["2x"],
+    "remove_config_comments": True,
+    "show_signature": False,
+    "min_reported_time": 10,
+    "download_all_examples": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "lossk"
+html_static_path = ["_static"]
+html_css_files = ["lossk.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_align": "left",
+    "show_toc_level": 2,
+    "show_prev_next": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": []}
+
+
+def class_signature(_app: Any, _kind: str, _name: str, value: Any, *_: Any) -> tuple[str, str] | None:
+    """Return the signature of a loss or an activation by its fields, which ``Frozen.__new__`` hides."""
+    if inspect.isclass(value) and issubclass(value, Frozen):
+        return str(inspect.signature(value)), ""
+    return None
+
+
+def file_of_the_repository(_app: Any, _env: Any, node: Any, content: Any) -> Any:
+    """Show links to files that are no pages by their text, in pages which are read in the repository as well."""
+    target = node.get("reftarget", "")
+    return content if node.get("reftype") == "myst" and any(ROOT.glob(f"**/{Path(target).name}")) else None
+
+
+def setup(app: Any) -> None:
+    """Connect what is above."""
+    BUILD.mkdir(exist_ok=True)
+    app.connect("autodoc-process-signature", class_signature)
+    app.connect("missing-reference", file_of_the_repository)
