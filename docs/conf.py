@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,18 @@ os.environ["COLUMNS"] = "100"  # of the tables that examples print
 import lossk
 from lossk._families import Frozen
 
-ROOT = Path(__file__).resolve().parents[1]
-BUILD = ROOT / "docs" / "_build"
+sys.path.insert(0, str(Path(__file__).parent))
+from reference_pages import write_pages
+
+DOCS = Path(__file__).resolve().parent
+BUILD = DOCS / "_build"
+# Files that are read in the repository, and the pages that include them.
+PAGES = {
+    DOCS.parent / "ARCHITECTURE.md": "architecture.md",
+    DOCS.parent / "CONTRIBUTING.md": "contributing.md",
+    DOCS.parent / "bench/MACHINES.md": "machines.md",
+    DOCS.parent / "bench/README.md": "benchmarks.md",
+}
 
 project = "lossk"
 author = "The lossk developers"
@@ -43,9 +55,10 @@ myst_heading_anchors = 3
 autosummary_generate = True
 autodoc_typehints = "none"  # docstrings say types, shapes and what is converted
 numpydoc_show_class_members = False  # templates list them
-numpydoc_validation_checks = {"GL06", "GL07", "GL08", "GL10", "PR01", "PR02", "PR03", "PR10", "EX01"}
-# Verbs refer to the one that has their parameters; modules of lossk.torch are torch's classes.
-numpydoc_validation_exclude = set[str]()
+numpydoc_validation_checks = {"GL06", "GL07", "GL08", "GL10", "PR02", "PR10", "EX01"}
+numpydoc_validation_exclude = {r"\.[A-Z]\w*\.", r"\.torch\.[A-Z]"}  # verbs, and torch's modules, need no examples
+
+suppress_warnings = ["config.cache"]  # `example_arguments` cannot be pickled
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -94,14 +107,20 @@ def class_signature(_app: Any, _kind: str, _name: str, value: Any, *_: Any) -> t
     return None
 
 
-def file_of_the_repository(_app: Any, _env: Any, node: Any, content: Any) -> Any:
-    """Show links to files that are no pages by their text, in pages which are read in the repository as well."""
-    target = node.get("reftarget", "")
-    return content if node.get("reftype") == "myst" and any(ROOT.glob(f"**/{Path(target).name}")) else None
+def links_of_the_site(_app: Any, path: Path, _page: str, content: list[str]) -> None:
+    """Turn an included file's links to files into links to their pages, or into plain text where there is none."""
+
+    def link(match: re.Match[str]) -> str:
+        target = (DOCS / path).parent.joinpath(match[2]).resolve()
+        page = PAGES.get(target) or (target.relative_to(DOCS) if target.is_relative_to(DOCS) else None)
+        return f"[{match[1]}]({page})" if page else match[1]
+
+    content[0] = re.sub(r"\[([^\]]+)\]\((?!\w+:|#)([^)]+)\)", link, content[0])
 
 
 def setup(app: Any) -> None:
     """Connect what is above."""
     BUILD.mkdir(exist_ok=True)
+    write_pages()
     app.connect("autodoc-process-signature", class_signature)
-    app.connect("missing-reference", file_of_the_repository)
+    app.connect("include-read", links_of_the_site)

@@ -125,7 +125,7 @@ def largest_memory() -> int:
 
 def run_apart(way: str, steps: int) -> Run:
     """Train in a process of its own."""
-    command = [sys.executable, __file__, "--steps", str(steps), "--only", way]
+    command = [sys.executable, sys.argv[0], "--steps", str(steps), "--only", way]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return Run(**json.loads(done.stdout))
 
