@@ -1,7 +1,7 @@
 """Put a benchmark run into README.md: ``python tools/readme_table.py README.md results.json [picture.png]``.
 
-The text between ``<!-- results -->`` and ``<!-- /results -->`` becomes a table of twelve cases, each in the mode in which
-a peer comes closest, and what they were measured on. The picture of the same run is drawn where one is asked for.
+The text between ``<!-- results -->`` and ``<!-- /results -->`` becomes a table of twelve cases, each in the mode in
+which a peer comes closest, and what they were measured on. The picture of the same run is drawn where one is asked for.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ CASES = (
 )
 HEAD = """| kernel | shape | time | of the limit | fastest peer | error |
 | --- | --- | --- | --- | --- | --- |"""
-NOTE = """*Of the limit*: what the same memory streams take without arithmetic, or the arithmetic without memory where that is
-longer, or a linear layer's products, over lossk's time. *Fastest peer*: of those that have the mode, and how many times
-faster lossk is (bold: lossk loses). *Error*: the largest against float64."""
+NOTE = """\
+*Of the limit*: what the same memory streams take without arithmetic, or the arithmetic without memory where that is
+longer, or a linear layer's products, over lossk's time. *Fastest peer*: in this mode, and how many times faster lossk is
+(bold: lossk loses). *Error*: the largest against float64."""
 
 
 def closest(case: CaseResult) -> tuple[Entry, Entry]:
-    """Return lossk and a peer in the mode in which lossk is ahead least. Raises ValueError where no peer was measured."""
+    """Return lossk and a peer in the mode where lossk is least ahead. Raises ValueError where no peer was measured."""
     peers = [e for e in case.entries if e.provider != "lossk" and not is_yardstick(e.provider) and e.ratio is not None]
     for peer in sorted(peers, key=lambda entry: entry.ratio or 0):
         ours = case.lossk(peer.mode)
@@ -71,8 +72,9 @@ def render(results: Results) -> str:
     facts = results.facts
     versions = ", ".join(f"{name} {version}" for name, version in {"lossk": facts["lossk"], **results.peers}.items())
     measured = (
-        f"Measured on {results.created[:10]}: {facts['cpu']}, {facts['isa']}, {threads_text(threads)}, float32; {versions};"
-        f" medians of {results.settings['rounds']} rounds in random order, one process per peer; `{results.command}`."
+        f"Measured on {results.created[:10]}: {facts['cpu']}, {facts['isa']}, {threads_text(threads)}, float32; "
+        f"{versions}; medians of {results.settings['rounds']} rounds in random order, one process per peer; "
+        f"`{results.command}`."
     )
     return "\n".join((HEAD, *(row(found[case]) for case in CASES), "", NOTE, "", measured))
 
