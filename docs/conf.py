@@ -47,7 +47,8 @@ extensions = [
 exclude_patterns = ["_build", "_templates", "gallery/**/*.ipynb", "gallery/**/*.py"]
 templates_path = ["_templates"]
 default_role = "py:obj"  # `Huber` in a docstring is a link; what is no name is shown as code
-pygments_style = "tango"
+highlight_language = "none"  # formulas; examples are known by their prompts
+toc_object_entries_show_parents = "hide"
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -65,10 +66,10 @@ copybutton_prompt_is_regexp = True
 
 
 def example_arguments(_: dict[str, Any], variables: dict[str, Any]) -> list[str]:
-    """Return the command line of an example: its picture goes to the build, and the long one takes few steps."""
+    """Return the command line of an example: its picture goes to the build, and the long one takes five steps."""
     name = Path(variables["src_file"]).stem
     output = ["--output", str(BUILD / f"{name}.png")]
-    return {"digits": output, "torch_lm": ["--steps", "10", *output]}.get(name, [])
+    return {"digits": output, "torch_lm": ["--steps", "5", *output]}.get(name, [])
 
 
 sphinx_gallery_conf = {
@@ -103,7 +104,8 @@ html_sidebars = {"index": []}
 def class_signature(_app: Any, _kind: str, _name: str, value: Any, *_: Any) -> tuple[str, str] | None:
     """Return the signature of a loss or an activation by its fields, which ``Frozen.__new__`` hides."""
     if inspect.isclass(value) and issubclass(value, Frozen):
-        return str(inspect.signature(value)), ""
+        fields = [p.replace(annotation=p.empty) for p in inspect.signature(value).parameters.values()]
+        return str(inspect.Signature(fields)), ""
     return None
 
 

@@ -34,7 +34,7 @@ HEAD = """| kernel | shape | time | of the limit | fastest peer | error |
 | --- | --- | --- | --- | --- | --- |"""
 NOTE = """\
 *Of the limit*: what the same memory streams take without arithmetic, or the arithmetic without memory where that is
-longer, or a linear layer's products, over lossk's time. *Fastest peer*: in this mode, and how many times faster lossk is
+longer, or a linear layer's products, over lossk's time. *Fastest peer*: in this mode, and how much faster lossk is
 (bold: lossk loses). *Error*: the largest against float64."""
 
 
