@@ -84,6 +84,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "min_reported_time": 10,
     "download_all_examples": False,
+    "write_computation_times": False,
 }
 
 html_theme = "pydata_sphinx_theme"
