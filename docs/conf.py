@@ -44,13 +44,12 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "_templates", "gallery/**/*.ipynb", "gallery/**/*.py"]
+exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
 default_role = "py:obj"  # `Huber` in a docstring is a link; what is no name is shown as code
 highlight_language = "none"  # formulas; examples are known by their prompts
 toc_object_entries_show_parents = "hide"
 
-myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 autosummary_generate = True
@@ -68,13 +67,15 @@ copybutton_prompt_is_regexp = True
 def example_arguments(_: dict[str, Any], variables: dict[str, Any]) -> list[str]:
     """Return the command line of an example: its picture goes to the build, and the long one takes five steps."""
     name = Path(variables["src_file"]).stem
-    output = ["--output", str(BUILD / f"{name}.png")]
+    output = ["--output", f"../docs/_build/{name}.png"]
     return {"digits": output, "torch_lm": ["--steps", "5", *output]}.get(name, [])
 
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
+    "subsection_order": ["../examples/losses", "../examples/descent"],
+    "within_subsection_order": "FileNameSortKey",
     "filename_pattern": r"\.py$",
     "backreferences_dir": "reference/backreferences",
     "doc_module": ("lossk",),
