@@ -100,7 +100,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": []}
+html_sidebars: dict[str, list[str]] = {"index": []}
 
 
 def class_signature(_app: Any, _kind: str, _name: str, value: Any, *_: Any) -> tuple[str, str] | None:
