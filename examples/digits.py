@@ -1,8 +1,10 @@
-"""Train two classifiers on scanned digits: NumPy does the matrix products; loss, gradient and update are lossk's.
+"""
+Two classifiers of scanned digits, in NumPy
+===========================================
 
-The data are the 1,797 handwritten digits (8 x 8 grey values, Alpaydin and Kaynak 1998) that scikit-learn ships.
-Softmax regression and a small two-layer network are trained by mini-batch SGD with momentum; the test accuracy of
-both is printed, and their curves are saved as a picture.
+NumPy does the matrix products; loss, gradient and update are lossk's. The data are the 1,797 handwritten digits (8 x 8
+grey values, Alpaydin and Kaynak 1998) that scikit-learn ships. Softmax regression and a small two-layer network are
+trained by mini-batch SGD with momentum; the test accuracy of both is printed, and their curves are saved as a picture::
 
     python examples/digits.py [--epochs 60] [--output digits.png]
 """
@@ -15,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 from rich.console import Console
@@ -34,6 +36,8 @@ BATCH = 64
 LOSS = lossk.CrossEntropy()
 
 
+# %%
+# Data, and what is kept of a training run.
 @dataclass
 class Data:
     """Pixels (N, 64) in [0, 1] and labels (N), split into training and test."""
@@ -53,6 +57,9 @@ class History:
     accuracy: list[float] = field(default_factory=list)
 
 
+# %%
+# The models. Each returns its mean loss and the gradients of its parameters; the backward pass is written out, from the
+# gradient that lossk writes over the logits.
 class SoftmaxRegression:
     """logits = x w + b."""
 
@@ -110,6 +117,9 @@ class TwoLayers:
 Model = SoftmaxRegression | TwoLayers
 
 
+# %%
+# Training: mini-batches, SGD with Nesterov's momentum and a learning rate that falls along a cosine. ``stats=True``
+# gives the test accuracy from the pass that computes the test loss.
 def load() -> Data:
     """Read the digits and set a quarter of each class aside for the test."""
     x, t = load_digits(return_X_y=True)
@@ -148,10 +158,11 @@ def train(model: Model, data: Data, epochs: int, rng: np.random.Generator, progr
     return history
 
 
+# %%
+# Curves, and the run.
 def draw(histories: dict[str, History], path: Path) -> None:
     """Save loss and accuracy curves of both models as a PNG."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    figure, (loss_axes, accuracy_axes) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     for (name, history), color in zip(histories.items(), ("#0072B2", "#D55E00"), strict=True):
         epochs = np.arange(1, len(history.accuracy) + 1)
         loss_axes.plot(epochs, history.train_loss, color=color, label=f"{name}, training")

@@ -1,8 +1,11 @@
-"""Train a small language model in PyTorch twice, as it is and with lossk under it: the same script, one more line.
+"""
+A language model in PyTorch, with and without lossk
+===================================================
 
-The text is the source of Python's standard library, 4 MB, split into words; the model a transformer with causal
-attention. Words make a vocabulary of tens of thousands, as real models have, and the logits of a batch take more memory
-than everything else. Each run is a process of its own, so that its memory can be told.
+The same script trains twice, as it is and with one more line that puts lossk under it. The text is the source of
+Python's standard library, 4 MB, split into words; the model a transformer with causal attention. Words make a
+vocabulary of tens of thousands, as real models have, and the logits of a batch take more memory than everything else.
+Each run is a process of its own, so that its memory can be told::
 
     python examples/torch_lm.py [--steps 100] [--output torch_lm.png]
 """
@@ -24,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
+from matplotlib import pyplot as plt
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -122,15 +125,16 @@ def largest_memory() -> int:
 
 def run_apart(way: str, steps: int) -> Run:
     """Train in a process of its own."""
-    command = [sys.executable, __file__, "--steps", str(steps), "--only", way]
+    command = [sys.executable, sys.argv[0], "--steps", str(steps), "--only", way]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return Run(**json.loads(done.stdout))
 
 
 def draw(runs: dict[str, Run], path: Path) -> None:
     """Save loss curves, step times and memory as a PNG."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    curves, times, memory = figure.subplots(1, 3, width_ratios=(2, 1, 1))
+    figure, (curves, times, memory) = plt.subplots(
+        1, 3, figsize=(11, 4.2), width_ratios=(2, 1, 1), layout="constrained"
+    )
     for (way, run), style in zip(runs.items(), ({"linewidth": 4, "alpha": 0.5}, {"linewidth": 1.2}), strict=True):
         curves.plot(run.losses, color=WAYS[way], label=way, **style)
         times.bar(way, run.step_seconds * 1e3, color=WAYS[way])

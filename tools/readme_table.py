@@ -1,7 +1,7 @@
-"""Put a benchmark run into a Markdown file: ``python tools/readme_table.py README.md results.json [picture.png]``.
+"""Put a benchmark run into README.md: ``python tools/readme_table.py README.md results.json [picture.png]``.
 
-The text between ``<!-- results -->`` and ``<!-- /results -->`` is replaced by what ``lossk bench --markdown`` prints,
-with a picture of the same run, where one is asked for, drawn and linked above it.
+The text between ``<!-- results -->`` and ``<!-- /results -->`` becomes a table of twelve cases, each in the mode in
+which a peer comes closest, and what they were measured on. The picture of the same run is drawn where one is asked for.
 """
 
 from __future__ import annotations
@@ -9,11 +9,74 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from lossk.cli.bench import text
 from lossk.cli.bench.limits_figure import draw_limits
-from lossk.cli.bench.markdown import render_markdown
-from lossk.cli.bench.results import read_json
+from lossk.cli.bench.providers import is_yardstick
+from lossk.cli.bench.results import CaseResult, Entry, Results, read_json, threads_text
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
+
+CASES = (
+    ("CrossEntropy", "1024x32000"),
+    ("CrossEntropy", "512x128256"),
+    ("CrossEntropy", "65536x10"),
+    ("CrossEntropy", "1000000x2"),
+    ("LinearCrossEntropy", "1024x512x32000"),
+    ("Huber", "2^25"),
+    ("Hinge", "2^25"),
+    ("Huber", "16"),
+    ("SGD", "2^25"),
+    ("AdamW", "2^25"),
+    ("SGD", "100 x 10000"),
+    ("AdamW", "100 x 10000"),
+)
+HEAD = """| kernel | shape | time | of the limit | fastest peer | error |
+| --- | --- | --- | --- | --- | --- |"""
+NOTE = """\
+*Of the limit*: what the same memory streams take without arithmetic, or the arithmetic without memory where that is
+longer, or a linear layer's products, over lossk's time. *Fastest peer*: in this mode, and how much faster lossk is
+(bold: lossk loses). *Error*: the largest against float64."""
+
+
+def closest(case: CaseResult) -> tuple[Entry, Entry]:
+    """Return lossk and a peer in the mode where lossk is least ahead. Raises ValueError where no peer was measured."""
+    peers = [e for e in case.entries if e.provider != "lossk" and not is_yardstick(e.provider) and e.ratio is not None]
+    for peer in sorted(peers, key=lambda entry: entry.ratio or 0):
+        ours = case.lossk(peer.mode)
+        if ours is not None:
+            return ours, peer
+    raise ValueError(f"{case.title}: no peer was measured in a mode of lossk's")
+
+
+def row(case: CaseResult) -> str:
+    """Return a case as a row of the table."""
+    ours, peer = closest(case)
+    assert ours.time is not None, "`CaseResult.lossk` finds what was measured"
+    limit = max((f for f in (ours.fraction, ours.arithmetic) if f is not None), default=None)
+    error = max((e for e in (ours.value_error, ours.array_error) if e is not None), default=None)
+    ratio = f"**{text.times(peer.ratio)}**" if peer.beats_lossk else text.times(peer.ratio)
+    cells = (f"{case.kernel} {ours.mode}", case.shape, text.duration(ours.time.p50), text.percent(limit))
+    return "| " + " | ".join((*cells, f"{peer.provider}, {ratio}", text.error(error))) + " |"
+
+
+def render(results: Results) -> str:
+    """Return table, explanation and provenance. Raises ValueError where a case is missing."""
+    threads = max((case.threads for case in results.cases), default=1)
+    found = {
+        (case.kernel, case.shape): case
+        for case in results.cases
+        if case.threads == threads and case.dtype == "float32" and not case.option and case.lossk("autograd") is None
+    }
+    if missing := [" ".join(case) for case in CASES if case not in found]:
+        raise ValueError(f"the run lacks {', '.join(missing)} in float32 with {threads_text(threads)}")
+    facts = results.facts
+    versions = ", ".join(f"{name} {version}" for name, version in {"lossk": facts["lossk"], **results.peers}.items())
+    measured = (
+        f"Measured on {results.created[:10]}: {facts['cpu']}, {facts['isa']}, {threads_text(threads)}, float32; "
+        f"{versions}; medians of {results.settings['rounds']} rounds in random order, one process per peer; "
+        f"`{results.command}`."
+    )
+    return "\n".join((HEAD, *(row(found[case]) for case in CASES), "", NOTE, "", measured))
 
 
 def replace_between(page: str, table: str) -> str:
@@ -24,25 +87,18 @@ def replace_between(page: str, table: str) -> str:
     return f"{head}{BEGIN}\n{table.strip()}\n{END}{rest.split(END)[1]}"
 
 
-def picture_link(page: Path, picture: Path) -> str:
-    """Return the Markdown that shows the picture in the page."""
-    place = picture.resolve().relative_to(page.resolve().parent)
-    return f"![Fraction of the memory limit that six kernels and their fastest peers reach]({place.as_posix()})\n\n"
-
-
 def main() -> None:
     """Command line: the page, the results, and where the picture goes."""
     if len(sys.argv) not in (3, 4):
         raise SystemExit("usage: python tools/readme_table.py README.md results.json [picture.png]")
-    page, *pictures = Path(sys.argv[1]), *map(Path, sys.argv[3:])
+    page = Path(sys.argv[1])
     try:
         results = read_json(Path(sys.argv[2]))
-        links = "".join(picture_link(page, picture) for picture in pictures)
-        changed = replace_between(page.read_text(encoding="utf-8"), links + render_markdown(results))
+        changed = replace_between(page.read_text(encoding="utf-8"), render(results))
     except (OSError, ValueError) as error:
         raise SystemExit(f"readme_table: {error}") from error
-    for picture in pictures:
-        draw_limits(results, picture)
+    for picture in sys.argv[3:]:
+        draw_limits(results, Path(picture))
     page.write_text(changed, encoding="utf-8")
 
 

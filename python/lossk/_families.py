@@ -54,7 +54,7 @@ Reference = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 # A function, and its arguments before and after two arrays.
 Direct = tuple[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]]
 
-# Every loss with a kernel, by the kernel's name: what tests, benchmarks and the reference page go through.
+# Every loss with a kernel, by the kernel's name: what tests and benchmarks go through.
 LOSSES: dict[str, type[Loss]] = {}
 
 _Class = TypeVar("_Class", bound="Loss")

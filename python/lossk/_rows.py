@@ -258,7 +258,7 @@ class RowLoss(Loss):
         """Return (loss, gradient), with `stats` (loss, gradient, `RowStats`), from one pass over the rows.
 
         See calling the loss and `grad`. With ``out=z`` the gradient overwrites its input: no array besides (rows of
-        many classes in 16 bits, or with soft capping, need scratch memory, see docs/speed.md).
+        many classes in 16 bits, or with soft capping, need scratch memory).
         """
         return self._run(VALUE_AND_GRAD, z, target, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
 

@@ -78,6 +78,16 @@ class Optimizer:
     others write to a parameter after the first step is lost at the next); `stochastic_rounding`, a seed, rounds up or
     down at random so that the expected result is exact. The random numbers are a hash of seed, parameter, step and
     element: they depend neither on threads nor on anything drawn before.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> p = np.ones(2, np.float16)
+    >>> sgd = lossk.SGD([p], lr=1.0, master_weights=True)
+    >>> for _ in range(10):
+    ...     result = sgd.step([np.full(2, 1e-4, np.float16)])
+    >>> p
+    array([0.999, 0.999], dtype=float16)
     """
 
     # Constructor arguments beside the parameters that tests and the command `lossk check` go through.

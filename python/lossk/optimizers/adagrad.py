@@ -32,9 +32,9 @@ class Adagrad(Optimizer):
     maximize : bool
         Climb instead of descending.
     master_weights : bool
-        Update float32 copies of parameters of 16 bits; see `Optimizer`.
+        Update float32 copies of parameters of 16 bits; see `lossk.optimizers.Optimizer`.
     stochastic_rounding : int, optional
-        Seed of the rounding of parameters of 16 bits; see `Optimizer`.
+        Seed of the rounding of parameters of 16 bits; see `lossk.optimizers.Optimizer`.
 
     Raises
     ------

@@ -13,8 +13,8 @@ def clip_grad_norm(grads: Gradients, max_norm: float, *, num_threads: int | None
     """Scale gradients in place so that their norm is at most `max_norm`, and return the norm that they had.
 
     With ``n`` the 2-norm of all gradients as one vector, they are multiplied by ``min(1, max_norm / (n + 1e-6))``.
-    Where ``n`` is not finite they stay as they are. `Optimizer.step` does the same with its `max_norm` on the way, in
-    fewer passes over memory.
+    Where ``n`` is not finite they stay as they are. `lossk.optimizers.Optimizer.step` does the same with its
+    `max_norm` on the way, in fewer passes over memory.
 
     Parameters
     ----------

@@ -37,9 +37,9 @@ class RMSprop(Optimizer):
     centered, maximize : bool
         Divide by the root of the variance; climb instead of descending.
     master_weights : bool
-        Update float32 copies of parameters of 16 bits; see `Optimizer`.
+        Update float32 copies of parameters of 16 bits; see `lossk.optimizers.Optimizer`.
     stochastic_rounding : int, optional
-        Seed of the rounding of parameters of 16 bits; see `Optimizer`.
+        Seed of the rounding of parameters of 16 bits; see `lossk.optimizers.Optimizer`.
 
     Raises
     ------

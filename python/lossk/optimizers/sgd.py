@@ -38,9 +38,9 @@ class SGD(Optimizer):
     style : {"torch", "keras"}
         Whose definition of momentum and weight decay.
     master_weights : bool
-        Update float32 copies of parameters of 16 bits; see `Optimizer`.
+        Update float32 copies of parameters of 16 bits; see `lossk.optimizers.Optimizer`.
     stochastic_rounding : int, optional
-        Seed of the rounding of parameters of 16 bits; see `Optimizer`.
+        Seed of the rounding of parameters of 16 bits; see `lossk.optimizers.Optimizer`.
 
     Raises
     ------

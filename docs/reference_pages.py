@@ -1,0 +1,85 @@
+"""Writes the pages of ``docs/reference``: every public name in lists, from which autosummary makes a page each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import lossk
+import lossk.torch
+from lossk import activations, bernoulli, binary, information, likelihood, optimizers, regression, rows
+from lossk.torch import functional, modules, optim
+
+FOLDER = Path(__file__).parent / "reference"
+PLAIN = "   :template: autosummary/plain.rst\n"  # without the methods that classes have from torch
+
+INTRODUCTION = """
+Every public name, with its formula, shapes, errors, source and an example. What an instance can do is on the page of
+its class; the formula in plain float64 NumPy is its ``reference``.
+
+.. toctree::
+   :hidden:
+
+   information
+   torch
+   torch_optim
+"""
+ENVIRONMENT = """
+Environment variables: ``LOSSK_NUM_THREADS`` and ``LOSSK_THREADS_BY`` (:doc:`/guide/threads`), ``LOSSK_ISA``
+(:doc:`/dispatch`), ``LOSSK_PROFILE`` (:doc:`/speed`).
+"""
+
+
+def heading(title: str, line: str) -> str:
+    """Return a title in RST."""
+    return f"\n{title}\n{line * len(title)}\n"
+
+
+def listing(names: Iterable[str], options: str = "") -> str:
+    """Return the list of names that becomes a table, and a page each."""
+    return f"\n.. autosummary::\n   :toctree: generated\n{options}\n" + "".join(f"   {name}\n" for name in names)
+
+
+def write(page: str, module: ModuleType, text: str) -> None:
+    """Write a page. Raises ValueError where it lacks a public name of its module."""
+    public = {name for name in module.__all__ if not isinstance(getattr(module, name), ModuleType)}
+    if missing := public - set(text.split()):
+        raise ValueError(f"docs/reference_pages.py: no section has {', '.join(sorted(missing))} of {module.__name__}")
+    head = heading("Reference" if module is lossk else module.__name__, "=")
+    path = FOLDER / f"{page}.rst"
+    if not path.exists() or path.read_text(encoding="utf-8") != head + text:  # else Sphinx would read it again
+        path.write_text(head + text, encoding="utf-8")
+
+
+def write_pages() -> None:
+    """Write all pages."""
+    FOLDER.mkdir(exist_ok=True)
+    updates = sorted(optimizers.OPTIMIZERS)
+    run_time = [n for n in lossk.__all__ if getattr(getattr(lossk, n), "__module__", "") == "lossk._runtime"]
+    sections = {
+        "Regression": regression.__all__,
+        "Likelihoods": likelihood.__all__,
+        "Two classes: margins, targets of ±1": binary.__all__,
+        "Two classes: logits or probabilities, targets in [0, 1]": bernoulli.__all__,
+        "Rows of classes": ["CrossEntropy", "LinearCrossEntropy", *rows.__all__, "RowStats"],
+        "Activations and row functions": [*activations.__all__, "softmax", "log_softmax", "logsumexp"],
+        "Optimizers": [*updates, "StepResult", "clip_grad_norm", "optimizers.Optimizer"],
+        "Threads and instruction sets": run_time,
+    }
+    lists = "".join(heading(title, "-") + listing(names) for title, names in sections.items())
+    write("index", lossk, INTRODUCTION + "\n.. currentmodule:: lossk\n" + lists + ENVIRONMENT)
+
+    def start(module: ModuleType) -> str:
+        name = module.__name__
+        return f"\n.. automodule:: {name}\n   :no-members:\n\n.. currentmodule:: {name}\n"
+
+    write("information", information, start(information) + listing(information.__all__))
+    write("torch_optim", optim, start(optim) + listing(optim.__all__, PLAIN))
+    named = {*functional.__all__, *modules.__all__, "functional", "modules", "optim"}
+    text = start(lossk.torch) + "\n:doc:`/guide/torch` says what runs on lossk's kernels and what on torch's.\n"
+    text += heading("Functions", "-") + "\nThey are in ``lossk.torch.functional``, too.\n" + listing(functional.__all__)
+    text += heading("Scripts as they are, and clipping", "-")
+    text += listing(name for name in lossk.torch.__all__ if name not in named)
+    text += heading("Modules", "-") + "\nThey are in ``lossk.torch.modules``, too.\n" + listing(modules.__all__, PLAIN)
+    write("torch", lossk.torch, text)
