@@ -1,8 +1,4 @@
-"""What can be measured: kernels, shapes, modes, the memory streams of each mode, and what has to be reached.
-
-A *case* is a kernel at one shape and dtype with one goal. A goal has one or several *modes*, which differ in where
-the result goes; all modes of a case and all peers are measured in the same rounds.
-"""
+"""What can be measured: kernels, shapes, modes (where results go), their memory streams, and what has to be reached."""
 
 from __future__ import annotations
 
@@ -14,30 +10,19 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from lossk._families import LOSSES, PointwiseLoss
-from lossk.activations import ACTIVATIONS as ACTIVATION_CLASSES
 
 FRESH, OUT, IN_PLACE = "value+grad", "value+grad out=", "in place"
-TO_NEW = (FRESH, "output", "vjp")
-TO_OUT = (OUT, "output out=", "vjp out=")  # an array that is there already, and not the input
-MODES = {"value+grad": (FRESH, OUT, IN_PLACE), "output": ("output", "output out="), "vjp": ("vjp", "vjp out=")}
+TO_NEW = (FRESH, "output")
+TO_OUT = (OUT, "output out=")  # an array that is there already, and not the input
+MODES = {"value+grad": (FRESH, OUT, IN_PLACE), "output": ("output", "output out=")}
 
-# Every pointwise loss and activation has its cases without being named here; peers that do not know it have no row.
+# Every pointwise loss, and whether it has a third input; all have cases, without being named here.
 THIRD = {cls.__name__: bool(cls._third) for cls in LOSSES.values() if issubclass(cls, PointwiseLoss)}
-POINTWISE = tuple(sorted(THIRD))
-ACTIVATIONS = tuple(sorted(cls.__name__ for cls in ACTIVATION_CLASSES.values()))
 # The arguments that each optimizer is measured with: those of its class in lossk and, by the same names, in torch.
 OPTIMIZERS: dict[str, dict[str, float]] = {
     "SGD": {"lr": 1e-3, "momentum": 0.9},
-    "Adam": {"lr": 1e-3},
     "AdamW": {"lr": 1e-3, "weight_decay": 1e-2},
-    **{kernel: {"lr": 1e-3} for kernel in ("RMSprop", "Adagrad", "Lion")},
-}
-KINDS = {
-    **dict.fromkeys(("CrossEntropy", "NLL", "MultiMargin", "KLDivergence"), "rows"),
-    **dict.fromkeys(("softmax", "log_softmax"), "row map"),
-    **dict.fromkeys(POINTWISE, "pointwise"),
-    **dict.fromkeys(ACTIVATIONS, "activation"),
-    **dict.fromkeys(OPTIMIZERS, "optimizer"),
+    **{kernel: {"lr": 1e-3} for kernel in ("Adam", "RMSprop", "Adagrad", "Lion")},
 }
 ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 L1_SHARE = 24 << 10  # bytes: three quarters of the smallest L1, about
@@ -45,16 +30,17 @@ L1_SHARE = 24 << 10  # bytes: three quarters of the smallest L1, about
 
 @dataclass(frozen=True)
 class Twin:
-    """A bandwidth twin: the memory traffic of a call in arrays of the case's size, without arithmetic.
-
-    `reads` arrays are read; those numbered in `over` are written back; `fresh` others are written, by non-temporal
-    stores if `stream`. Labels and sums of rows are left out. Arrays of several types share the bytes equally.
-    """
+    """A bandwidth twin: the memory traffic of a call, without arithmetic, in arrays that share the bytes equally."""
 
     reads: int
-    over: tuple[int, ...] = ()
-    fresh: int = 0
-    stream: bool = False
+    over: tuple[int, ...] = ()  # which of them are written back
+    fresh: int = 0  # others that are written
+    stream: bool = False  # by non-temporal stores
+
+    @property
+    def count(self) -> int:
+        """Number of arrays moved per call, reads plus writes."""
+        return self.reads + len(self.over) + self.fresh
 
     @property
     def label(self) -> str:
@@ -65,10 +51,7 @@ class Twin:
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel at one shape: (rows, classes), (elements,), or (tensors, elements of each) for an optimizer.
-
-    goal: "value", "value+grad", "output", "vjp" or "step".
-    """
+    """One kernel at one shape: (rows, classes), (elements,), or of an optimizer (tensors, elements of each)."""
 
     kernel: str
     goal: str
@@ -77,8 +60,9 @@ class Case:
 
     @property
     def kind(self) -> str:
-        """Which family of arguments the kernel takes."""
-        return KINDS[self.kernel]
+        """Which family of arguments the kernel takes: "optimizer", "row map", "pointwise" or "rows"."""
+        other = "pointwise" if self.kernel in THIRD else "rows"
+        return {"step": "optimizer", "output": "row map"}.get(self.goal, other)
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -107,22 +91,20 @@ class Case:
         """Return the twins of a mode; the fastest is its limit. Streaming stores only make sense for new arrays."""
         if self.kind == "optimizer":  # parameter, gradient, and one or two arrays of state
             return [Twin(4, over=(0, 2, 3)) if self.kernel in ("Adam", "AdamW") else Twin(3, over=(0, 2))]
-        reads = 2 if self.kind == "pointwise" or self.goal == "vjp" or self.kernel == "KLDivergence" else 1
-        # A third input; of NLL one number a row is read, and the gradient is 0 but at the label.
-        reads = 0 if self.kernel == "NLL" else reads + THIRD.get(self.kernel, False)
-        if mode == "value" or (mode == IN_PLACE and reads):
-            return [Twin(reads, over=(0,) if mode == IN_PLACE else ())] if reads else []
+        reads = 2 + THIRD[self.kernel] if self.kind == "pointwise" else 1
+        if mode in ("value", IN_PLACE):
+            return [Twin(reads, over=(0,) if mode == IN_PLACE else ())]
         return [Twin(reads, fresh=1), Twin(reads, fresh=1, stream=True)]
 
     def nbytes_moved(self, mode: str) -> int:
         """Bytes one call has to move at least in this mode."""
-        item, arrays = ITEMSIZE[self.dtype], sum(t.reads + len(t.over) + t.fresh for t in self.twins(mode)[:1])
+        item, arrays = ITEMSIZE[self.dtype], self.twins(mode)[0].count
         state = arrays - 3 if self.kind == "optimizer" else 0  # reads and writes of it, in float32 at least
         return self.size * ((arrays - state) * item + state * max(4, item))
 
     def in_l1(self) -> list[Case]:
         """Return the kernel on arrays that fill L1, and on a quarter of that; nothing if it is no larger itself."""
-        elements = L1_SHARE * self.size // max(1, self.nbytes_moved(self.modes[:2][-1])) // 256 * 256
+        elements = L1_SHARE * self.size // self.nbytes_moved(self.modes[:2][-1]) // 256 * 256
         *first, length = self.shape
         if self.size <= 2 * elements or not elements:
             return []
@@ -140,25 +122,21 @@ BOUNDS = (
     (r" value \d", 0.92, 0.75),
     (r"^Adam", 0.95, 0.80),
     (r" step ", 0.95, 0.85),
-    (r"^(BinaryCrossEntropyWithLogits|Logistic|Focal|Sigmoid|Tanh|SELU|Softplus) | \d+x\d+ ", 0.90, 0.70),
+    (r"^(BinaryCrossEntropyWithLogits|Logistic|Focal) | \d+x\d+ ", 0.90, 0.70),
     (r"", 0.93, 0.85),
 )
-FIXED_COST = 1 << 14  # elements below which the fixed cost of a call counts, and no bound is set
 
 
 def bound(case: Case, mode: str, cache: int) -> float | None:
     """Return the least fraction of the limit in this mode, with a cache of so many bytes."""
-    if mode in TO_NEW or case.size < FIXED_COST:
+    if mode in TO_NEW or case.size < 1 << 14:  # where the fixed cost of a call counts
         return None
     bounds = next(bounds for pattern, *bounds in BOUNDS if re.search(pattern, case.name))
     return bounds[case.nbytes_moved(mode) <= cache]
 
 
 def select(cases: Sequence[Case], patterns: Sequence[str]) -> tuple[Case, ...]:
-    """Return the cases that match one of the patterns (all, if there are none), in their order.
-
-    A pattern is a glob on the kernel or the whole case name; if that finds nothing, a regular expression in the name.
-    """
+    """Return the cases that match a glob on kernel or name, or else a regular expression; all without patterns."""
     chosen: set[Case] = set()
     for wanted in map(str.lower, patterns):
         found = {case for case in cases for text in (case.kernel, case.name) if fnmatchcase(text.lower(), wanted)}
@@ -172,14 +150,14 @@ def _cases(kernels: str, goal: str, *shapes: tuple[int, ...], dtype: str = "floa
     return [Case(kernel, goal, shape, dtype) for shape in shapes for kernel in kernels.split()]
 
 
-_CLASSES = ((512, 128256), (1024, 32000), (8192, 1000), (65536, 10))
+_ROWS = ((512, 128256), (1024, 32000), (8192, 1000), (65536, 10))
 SUITES: dict[str, tuple[Case, ...]] = {
     "table": (
-        *_cases("CrossEntropy", "value+grad", *_CLASSES),
-        *_cases("CrossEntropy", "value", *_CLASSES),
+        *_cases("CrossEntropy", "value+grad", *_ROWS),
+        *_cases("CrossEntropy", "value", *_ROWS),
         *_cases("CrossEntropy", "value+grad", (1024, 32000), dtype="float64"),
         *_cases("softmax log_softmax", "output", (1024, 32000)),
-        *_cases(" ".join(POINTWISE), "value+grad", (1 << 25,), (1 << 10,)),
+        *_cases(" ".join(sorted(THIRD)), "value+grad", (1 << 25,), (1 << 10,)),
         *_cases("Huber", "value+grad", (16,)),  # nothing but the fixed cost of a call
         *_cases("Huber", "value+grad", (1 << 24,), dtype="float64"),
         *_cases(" ".join(OPTIMIZERS), "step", (1, 1 << 25), (100, 10_000)),
@@ -191,14 +169,15 @@ SUITES: dict[str, tuple[Case, ...]] = {
         *_cases("softmax log_softmax", "output", (256, 32000)),
         *_cases("SquaredError Huber Hinge BinaryCrossEntropyWithLogits", "value+grad", (1 << 22,)),
         *_cases("Huber", "value+grad", (1 << 10,), (16,)),
-        *_cases("SGD", "step", (1, 1 << 22)),
-        *_cases("SGD AdamW", "step", (100, 10_000)),
+        *_cases("SGD AdamW", "step", (1, 1 << 22), (100, 10_000)),
     ),
-    # How near to its limits a machine runs, whatever it is: kernels of every family, out of cache.
-    "machine": (
+    "machine": (  # how near to its limits a machine runs, whatever it is: kernels of every family, out of cache
         *_cases("CrossEntropy", "value", (1024, 32000)),
-        *_cases("CrossEntropy", "value+grad", *_CLASSES[::-1]),
-        *_cases("CrossEntropy", "value+grad", *_CLASSES[::-1], dtype="bfloat16"),
+        *(
+            case
+            for dtype in ("float32", "bfloat16")
+            for case in _cases("CrossEntropy", FRESH, *_ROWS[::-1], dtype=dtype)
+        ),
         *_cases("Huber Hinge BinaryCrossEntropyWithLogits", "value+grad", (1 << 25,)),
         *_cases("softmax", "output", (1024, 32000)),
         *_cases("SGD AdamW", "step", (1, 1 << 25)),

@@ -7,7 +7,6 @@ import os
 import shlex
 import sys
 import time
-from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,15 +19,13 @@ from rich.console import Console
 import lossk
 from lossk import _runtime
 from lossk.cli.bench.cases import SUITES, Case, select
-from lossk.cli.bench.markdown import render_markdown
-from lossk.cli.bench.report import print_results
+from lossk.cli.bench.markdown import print_results, render_markdown
 from lossk.cli.bench.results import OK, Results, read_json, write_json
-from lossk.cli.bench.run import Settings, run_case
-from lossk.cli.bench.worker import HALVE_GEMM, Pool, close_case
+from lossk.cli.bench.run import run_case
+from lossk.cli.bench.worker import Pool, close_case
 from lossk.cli.tables import output as output_console
 
-PEERS = ("numpy", "torch", "torch.compile")
-BESIDES = Path("bench/peers")  # of a checkout: files of other peers, by name
+PEERS = ("numpy", "torch")  # others are files
 
 
 def bench(
@@ -46,11 +43,16 @@ def bench(
 ) -> None:
     """Compare lossk with its limits and with other libraries, interleaved in one run."""
     if source is None:
-        seconds = 0.003 if quick else 0.010
-        settings = Settings(rounds or (5 if quick else 15), seconds, seed, budget or math.inf)
-        cases = _cases("quick" if quick else suite, kernels)
-        states = _peers(peers or ("none" if suite == "machine" else ""), quick)
-        results = _measure(cases, states, _thread_counts(threads), settings, output)
+        words = list(dict.fromkeys(threads.split(",")))
+        if wrong := [word for word in words if word != "all" and not (word.isdigit() and int(word) > 0)]:
+            raise typer.BadParameter(f"{wrong[0]!r} is neither a positive number nor all", param_hint="--threads")
+        now, command = datetime.now(timezone.utc).isoformat(timespec="seconds"), shlex.join(["lossk", *sys.argv[1:]])
+        settings = {"rounds": rounds or (5 if quick else 15), "seconds": 0.003 if quick else 0.010, "seed": seed}
+        settings["budget"] = budget or math.inf
+        versions = _peers(peers or ("none" if suite == "machine" else ",".join(PEERS)))
+        results = Results(now, command, _runtime.versions(), settings, versions, list(os.getloadavg()))
+        counts = [lossk.get_num_threads() if word == "all" else int(word) for word in words]
+        _measure(_cases("quick" if quick else suite, kernels), counts, results, output)
     else:
         try:
             results = read_json(source)
@@ -60,7 +62,7 @@ def bench(
         print(render_markdown(results), end="")
     else:
         print_results(results, output_console())
-    if any(entry.provider == "lossk" and entry.status != OK for _, entry in results.rows()):
+    if any(entry.provider == "lossk" and entry.status != OK for case in results.cases for entry in case.entries):
         raise typer.Exit(1)  # peers may fail, lossk may not
 
 
@@ -76,51 +78,34 @@ def _cases(suite: str, kernels: str) -> tuple[Case, ...]:
     return cases
 
 
-def _peers(named: str, quick: bool) -> dict[str, str]:
-    """Return the version of every peer, or why it is left out, in parentheses."""
-    states = dict.fromkeys(PEERS, "(not asked for)")
-    for name in [] if named == "none" else named.split(",") if named else PEERS:
+def _peers(named: str) -> dict[str, str]:
+    """Return the version of every peer, or why it is left out, in parentheses; a file is a peer as well."""
+    states = {}
+    for name in named.split(",") if named != "none" else []:
+        file = Path(name if name.endswith(".py") else f"bench/peer_{name.replace('-', '_').replace('.', '_')}.py")
         if name in PEERS:
-            package = name.partition(".")[0]
-            compiles = quick and not named and name == "torch.compile"
-            missing = "(not installed)" if find_spec(package) is None else "(slow to compile)" if compiles else ""
-            states[name] = missing or version(package)
-        elif (file := Path(name) if name.endswith(".py") else BESIDES / f"{name}.py").is_file():
+            states[name] = version(name) if find_spec(name) else "(not installed)"
+        elif file.is_file():
             states[str(file)] = "as installed"
         else:
-            known = f"{', '.join(PEERS)}, and Python files that define PROVIDERS"
-            raise typer.BadParameter(f"unknown: {name}; known are {known}", param_hint="--peers")
+            told = f"unknown: {name}; known are {', '.join(PEERS)}, and Python files that define PROVIDERS"
+            raise typer.BadParameter(told, param_hint="--peers")
     return states
 
 
-def _thread_counts(threads: str) -> list[int]:
-    for word in threads.split(","):
-        if word != "all" and not (word.isdigit() and int(word) > 0):
-            raise typer.BadParameter(f"{word!r} is neither a positive number nor all", param_hint="--threads")
-    words = dict.fromkeys(threads.split(","))
-    return [lossk.get_num_threads() if word == "all" else int(word) for word in words]
-
-
-def _measure(
-    cases: tuple[Case, ...], states: dict[str, str], threads: list[int], settings: Settings, folder: Path
-) -> Results:
+def _measure(cases: tuple[Case, ...], threads: list[int], results: Results, folder: Path) -> None:
     """Measure everything; what there is so far is written after each case."""
+    from lossk.cli.bench.limits_figure import draw_limits  # matplotlib takes its time
+
     console, path = Console(stderr=True), folder / "results.json"
     folder.mkdir(parents=True, exist_ok=True)
-    now, command = datetime.now(timezone.utc).isoformat(timespec="seconds"), shlex.join(["lossk", *sys.argv[1:]])
-    told = {**asdict(settings), "unset": HALVE_GEMM}
-    results = Results(now, command, _runtime.versions(), told, states, list(os.getloadavg()))
+    families = ["lossk", *(name for name, state in results.peers.items() if state != "(not installed)")]
     for count in threads:
-        pool = Pool(["lossk", *(name for name, state in states.items() if not state.startswith("("))], count)
+        pool = Pool(families, count)
         for number, case in enumerate(cases, 1):
             start = time.perf_counter()
-            results.cases.append(run_case(case, pool, settings))
+            results.cases.append(run_case(case, pool, **results.settings))
             write_json(results, path)
             console.print(f"{number:3}/{len(cases)}, {count} threads {time.perf_counter() - start:6.1f} s  {case.name}")
-        results.threadpools.update({f"{name}, {count}": pool.ask(name, close_case) for name in pool.workers})
-    if find_spec("matplotlib"):
-        from lossk.cli.bench.limits_figure import draw_limits
-
-        draw_limits(results, folder / "limits.png")
-    console.print(f"wrote {folder}/*")
-    return results
+        results.threadpools.update({f"{name}, {count}": pool.ask(name, close_case) for name in families})
+    draw_limits(results, folder / "limits.png")

@@ -1,8 +1,4 @@
-"""The arrays of a case, its float64 results, lossk's calls, and its yardsticks.
-
-Every process makes the same arrays, from a seed. Random numbers are slow to draw, so a block of about a million is
-drawn and repeated; its prime length keeps rows from repeating in step.
-"""
+"""The arrays of a case, the same in every process; its float64 results; lossk's calls, and its yardsticks."""
 
 from __future__ import annotations
 
@@ -20,12 +16,12 @@ from lossk import _runtime
 from lossk.cli.bench.cases import IN_PLACE, OPTIMIZERS, TO_NEW, TO_OUT, Case, Twin
 
 Array = npt.NDArray[Any]
-# Prediction or argument, then target, labels or cotangent, then what else a loss takes. Of an optimizer: parameters and
-# gradients, a row per tensor.
+# Argument, then target or labels, then what else a loss takes; or parameters and gradients, a row per tensor.
 Inputs = list[Array]
 Outcome = tuple[Any, Any]  # the loss, and the gradient, output or first parameter; None where there is none
 
-BLOCK, REFERENCE_BLOCK = 1_000_003, 1 << 22  # elements that are drawn (a prime), and held in float64 at a time
+# Elements that are drawn, slowly, and repeated (a prime, so that rows do not repeat in step); that are held in float64.
+BLOCK, REFERENCE_BLOCK = 1_000_003, 1 << 22
 CHECKED_STEPS = 3  # an optimizer is compared after so many steps
 LINE = 64  # bytes of a cache line
 ARITHMETIC = "arithmetic"  # the same kernel on data that stays in L1
@@ -39,7 +35,7 @@ def make_inputs(case: Case, seed: int) -> Inputs:
     if case.kind in ("rows", "pointwise"):
         arrays = getattr(lossk, case.kernel)._draw(rng, (min(length, BLOCK // math.prod(rest) + 1), *rest), dtype)
         return [np.resize(array, (length, *array.shape[1:])) for array in arrays]
-    blocks = [rng.normal(scale=3.0, size=BLOCK).astype(dtype) for _ in range(1 if case.goal == "output" else 2)]
+    blocks = rng.normal(scale=3.0, size=(2 if case.kind == "optimizer" else 1, BLOCK)).astype(dtype)
     return [np.resize(block, case.shape) for block in blocks]
 
 
@@ -56,9 +52,6 @@ def expected(case: Case, seed: int) -> Outcome:
         p, g = (sampled(case, array[0]).astype(float) for array in inputs)
         return None, kernel([p], **OPTIMIZERS[case.kernel]).reference(p, [g] * CHECKED_STEPS)[0]
     parts = [sampled(case, array) for array in inputs]
-    if case.kind == "activation":
-        value, derivative = kernel().reference(parts[0].astype(float))
-        return None, derivative * parts[1] if case.goal == "vjp" else value
     if case.kind == "row map":
         x = parts[0].astype(float) - np.logaddexp.reduce(parts[0].astype(float), axis=1, keepdims=True)
         return None, np.exp(x) if case.kernel == "softmax" else x
@@ -79,15 +72,12 @@ def errors(found: Outcome, wanted: Outcome) -> list[float | None]:
 
 @dataclass
 class Runner:
-    """One thing to time.
+    """One thing to time."""
 
-    call: what is timed; returns an `Outcome`, or its only part. prepare: run before each call, not timed (restores what
-    an in-place call has overwritten). finish: makes of what `call` returned what other libraries return.
-    """
-
-    call: Callable[[], Any]
-    prepare: Callable[[], object] | None = None
-    finish: Callable[[Any], Any] = lambda result: result
+    call: Callable[[], Any]  # returns an `Outcome`, or its only part
+    prepare: Callable[[], object] | None = None  # before each call, not timed
+    finish: Callable[[Any], Any] = lambda result: result  # makes of a result what others return
+    warm: bool = True  # whether a call goes before each measurement
 
 
 Build = Callable[[Case, str, Inputs, int], "Runner | None"]  # of a case, mode, inputs, threads; None: not offered
@@ -111,9 +101,8 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner:
     function, (z, *others) = getattr(lossk, case.kernel), inputs
     if case.kind == "optimizer":
         return Runner(partial(function(list(z), **OPTIMIZERS[case.kernel]).step, list(*others)))
-    function = function if case.kind == "row map" else function()
-    if case.goal in ("value+grad", "vjp"):
-        function = function.vjp if case.goal == "vjp" else function.value_and_grad
+    if case.kind != "row map":
+        function = function().value_and_grad if case.goal == "value+grad" else function()
     if mode == IN_PLACE:
         work = z.copy()
         return Runner(partial(function, work, *others, out=work), partial(np.copyto, work, z))
@@ -122,18 +111,14 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner:
 
 def _aligned_ones(nbytes: int) -> Array:
     """Return float32 ones of at least so many bytes, at the start of a cache line, as streaming stores want."""
-    nbytes = -(-nbytes // LINE) * LINE
-    raw = np.empty(nbytes + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    array = raw[start : start + nbytes].view(np.float32)
-    array.fill(1)
-    return array
+    raw = np.ones(-(-nbytes // LINE + 1) * LINE // 4, np.float32)
+    start = -raw.ctypes.data % LINE // 4
+    return raw[start : len(raw) - LINE // 4 + start]
 
 
 def build_twin(twin: Twin, nbytes: int, threads: int) -> Runner:
     """Build the twin's call: streams of `nbytes` in all, without arithmetic, on arrays of its own."""
-    streams = twin.reads + len(twin.over) + twin.fresh
-    reads, fresh = ([_aligned_ones(nbytes // streams) for _ in range(n)] for n in (twin.reads, twin.fresh))
+    reads, fresh = ([_aligned_ones(nbytes // twin.count) for _ in range(n)] for n in (twin.reads, twin.fresh))
     writes = [reads[i] for i in twin.over] + fresh
     return Runner(partial(_runtime.twin, reads, writes, stream=twin.stream, num_threads=threads))
 

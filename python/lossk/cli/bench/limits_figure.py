@@ -5,18 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lossk.cli.bench.report import duration, percent, times
-from lossk.cli.bench.results import CaseResult, Results, is_yardstick
+from lossk.cli.bench.markdown import duration, percent
+from lossk.cli.bench.results import CaseResult, Results
 
-COLORS = {"lossk": "#D55E00", "numpy": "#56B4E9", "torch eager": "#0072B2", "torch fused": "#0072B2"}  # Okabe and Ito
-COLORS |= {"torch.compile": "#009E73", "jax": "#CC79A7", "scikit-learn": "#E69F00", "numba": "#000000"}
+COLORS = {"lossk": "#D55E00", "numpy": "#56B4E9", "torch eager": "#0072B2", "torch fused": "#0072B2", "jax": "#CC79A7"}
 ROWS, PEERS = 6, 3
 Row = tuple[CaseResult, float, list[tuple[str, float]]]  # a case, its limit, the seconds of lossk and its peers
 
@@ -27,7 +22,7 @@ def rows_of(results: Results) -> list[Row]:
     for case in results.cases:
         best: dict[str, float] = {}  # seconds of each provider's fastest mode
         for entry in case.entries:
-            if entry.time and not is_yardstick(entry.provider):
+            if entry.time and not entry.provider.startswith("lossk "):
                 best[entry.provider] = min(entry.time.p50, best.get(entry.provider, entry.time.p50))
         ours = next((e for e in case.entries if e.provider == "lossk" and e.time and e.time.p50 == best["lossk"]), None)
         if ours and ours.limit and len(best) > 1 and ours.nbytes > largest.get(case.kernel, (-1,))[0]:
@@ -36,16 +31,16 @@ def rows_of(results: Results) -> list[Row]:
     return [row for _, row in largest.values()][:ROWS]
 
 
-def draw_limits(results: Results, path: Path) -> None:
-    """Write the picture as a PNG."""
+def draw_limits(results: Results, path: Path) -> Any:
+    """Write the picture as a PNG, and return it."""
     rows, height = rows_of(results), 0.84 / (PEERS + 1)
-    axes: Any
-    figure, axes = plt.subplots(figsize=(11, 1.6 + 1.05 * max(1, len(rows))), layout="constrained")
+    figure = Figure(figsize=(11, 1.6 + 1.05 * max(1, len(rows))), layout="constrained")
+    axes = figure.subplots()
     for place, (_, limit, bars) in enumerate(rows):
         for i, (name, seconds) in enumerate(bars):
             at, fraction = place + height * (i - (len(bars) - 1) / 2), limit / seconds
             axes.barh(at, fraction, height=0.9 * height, color=COLORS.get(name, "#666666"))
-            factor = f", {times(seconds / bars[0][1])} the time" if i else ""
+            factor = f", {seconds / bars[0][1]:.3g}x the time" if i else ""
             told = f"{name} {percent(fraction)}: {duration(seconds)}{factor}"
             axes.text(fraction + 0.008, at, told, va="center", fontsize=8.5, weight="normal" if i else "bold")
     axes.set_yticks(range(len(rows)), [f"{case.kernel}\n{case.shape} {case.dtype}" for case, *_ in rows])
@@ -54,7 +49,6 @@ def draw_limits(results: Results, path: Path) -> None:
     axes.axvline(1, color="#222222", linewidth=1.2, zorder=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.spines[["top", "right", "left"]].set_visible(False)
-    where = f"{max((case.threads for case in results.cases), default=1)} threads, {results.facts.get('cpu', '')}"
-    figure.suptitle(f"lossk and its fastest peers, each in its fastest mode, {where}", x=0.01, ha="left", fontsize=12)
+    figure.suptitle(f"lossk and its fastest peers, each in its fastest mode, {results.facts['cpu']}", x=0.01, ha="left")
     figure.savefig(path, dpi=130)
-    plt.close(figure)
+    return figure

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-FORMAT = 2  # of results.json; counts up when a reader would have to change
+FORMAT = 2  # of results.json
 OK = "ok"
 T = TypeVar("T")
-
-
-def is_yardstick(provider: str) -> bool:
-    """Whether a row is there for scale only, never won or lost against: lossk otherwise than by default, one ufunc."""
-    return provider == "numpy: one ufunc" or provider.startswith("lossk ")
-
-
-def median_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """Median over rounds of numerator / denominator, so that a slow while slows both sides."""
-    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
 @dataclass
@@ -34,20 +22,10 @@ class Quantiles:
     p50: float
     p80: float
 
-
-def quantiles(seconds: list[float]) -> Quantiles:
-    """Take the percentiles."""
-    return Quantiles(*map(float, np.percentile(seconds, [20, 50, 80])))
-
-
-@dataclass
-class Twin:
-    """One yardstick; nbytes: of a call, 0 where it is not memory's."""
-
-    label: str
-    nbytes: int
-    seconds: list[float]
-    time: Quantiles
+    @classmethod
+    def of(cls, seconds: list[float]) -> Quantiles:
+        """Take them."""
+        return cls(*map(float, np.percentile(seconds, [20, 50, 80])))
 
 
 @dataclass
@@ -77,28 +55,27 @@ class Entry:
 
     @property
     def ratio(self) -> float | None:
-        """How many times faster lossk is in the same mode; None of yardsticks."""
-        return None if is_yardstick(self.provider) else self.ratios.get(self.mode)
+        """How many times faster lossk is in the same mode; None of lossk, by default or otherwise."""
+        return None if self.provider.startswith("lossk") else self.ratios.get(self.mode)
 
     @property
     def best_fraction(self) -> float:
         """The larger of the fractions of memory's and of arithmetic's limit; 1 where neither is known."""
-        return max((f for f in (self.fraction, self.arithmetic) if f is not None), default=1.0)
+        return max(self.fraction or 0, self.arithmetic or 0) or 1
 
 
 @dataclass
 class CaseResult:
-    """All rows of one case with one thread count. `note` says why there are none, if so."""
+    """All rows of one case with one thread count; twins: label, bytes of a call, seconds and time of yardsticks."""
 
     kernel: str
     goal: str
     shape: str
     dtype: str
     threads: int
+    name: str  # of the `Case`
     entries: list[Entry] = field(default_factory=list)
-    twins: list[Twin] = field(default_factory=list)
-    note: str = ""
-    name: str = ""  # of the `Case`
+    twins: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -115,10 +92,6 @@ class Results:
     cases: list[CaseResult] = field(default_factory=list)
     format: int = FORMAT
 
-    def rows(self) -> list[tuple[CaseResult, Entry]]:
-        """List all rows with their cases."""
-        return [(case, entry) for case in self.cases for entry in case.entries]
-
 
 def write_json(results: Results, path: Path) -> None:
     """Write everything, raw rounds included."""
@@ -134,10 +107,8 @@ def read_json(path: Path) -> Results:
 
 
 def _made(cls: type[T], stored: dict[str, Any]) -> T:
-    parts: dict[str, type[Any]] = {"cases": CaseResult, "entries": Entry, "twins": Twin}
-    known = {name: value for name, value in stored.items() if name in {f.name for f in fields(cls)}}  # type: ignore[arg-type]
-    for name in known.keys() & parts.keys():
-        known[name] = [_made(parts[name], one) for one in known[name]]
-    if known.get("time"):
-        known["time"] = Quantiles(**known["time"])
-    return cls(**known)
+    parts = {f.name: stored[f.name] for f in fields(cls) if f.name in stored}  # type: ignore[arg-type]
+    for name, part in (("cases", CaseResult), ("entries", Entry)):
+        if name in parts:
+            parts[name] = [_made(part, one) for one in parts[name]]
+    return cls(**parts | ({"time": Quantiles(**parts["time"])} if parts.get("time") else {}))

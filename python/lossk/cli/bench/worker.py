@@ -1,8 +1,4 @@
-"""A process per peer family, because two pools of threads in one process disturb each other.
-
-While one process measures, the others sleep in a read. All have the same thread count; what has no setting for it, such
-as JAX, would be pinned to as many cores.
-"""
+"""A process per peer family, because thread pools in one process disturb each other; all but one sleep in a read."""
 
 from __future__ import annotations
 
@@ -18,6 +14,8 @@ from pathlib import Path
 from statistics import fmean
 from timeit import Timer
 from typing import Any
+
+import numpy as np
 
 from lossk.cli.bench import kernels, peers
 from lossk.cli.bench.cases import Case
@@ -41,18 +39,12 @@ def time_calls(runner: Runner, calls: int) -> float:
 
 
 def calibrate(runner: Runner, seconds: float) -> int:
-    """Return how many calls last about `seconds`; 0 for one call that is too slow to be repeated."""
+    """Return how many calls last about `seconds`, at least one."""
     calls = 1
     while (taken := max(calls * time_calls(runner, calls), 1e-9)) < seconds / 4:
         calls *= 4
-    return 0 if taken > WARM_BELOW else max(1, round(calls * seconds / taken))
-
-
-def measure(runner: Runner, calls: int) -> float:
-    """One measurement: seconds per call, threads awake and caches as a call before left them."""
-    if calls:
-        time_calls(runner, 1)
-    return time_calls(runner, max(1, calls))
+    runner.warm = taken < WARM_BELOW
+    return max(1, round(calls * seconds / taken))
 
 
 def first_outcome(case: Case, runner: Runner, inputs: Inputs) -> Outcome:
@@ -61,50 +53,49 @@ def first_outcome(case: Case, runner: Runner, inputs: Inputs) -> Outcome:
         runner.prepare()
     for _ in range(CHECKED_STEPS - 1 if case.kind == "optimizer" else 0):
         runner.call()
-    result = runner.finish(runner.call())
-    if case.kind == "optimizer":
-        result = inputs[0][0]  # updated in place
-    value, array = result if isinstance(result, tuple) else (result, None) if case.goal == "value" else (None, result)
-    return value, None if array is None else sampled(case, array).copy()
+    found = runner.finish(runner.call())
+    found = inputs[0][0] if case.kind == "optimizer" else found  # updated in place
+    value, array = found if isinstance(found, tuple) else (found, None) if case.goal == "value" else (None, found)
+    return value if value is None else float(value), array if array is None else sampled(case, np.asarray(array)).copy()
 
-
-# ---- in a family's process ---------------------------------------------------------------------------------------
 
 _providers: dict[str, Build] = {}  # of the family
 _open: dict[Key, tuple[Runner, int]] = {}  # of the case: what is timed, calls per measurement
 
 
-def start(family: str, threads: int) -> None:
-    """Prepare the process: find the family's providers, in a file of the user's under the name PROVIDERS."""
+def start(family: str) -> None:
+    """Find the providers of the process: the package's, or PROVIDERS of a file."""
     os.dup2(2, 1)  # what libraries print belongs to no table
     ours = kernels.PROVIDERS | peers.PROVIDERS
     _providers.update(runpy.run_path(family)["PROVIDERS"] if family.endswith(".py") else ours[family])
 
 
 def open_case(case: Case, seed: int, threads: int, seconds: float) -> dict[Key, tuple[Outcome | str, int]]:
-    """Build every provider in every mode; return first results, or why there is none, and calls per measurement."""
+    """Build every provider in every mode; return first results and calls per measurement, or a reason and 0."""
     built: dict[Key, tuple[Outcome | str, int]] = {}
     inputs = make_inputs(case, seed)
-    for (provider, build), mode in product(_providers.items(), case.modes):
+    for key in product(_providers, case.modes):
         if case.kind == "optimizer":  # whose steps write into their inputs
             inputs = make_inputs(case, seed)
         try:
-            if (runner := build(case, mode, inputs, threads)) is not None:
+            if (runner := _providers[key[0]](case, key[1], inputs, threads)) is not None:
                 outcome = first_outcome(case, runner, inputs)
-                _open[provider, mode] = runner, calibrate(runner, seconds)
-                built[provider, mode] = outcome, max(1, _open[provider, mode][1])
+                _open[key] = runner, calibrate(runner, seconds)
+                built[key] = outcome, _open[key][1]
         except Exception as error:  # whatever a peer's compiler raises becomes a row of the table, not a crash
-            built[provider, mode] = f"{type(error).__name__}: {error}".splitlines()[0][:150], 0
-    if "lossk" in _providers:
-        for label, runner in kernels.yardsticks(case, threads).items():
-            _open[label, YARDSTICK] = runner, calibrate(runner, seconds)
-            built[label, YARDSTICK] = (None, None), 1
+            built[key] = f"{type(error).__name__}: {error}".splitlines()[0][:150], 0
+    for label, runner in kernels.yardsticks(case, threads).items() if "lossk" in _providers else ():
+        _open[label, YARDSTICK] = runner, calibrate(runner, seconds)
+        built[label, YARDSTICK] = (None, None), 1
     return built
 
 
 def time_one(key: Key) -> float:
-    """One measurement of a runner of the open case."""
-    return measure(*_open[key])
+    """One measurement: seconds per call, threads awake and caches as a call before left them."""
+    runner, calls = _open[key]
+    if runner.warm:
+        time_calls(runner, 1)
+    return time_calls(runner, calls)
 
 
 def close_case() -> list[dict[str, Any]]:
@@ -116,24 +107,18 @@ def close_case() -> list[dict[str, Any]]:
     return [{**pool, "filepath": Path(pool["filepath"]).name} for pool in threadpool_info()]
 
 
-# ---- in the parent -----------------------------------------------------------------------------------------------
-
-
 class Pool:
-    """The processes of a run with one thread count, which end with this one. One that dies is noted in `lost`."""
+    """The parent's end of the processes, which end with it. One that dies is noted in `lost`."""
 
     def __init__(self, families: Iterable[str], threads: int) -> None:
         self.threads, self.lost = threads, dict[str, str]()
-        before = dict(os.environ)
+        spawn = get_context("spawn")
         for name in HALVE_GEMM:
             os.environ.pop(name, None)
-        os.environ.update({**dict.fromkeys(THREAD_VARIABLES, str(threads)), "JAX_PLATFORMS": "cpu"})
-        spawn = get_context("spawn")
-        self.workers = {family: ProcessPoolExecutor(1, spawn, start, (family, threads)) for family in families}
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+        self.workers = {family: ProcessPoolExecutor(1, spawn, start, (family,)) for family in families}
         for family in self.workers:
             self.ask(family, close_case)  # starts it
-        os.environ.clear()
-        os.environ.update(before)
 
     def ask(self, family: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Let a family's process call a function; None if it has died."""
