@@ -13,8 +13,9 @@ import numpy as np
 from lossk.cli.bench.cases import FRESH, OPTIMIZERS, Case
 from lossk.cli.bench.kernels import Build, Inputs, Runner
 
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(os.environ["LOSSK_NUM_THREADS"])])
+THREADS = os.environ.get("LOSSK_NUM_THREADS")  # of a process of the benchmark
+if THREADS and hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(THREADS)])
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")
 

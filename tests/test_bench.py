@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ FACTS = {"cpu": "a CPU", "isa": "x86-64-v3", "caches": "L1 32K, L2 512K, L3 3276
 CASES = tuple(dict.fromkeys(case for suite in SUITES.values() for case in suite))
 TOLERANCE = {"float64": 1e-12, "float32": 2e-6, "bfloat16": 2e-2}
 CACHE = 32 << 20
+BENCH = Path(__file__).parents[1] / "bench"
 
 run = CliRunner().invoke
 
@@ -136,6 +139,22 @@ def test_providers_compute_what_the_reference_does(provider: str, case: Case, mo
             assert max(error or 0 for error in found) < TOLERANCE[case.dtype], (mode, found)
 
 
+@pytest.mark.parametrize("name", ["jax", "scikit_learn", "numba", "torch"])
+def test_peers_compute_what_the_reference_does(name: str) -> None:
+    pytest.importorskip({"scikit_learn": "sklearn"}.get(name, name))
+    found = peers.PROVIDERS if name == "torch" else {name: runpy.run_path(str(BENCH / f"peer_{name}.py"))["PROVIDERS"]}
+    offered = 0
+    for case in dict.fromkeys(tiny(case) for case in SUITES["quick"]):
+        for build in found[name].values():
+            for mode in case.modes:
+                inputs = make_inputs(case, seed=0)
+                if (runner := build(case, mode, inputs, 1)) is not None:
+                    errors_found = errors(first_outcome(case, runner, inputs), expected(case, seed=0))
+                    assert max(error or 0 for error in errors_found) < TOLERANCE[case.dtype], (case.name, mode)
+                    offered += 1
+    assert offered
+
+
 def test_every_process_makes_the_same_inputs() -> None:
     for kernel, shape in (("CrossEntropy", (70_000, 20)), ("Huber", (1_500_000,))):
         case = Case(kernel, "value", shape)
@@ -165,8 +184,6 @@ class FakePool:
 
 @pytest.mark.parametrize(("rounds", "budget", "wanted"), [(5, math.inf, 5), (5, 0.0, 3), (2, 0.0, 2)])
 def test_rounds_fit_into_the_budget_but_three_are_kept(rounds: int, budget: float, wanted: int) -> None:
-    import random
-
     pool: Any = FakePool()
     rows = [("lossk", ("lossk", OUT)), ("mortal", ("mortal", OUT))]
     found = measure_rounds(rows, pool, random.Random(0), rounds, budget)

@@ -108,4 +108,6 @@ def _measure(cases: tuple[Case, ...], threads: list[int], results: Results, fold
             write_json(results, path)
             console.print(f"{number:3}/{len(cases)}, {count} threads {time.perf_counter() - start:6.1f} s  {case.name}")
         results.threadpools.update({f"{name}, {count}": pool.ask(name, close_case) for name in families})
+        for worker in pool.workers.values():
+            worker.shutdown()
     draw_limits(results, folder / "limits.png")

@@ -56,9 +56,8 @@ def print_results(results: Results, console: Console, style: box.Box = box.SIMPL
                 lost.append(f"- {title}, {entry.mode}: {entry.provider} is {1 / entry.ratio:.2f} times faster")
             if entry.bound and entry.best_fraction < entry.bound:
                 gaps.add_row(title, entry.mode, f"{entry.bound:g}", f"{entry.best_fraction:.3g}")
-    for made in (shown, gaps):
-        if made.row_count:
-            console.print(made)
+    for made in [one for one in (shown, gaps) if one.row_count]:
+        console.print(made)
     say(console, LEGEND, "dim")
     for line in [*failed, "Rows that lossk loses:" if lost else "lossk lost no row of this run.", *lost]:
         say(console, line, "bold")
@@ -73,12 +72,8 @@ def _numbers(entry: Entry) -> list[str]:
 
 
 def _peers(case: CaseResult, mode: str) -> str:
-    found = sorted(
-        (e.ratio, e.provider, duration(e.time.p50), error(e))
-        for e in case.entries
-        if e.mode == mode and e.ratio and e.time
-    )
-    return "; ".join(f"{name} {ratio:.3g}x ({time}, {err})" for ratio, name, time, err in found)
+    rows = sorted((e for e in case.entries if e.mode == mode and e.ratio), key=lambda e: e.ratio or 0)
+    return "; ".join(f"{e.provider} {e.ratio:.3g}x ({duration(e.time.p50)}, {error(e)})" for e in rows if e.time)
 
 
 def render_markdown(results: Results) -> str:

@@ -66,8 +66,8 @@ _open: dict[Key, tuple[Runner, int]] = {}  # of the case: what is timed, calls p
 def start(family: str) -> None:
     """Find the providers of the process: the package's, or PROVIDERS of a file."""
     os.dup2(2, 1)  # what libraries print belongs to no table
-    ours = kernels.PROVIDERS | peers.PROVIDERS
-    _providers.update(runpy.run_path(family)["PROVIDERS"] if family.endswith(".py") else ours[family])
+    own = family.endswith(".py")
+    _providers.update(runpy.run_path(family)["PROVIDERS"] if own else (kernels.PROVIDERS | peers.PROVIDERS)[family])
 
 
 def open_case(case: Case, seed: int, threads: int, seconds: float) -> dict[Key, tuple[Outcome | str, int]]:
