@@ -78,7 +78,7 @@ def _cell(row: dict[str, Any] | None) -> str:
     shown = " / ".join(f"{fraction:.2f}".lstrip("0") for fraction in fractions)
     if fractions and max(fractions) < LOW:
         shown = f"**{shown}**"
-    return f"{duration(row['seconds'])}, {shown}, {row['error']:.0e}".replace("0e+00", "0")
+    return f"{duration(row['seconds'])}, {shown}, {row['error'] or 0:.0e}".replace("0e+00", "0")
 
 
 def _table(headings: list[str], rows: list[list[str]]) -> str:
