@@ -163,6 +163,16 @@ def test_every_process_makes_the_same_inputs() -> None:
         assert once[0].shape == shape
 
 
+@pytest.mark.parametrize("nbytes", [1, 192, 4 * 1_000_003])
+def test_twins_move_what_they_say(nbytes: int) -> None:
+    for twin in {twin for case in CASES for mode in case.modes for twin in case.twins(mode)}:
+        reads, writes = kernels.build_twin(twin, nbytes, 1).call.args  # type: ignore[attr-defined]
+        assert (len(reads), len(writes)) == (twin.reads, len(twin.over) + twin.fresh)
+        for array in (*reads, *writes):
+            assert array.ctypes.data % 64 == 0
+            assert nbytes // twin.count <= array.nbytes < nbytes // twin.count + 64
+
+
 def test_calls_last_about_as_long_as_asked() -> None:
     assert calibrate(Runner(lambda: None), 1e-4) > 10
     assert calibrate(Runner(lambda: None, prepare=lambda: None), 0.0) == 1

@@ -111,9 +111,10 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner:
 
 def _aligned_ones(nbytes: int) -> Array:
     """Return float32 ones of at least so many bytes, at the start of a cache line, as streaming stores want."""
-    raw = np.ones(-(-nbytes // LINE + 1) * LINE // 4, np.float32)
+    elements = -(-nbytes // LINE) * LINE // 4
+    raw = np.ones(elements + LINE // 4, np.float32)
     start = -raw.ctypes.data % LINE // 4
-    return raw[start : len(raw) - LINE // 4 + start]
+    return raw[start : start + elements]
 
 
 def build_twin(twin: Twin, nbytes: int, threads: int) -> Runner:

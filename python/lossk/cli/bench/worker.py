@@ -112,11 +112,10 @@ class Pool:
 
     def __init__(self, families: Iterable[str], threads: int) -> None:
         self.threads, self.lost = threads, dict[str, str]()
-        spawn = get_context("spawn")
         for name in HALVE_GEMM:
             os.environ.pop(name, None)
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-        self.workers = {family: ProcessPoolExecutor(1, spawn, start, (family,)) for family in families}
+        self.workers = {f: ProcessPoolExecutor(1, get_context("spawn"), start, (f,)) for f in families}
         for family in self.workers:
             self.ask(family, close_case)  # starts it
 
