@@ -21,7 +21,7 @@ LEGEND = (
 
 def duration(seconds: float) -> str:
     """``5.12 ms``."""
-    size, name = next(((s, n) for s, n in ((1, "s"), (1e-3, "ms"), (1e-6, "us")) if seconds >= s), (1e-9, "ns"))
+    size, name = next(((s, n) for s, n in ((1, "s"), (1e-3, "ms"), (1e-6, "us")) if seconds > 0.9995 * s), (1e-9, "ns"))
     return f"{seconds / size:.3g} {name}"
 
 
