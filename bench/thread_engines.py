@@ -44,7 +44,7 @@ def calls() -> dict[str, Callable[[], object]]:
     return found
 
 
-def companions() -> dict[str, Callable[[], object]]:
+def workloads() -> dict[str, Callable[[], object]]:
     """Return what is done before each call."""
     import torch
 
@@ -55,13 +55,13 @@ def companions() -> dict[str, Callable[[], object]]:
 
 
 def serve() -> None:
-    """Answer lines of "call, tab, companion" by seconds."""
-    timed, before = calls(), companions()
+    """Answer lines of "call, tab, workload" by seconds."""
+    timed, before = calls(), workloads()
     for line in sys.stdin:
-        call, companion = line.rstrip("\n").split("\t")
+        call, workload = line.rstrip("\n").split("\t")
         seconds = []
         for _ in range(CALLS):
-            before[companion]()
+            before[workload]()
             start = time.perf_counter()
             timed[call]()
             seconds.append(time.perf_counter() - start)
@@ -69,7 +69,7 @@ def serve() -> None:
 
 
 def measure(rounds: int) -> Iterator[tuple[str, str, str, float]]:
-    """Yield (call, companion, engine, seconds), in random order within a round."""
+    """Yield (call, workload, engine, seconds), in random order within a round."""
     hidden = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     workers = {
@@ -82,14 +82,14 @@ def measure(rounds: int) -> Iterator[tuple[str, str, str, float]]:
         )
         for engine in ENGINES
     }
-    rows = [(call, companion, engine) for call in calls() for companion in BEFORE for engine in ENGINES]
+    rows = [(call, workload, engine) for call in calls() for workload in BEFORE for engine in ENGINES]
     for _ in track(range(rounds), console=Console(stderr=True)):
-        for call, companion, engine in random.sample(rows, len(rows)):
+        for call, workload, engine in random.sample(rows, len(rows)):
             worker = workers[engine]
             assert worker.stdin is not None
             assert worker.stdout is not None
-            print(f"{call}\t{companion}", file=worker.stdin, flush=True)
-            yield call, companion, engine, float(worker.stdout.readline())
+            print(f"{call}\t{workload}", file=worker.stdin, flush=True)
+            yield call, workload, engine, float(worker.stdout.readline())
     for worker in workers.values():
         worker.communicate()
 
@@ -101,14 +101,14 @@ def main() -> None:
         return
     rounds = int(sys.argv[1]) if sys.argv[1:] else 9
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for call, companion, engine, seconds in measure(rounds):
-        found.setdefault((call, companion), {}).setdefault(engine, []).append(seconds)
+    for call, workload, engine, seconds in measure(rounds):
+        found.setdefault((call, workload), {}).setdefault(engine, []).append(seconds)
     table = Table("call", "after", *(f"{engine}, us" for engine in ENGINES), "auto / best")
-    for (call, companion), by_engine in found.items():
+    for (call, workload), by_engine in found.items():
         medians = {engine: statistics.median(by_engine[engine]) for engine in ENGINES}
         best = min(medians, key=medians.__getitem__)
         ratio = statistics.median(a / b for a, b in zip(by_engine["auto"], by_engine[best], strict=True))
-        table.add_row(call, companion, *(f"{1e6 * medians[engine]:,.0f}" for engine in ENGINES), f"{ratio:.2f}")
+        table.add_row(call, workload, *(f"{1e6 * medians[engine]:,.0f}" for engine in ENGINES), f"{ratio:.2f}")
     Console(width=120).print(table)
 
 

@@ -298,7 +298,6 @@ BESIDE = {
         ("information", "rows"),
         ("_linear", "_cross_entropy"),
     ),
-    ("cli", "torch"),  # which the benchmark imports where torch is installed
 }
 
 

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_bench import entry, growth_with, result_of, results_of
+from test_bench import entry, result_of, results_of
 
-from lossk.cli.bench import growth_figure, limits_figure
-from lossk.cli.bench.suites import QUICK, TABLE
+from lossk.cli.bench.cases import SUITES
+from lossk.cli.bench.limits_figure import draw_limits, rows_of
 from lossk.cli.plot.style import PICTURES
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Draw a figure of the benchmark, and return it before it is closed."""
-
-    def draw(module: Any, function: str, results: Any, path: Path) -> Any:
-        found = []
-        monkeypatch.setattr(module.plt, "close", found.append)
-        getattr(module, function)(results, path)
-        assert path.read_bytes().startswith(b"\x89PNG")
-        return found[0]
-
-    return draw
 
 
 def texts(axes: Any) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
-@pytest.mark.parametrize("suite", [QUICK, TABLE], ids=["quick", "table"])
-def test_limits_name_six_kernels_and_their_peers(suite: Any, drawn: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suite", ["quick", "table"])
+def test_limits_name_six_kernels_and_their_peers(suite: str, tmp_path: Path) -> None:
     cases = [
         result_of(
             case,
@@ -42,32 +26,23 @@ def test_limits_name_six_kernels_and_their_peers(suite: Any, drawn: Any, tmp_pat
             entry("torch eager", case.modes[0], 4.0, limit=0.75),
             entry("numpy", case.modes[0], 8.0, limit=0.75),
         )
-        for case in suite
+        for case in SUITES[suite]
     ]
-    (axes,) = drawn(limits_figure, "draw_limits", results_of(*cases), tmp_path / "limits.png").axes
+    (axes,) = draw_limits(results_of(*cases), tmp_path / "limits.png").axes
+    assert (tmp_path / "limits.png").read_bytes().startswith(b"\x89PNG")
     names = [label.get_text().split("\n")[0] for label in axes.get_yticklabels()]
     assert len(set(names)) == len(names) == 6
-    assert set(names) <= {case.kernel for case in suite}
+    assert set(names) <= {case.kernel for case in SUITES[suite]}
     said = texts(axes)
     assert sum(text.startswith("lossk 75 %") for text in said) == 6
-    assert sum("torch eager 19 %" in text and "4.00x the time" in text for text in said) == 6
+    assert sum("torch eager 19 %" in text and "4x the time" in text for text in said) == 6
 
 
-def test_limits_leave_out_kernels_without_peers(drawn: Any, tmp_path: Path) -> None:
-    alone = result_of(TABLE[0], entry("lossk", TABLE[0].modes[0], 1.0, limit=0.5))
-    assert limits_figure.rows_of(results_of(alone)) == []
-    drawn(limits_figure, "draw_limits", results_of(alone), tmp_path / "limits.png")
-
-
-@pytest.mark.parametrize("factor", [1.0, 2.5, 40.0])
-def test_growth_has_ticks_in_one_notation(factor: float, drawn: Any, tmp_path: Path) -> None:
-    growth = dataclasses.replace(growth_with(1.0, factor), kernel="Huber")
-    figure = drawn(growth_figure, "draw_growth", results_of(growth=[growth]), tmp_path / "growth.png")
-    axes = figure.axes[0]
-    shown = [label.get_text() for kind in ("major", "minor") for label in axes.get_yticklabels(which=kind)]
-    shown = [label for label in shown if label]
-    assert len(shown) >= 2
-    assert all(re.fullmatch(r"[\d.]+ (s|ms|us|ns)", label) for label in shown), shown
+def test_limits_leave_out_kernels_without_peers(tmp_path: Path) -> None:
+    case = SUITES["table"][0]
+    alone = results_of(result_of(case, entry("lossk", case.modes[0], 1.0, limit=0.5)))
+    assert rows_of(alone) == []
+    draw_limits(alone, tmp_path / "limits.png")
 
 
 def test_regression_compares_like_with_like_and_shows_its_corner() -> None:

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lossk.cli.bench.providers import STORED, STREAMED, is_yardstick
+from lossk.cli.bench.markdown import duration
 from lossk.cli.bench.results import Results, read_json
-from lossk.cli.bench.text import duration, error
 
 FOLDER = Path(__file__).parents[1] / "bench"
 LOW = 0.8  # fractions of the limit below this are marked
+STREAMED, STORED = "lossk streamed", "lossk stored"
 
 INTRODUCTION = """# Machines
 
@@ -44,8 +44,11 @@ def condensed(results: Results) -> dict[str, Any]:
     rows = []
     for case in results.cases:
         for entry in case.entries:
-            known = entry.provider == "lossk" or is_yardstick(entry.provider)
-            if entry.time is None or not known or entry.provider == f"lossk {results.facts['isa']}":
+            if (
+                entry.time is None
+                or entry.provider.split()[0] != "lossk"
+                or entry.provider.endswith(results.facts["isa"])
+            ):
                 continue
             rows.append(
                 {
@@ -55,7 +58,7 @@ def condensed(results: Results) -> dict[str, Any]:
                     "seconds": float(f"{entry.time.p50:.4g}"),
                     "fraction": entry.fraction and round(entry.fraction, 3),
                     "arithmetic": entry.arithmetic and round(entry.arithmetic, 3),
-                    "ratio": entry.ratio and round(entry.ratio, 3),
+                    "ratio": round(entry.ratios[entry.mode], 3) if entry.ratios else None,
                     "error": entry.array_error if entry.array_error is not None else entry.value_error,
                 }
             )
@@ -75,7 +78,7 @@ def _cell(row: dict[str, Any] | None) -> str:
     shown = " / ".join(f"{fraction:.2f}".lstrip("0") for fraction in fractions)
     if fractions and max(fractions) < LOW:
         shown = f"**{shown}**"
-    return f"{duration(row['seconds'])}, {shown}, {error(row['error'])}"
+    return f"{duration(row['seconds'])}, {shown}, {row['error'] or 0:.0e}".replace("0e+00", "0")
 
 
 def _table(headings: list[str], rows: list[list[str]]) -> str:

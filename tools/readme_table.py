@@ -9,10 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lossk.cli.bench import text
 from lossk.cli.bench.limits_figure import draw_limits
-from lossk.cli.bench.providers import is_yardstick
-from lossk.cli.bench.results import CaseResult, Entry, Results, read_json, threads_text
+from lossk.cli.bench.markdown import duration, error, percent
+from lossk.cli.bench.results import CaseResult, Entry, Results, read_json
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -40,23 +39,21 @@ longer, or a linear layer's products, over lossk's time. *Fastest peer*: in this
 
 def closest(case: CaseResult) -> tuple[Entry, Entry]:
     """Return lossk and a peer in the mode where lossk is least ahead. Raises ValueError where no peer was measured."""
-    peers = [e for e in case.entries if e.provider != "lossk" and not is_yardstick(e.provider) and e.ratio is not None]
-    for peer in sorted(peers, key=lambda entry: entry.ratio or 0):
-        ours = case.lossk(peer.mode)
-        if ours is not None:
-            return ours, peer
-    raise ValueError(f"{case.title}: no peer was measured in a mode of lossk's")
+    ours = {entry.mode: entry for entry in case.entries if entry.provider == "lossk" and entry.time}
+    peers = [e for e in case.entries if e.ratio and e.mode in ours and e.provider != "numpy: one ufunc"]
+    if peers:
+        peer = min(peers, key=lambda entry: entry.ratio or 0)
+        return ours[peer.mode], peer
+    raise ValueError(f"{case.name}: no peer was measured in a mode of lossk's")
 
 
 def row(case: CaseResult) -> str:
     """Return a case as a row of the table."""
     ours, peer = closest(case)
-    assert ours.time is not None, "`CaseResult.lossk` finds what was measured"
-    limit = max((f for f in (ours.fraction, ours.arithmetic) if f is not None), default=None)
-    error = max((e for e in (ours.value_error, ours.array_error) if e is not None), default=None)
-    ratio = f"**{text.times(peer.ratio)}**" if peer.beats_lossk else text.times(peer.ratio)
-    cells = (f"{case.kernel} {ours.mode}", case.shape, text.duration(ours.time.p50), text.percent(limit))
-    return "| " + " | ".join((*cells, f"{peer.provider}, {ratio}", text.error(error))) + " |"
+    assert ours.time is not None, "`closest` finds what was measured"
+    ratio = f"{peer.ratio:.3g}x" if (peer.ratio or 0) >= 1 else f"**{peer.ratio:.2g}x**"
+    cells = (f"{case.kernel} {ours.mode}", case.shape, duration(ours.time.p50), percent(ours.best_fraction))
+    return "| " + " | ".join((*cells, f"{peer.provider}, {ratio}", error(ours))) + " |"
 
 
 def render(results: Results) -> str:
@@ -65,14 +62,16 @@ def render(results: Results) -> str:
     found = {
         (case.kernel, case.shape): case
         for case in results.cases
-        if case.threads == threads and case.dtype == "float32" and not case.option and case.lossk("autograd") is None
+        if (case.threads, case.dtype) == (threads, "float32")
+        and " with " not in case.name
+        and case.goal in ("value+grad", "step")
     }
     if missing := [" ".join(case) for case in CASES if case not in found]:
-        raise ValueError(f"the run lacks {', '.join(missing)} in float32 with {threads_text(threads)}")
+        raise ValueError(f"the run lacks {', '.join(missing)} in float32 with {threads} threads")
     facts = results.facts
     versions = ", ".join(f"{name} {version}" for name, version in {"lossk": facts["lossk"], **results.peers}.items())
     measured = (
-        f"Measured on {results.created[:10]}: {facts['cpu']}, {facts['isa']}, {threads_text(threads)}, float32; "
+        f"Measured on {results.created[:10]}: {facts['cpu']}, {facts['isa']}, {threads} threads, float32; "
         f"{versions}; medians of {results.settings['rounds']} rounds in random order, one process per peer; "
         f"`{results.command}`."
     )

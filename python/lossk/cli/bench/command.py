@@ -1,8 +1,14 @@
-"""``lossk bench``: measure, print, write ``results.json`` and the pictures."""
+"""``lossk bench``: measure, print, write ``results.json`` and the picture."""
 
 from __future__ import annotations
 
 import math
+import os
+import shlex
+import sys
+import time
+from datetime import datetime, timezone
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -12,143 +18,97 @@ from rich.console import Console
 
 import lossk
 from lossk import _runtime
-from lossk.cli.bench.cases import Case
-from lossk.cli.bench.growth import MOST
-from lossk.cli.bench.machine import cache_bytes
-from lossk.cli.bench.markdown import render_markdown
-from lossk.cli.bench.measure import Settings
-from lossk.cli.bench.providers import PEERS, SLOW_TO_COMPILE, installed
-from lossk.cli.bench.report import print_results
-from lossk.cli.bench.results import Results, read_json, write_json
-from lossk.cli.bench.run import Plan, run, version_of
-from lossk.cli.bench.suites import MACHINE, QUICK, TABLE, select
-from lossk.cli.bench.targets import cases_of, targets
+from lossk.cli.bench.cases import SUITES, Case, select
+from lossk.cli.bench.markdown import print_results, render_markdown
+from lossk.cli.bench.results import OK, Results, read_json, write_json
+from lossk.cli.bench.run import run_case
+from lossk.cli.bench.worker import Pool, close_case
 from lossk.cli.tables import output as output_console
 
-SUITES = ("table", "quick", "machine", "targets", "company", "growth")
-QUICK_ROUNDS, ROUNDS = 5, 15
-QUICK_SECONDS, SECONDS = 0.003, 0.010
+PEERS = ("numpy", "torch", "choices")  # the last are lossk's own; others are files
 
 
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Smaller cases, 5 rounds: under a minute.")] = False,
     suite: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(SUITES)}.")] = "table",
-    output: Annotated[Path, typer.Option(help="Folder for results.json and the pictures.")] = Path("lossk-bench"),
-    peers: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(PEERS)}; or none.")] = "",
+    output: Annotated[Path, typer.Option(help="Folder for results.json and the picture.")] = Path("lossk-bench"),
+    peers: Annotated[str, typer.Option(help=f"Comma-separated, of {', '.join(PEERS)}, files; or none.")] = "",
     kernels: Annotated[str, typer.Option(help="Comma-separated globs or regular expressions on case names.")] = "",
     threads: Annotated[str, typer.Option(help="Comma-separated thread counts; all is lossk's default.")] = "all",
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds per case; 15, with --quick 5.")] = None,
     budget: Annotated[float, typer.Option(min=0, help="Seconds for the rounds of a case, of which 3 are kept.")] = 0,
-    most: Annotated[int, typer.Option(min=100_000, help="Elements that the suite growth goes up to.")] = MOST,
     seed: Annotated[int, typer.Option(help="Seed of the inputs and of the order within a round.")] = 0,
-    source: Annotated[
-        Path | None, typer.Option("--from", help="Show an earlier results.json; measure nothing.")
-    ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table instead of tables.")] = False,
+    source: Annotated[Path | None, typer.Option("--from", help="Show a results.json; measure nothing.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
-    """Compare lossk with its limits and with every installed peer, interleaved in one run."""
-    progress_console = Console(stderr=True)
-    if source is not None:
-        results = _read(source)
+    """Compare lossk with its limits and with other libraries, interleaved in one run."""
+    if source is None:
+        words = list(dict.fromkeys(threads.split(",")))
+        if wrong := [word for word in words if word != "all" and not (word.isdigit() and int(word) > 0)]:
+            raise typer.BadParameter(f"{wrong[0]!r} is neither a positive number nor all", param_hint="--threads")
+        now, command = datetime.now(timezone.utc).isoformat(timespec="seconds"), shlex.join(["lossk", *sys.argv[1:]])
+        settings = {"rounds": rounds or (5 if quick else 15), "seconds": 0.003 if quick else 0.010, "seed": seed}
+        settings["budget"] = budget or math.inf
+        versions = _peers(peers or ("choices" if suite == "machine" else "numpy,torch"))
+        results = Results(now, command, _runtime.versions(), settings, versions, list(os.getloadavg()))
+        counts = [lossk.get_num_threads() if word == "all" else int(word) for word in words]
+        _measure(_cases("quick" if quick else suite, kernels), counts, results, output)
     else:
-        suites = _suites("quick" if quick else suite)
-        families, states = _families(peers, quick)
-        cases = _cases(suites, kernels)
-        plan = Plan(
-            cases,
-            families if cases else ["lossk"],
-            states,
-            _thread_counts(threads),
-            growth=most if "growth" in suites else 0,
-            company="company" in suites,
-        )
-        settings = Settings(
-            rounds or (QUICK_ROUNDS if quick else ROUNDS),
-            QUICK_SECONDS if quick else SECONDS,
-            seed,
-            budget or math.inf,
-        )
-        output.mkdir(parents=True, exist_ok=True)
-        results = run(plan, settings, progress_console, lambda so_far: write_json(so_far, output / "results.json"))
+        try:
+            results = read_json(source)
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(str(error), param_hint="--from") from error
     if markdown:
         print(render_markdown(results), end="")
     else:
         print_results(results, output_console())
-    if source is None:
-        _draw(results, output, progress_console)
-    if results.lossk_failed:
-        raise typer.Exit(1)
+    if any(entry.provider == "lossk" and entry.status != OK for case in results.cases for entry in case.entries):
+        raise typer.Exit(1)  # peers may fail, lossk may not
 
 
-def _read(source: Path) -> Results:
-    try:
-        return read_json(source)
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error), param_hint="--from") from error
-
-
-def _suites(suite: str) -> list[str]:
-    names = [word for word in suite.split(",") if word]
-    unknown = [name for name in names if name not in SUITES]
-    if unknown or not names:
+def _cases(suite: str, kernels: str) -> tuple[Case, ...]:
+    if unknown := set(suite.split(",")) - set(SUITES):
         raise typer.BadParameter(f"unknown: {', '.join(unknown)}; known are {', '.join(SUITES)}", param_hint="--suite")
-    return names
-
-
-def _cases(suites: list[str], kernels: str) -> tuple[Case, ...]:
-    lists = {"table": TABLE, "quick": QUICK, "machine": MACHINE}
-    if "targets" in suites:
-        lists["targets"] = cases_of(targets(cache_bytes(_runtime.versions(), 2)))
-    offered = tuple(dict.fromkeys(case for name in suites for case in lists.get(name, ())))
-    cases = select(offered, [word for word in kernels.split(",") if word])
-    if offered and not cases:
+    offered = tuple(dict.fromkeys(case for name in suite.split(",") for case in SUITES[name]))
+    if find_spec("ml_dtypes") is None:  # whose type bfloat16 is
+        offered = tuple(case for case in offered if case.dtype != "bfloat16")
+    if not (cases := select(offered, [word for word in kernels.split(",") if word])):
         names = "\n".join(case.name for case in offered)
         raise typer.BadParameter(f"no case matches {kernels!r}; the cases are\n{names}", param_hint="--kernels")
     return cases
 
 
-def _families(peers: str, quick: bool) -> tuple[list[str], dict[str, str]]:
-    """Choose the families to run; for every peer give its version, or why it is left out."""
-    named = [] if peers == "none" else peers.split(",") if peers else list(PEERS)
-    unknown = [name for name in named if name not in PEERS]
-    if unknown:
-        raise typer.BadParameter(f"unknown: {', '.join(unknown)}; known are {', '.join(PEERS)}", param_hint="--peers")
+def _peers(named: str) -> dict[str, str]:
+    """Return the version of every peer, or why it is left out, in parentheses; a file is a peer as well."""
     states = {}
-    for name in PEERS:
-        if name not in named:
-            states[name] = "not asked for"
-        elif not installed(name):
-            states[name] = "not installed"
-        elif quick and not peers and name in SLOW_TO_COMPILE:
-            states[name] = "left out by --quick (slow to compile; name it with --peers)"
-    families = ["lossk"] + [name for name in PEERS if name not in states]
-    return families, {name: states.get(name) or version_of(name) for name in PEERS}
+    for name in named.split(",") if named != "none" else []:
+        file = Path(name if name.endswith(".py") else f"bench/peer_{name.replace('-', '_').replace('.', '_')}.py")
+        if name in PEERS:
+            library = "lossk" if name == "choices" else name
+            states[name] = version(library) if find_spec(library) else "(not installed)"
+        elif file.is_file():
+            states[str(file)] = "as installed"
+        else:
+            told = f"unknown: {name}; known are {', '.join(PEERS)}, and Python files that define PROVIDERS"
+            raise typer.BadParameter(told, param_hint="--peers")
+    return states
 
 
-def _thread_counts(threads: str) -> list[int]:
-    counts = []
-    for word in threads.split(","):
-        if word != "all" and not (word.isdigit() and int(word) > 0):
-            raise typer.BadParameter(f"{word!r} is neither a positive number nor all", param_hint="--threads")
-        counts.append(lossk.get_num_threads() if word == "all" else int(word))
-    return list(dict.fromkeys(counts))
+def _measure(cases: tuple[Case, ...], threads: list[int], results: Results, folder: Path) -> None:
+    """Measure everything; what there is so far is written after each case."""
+    from lossk.cli.bench.limits_figure import draw_limits  # matplotlib takes its time
 
-
-def _draw(results: Results, output: Path, console: Console) -> None:
-    if find_spec("matplotlib") is None:
-        console.print(f"wrote {output / 'results.json'}; no pictures: matplotlib is not installed")
-        return
-    from lossk.cli.bench.figure import draw
-    from lossk.cli.bench.growth_figure import draw_growth
-    from lossk.cli.bench.limits_figure import draw_limits
-
-    written = [output / "results.json"]
-    for wanted, drawing, name in (
-        (results.cases, draw, "results.png"),
-        (results.cases, draw_limits, "limits.png"),
-        (results.growth, draw_growth, "growth.png"),
-    ):
-        if wanted:
-            drawing(results, output / name)
-            written.append(output / name)
-    console.print(f"wrote {', '.join(str(path) for path in written)}")
+    console, path = Console(stderr=True), folder / "results.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    families = ["lossk", *(name for name, state in results.peers.items() if state != "(not installed)")]
+    for count in threads:
+        pool = Pool(families, count)
+        for number, case in enumerate(cases, 1):
+            start = time.perf_counter()
+            results.cases.append(run_case(case, pool, **results.settings))
+            write_json(results, path)
+            console.print(f"{number:3}/{len(cases)}, {count} threads {time.perf_counter() - start:6.1f} s  {case.name}")
+        results.threadpools.update({f"{name}, {count}": pool.ask(name, close_case) for name in families})
+        for worker in pool.workers.values():
+            worker.shutdown()
+    draw_limits(results, folder / "limits.png")

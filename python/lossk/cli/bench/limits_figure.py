@@ -5,85 +5,50 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lossk.cli.bench import text
-from lossk.cli.bench.figure import OTHER, STYLES, best_entries
-from lossk.cli.bench.results import CaseResult, Entry, Results, threads_text
+from lossk.cli.bench.markdown import duration, percent
+from lossk.cli.bench.results import CaseResult, Results
 
+COLORS = {"lossk": "#D55E00", "numpy": "#56B4E9", "torch eager": "#0072B2", "torch fused": "#0072B2", "jax": "#CC79A7"}
 ROWS, PEERS = 6, 3
-Bars = list[tuple[str, Entry, float]]
-Row = tuple[CaseResult, Bars]
-
-
-def _row(case: CaseResult) -> Row | None:
-    """Return lossk and its fastest peers in their fastest modes, each with its fraction of lossk's limit."""
-    best = best_entries(case)
-    ours = best.get("lossk")
-    if ours is None or ours.limit is None or len(best) < 2:
-        return None
-    limit = ours.limit
-    times = [(name, entry, limit / entry.time.p50) for name, entry in best.items() if entry.time is not None]
-    peers = sorted((found for found in times if found[0] != "lossk"), key=lambda found: -found[2])
-    return case, [found for found in times if found[0] == "lossk"] + peers[:PEERS]
+Row = tuple[CaseResult, float, list[tuple[str, float]]]  # a case, its limit, the seconds of lossk and its peers
 
 
 def rows_of(results: Results) -> list[Row]:
     """Choose what is drawn: of each kernel that has peers the case that moves most bytes, the first six."""
-    threads = max((case.threads for case in results.cases), default=1)
-    largest: dict[str, Row] = {}
+    largest: dict[str, tuple[int, Row]] = {}
     for case in results.cases:
-        row = _row(case) if case.threads == threads else None
-        if row is not None:
-            known = largest.get(case.kernel)
-            if known is None or row[1][0][1].nbytes > known[1][0][1].nbytes:
-                largest[case.kernel] = row
-    return list(largest.values())[:ROWS]
+        best: dict[str, float] = {}  # seconds of each provider's fastest mode
+        for entry in case.entries:
+            if entry.time and not entry.provider.startswith("lossk "):
+                best[entry.provider] = min(entry.time.p50, best.get(entry.provider, entry.time.p50))
+        ours = next((e for e in case.entries if e.provider == "lossk" and e.time and e.time.p50 == best["lossk"]), None)
+        if ours and ours.limit and len(best) > 1 and ours.nbytes > largest.get(case.kernel, (-1,))[0]:
+            peers = sorted(best.items(), key=lambda bar: (bar[0] != "lossk", bar[1]))[: PEERS + 1]
+            largest[case.kernel] = ours.nbytes, (case, ours.limit, peers)
+    return [row for _, row in largest.values()][:ROWS]
 
 
-def _draw_row(axes: Any, place: int, found: Bars) -> None:
-    height = 0.84 / (PEERS + 1)
-    ours = found[0][2]
-    for i, (name, entry, fraction) in enumerate(found):
-        at = place + height * (i - (len(found) - 1) / 2)
-        axes.barh(at, fraction, height=0.9 * height, color=STYLES.get(name, OTHER)[0])
-        assert entry.time is not None, "rows hold what was measured"
-        factor = "" if i == 0 else f", {text.times(ours / fraction)} the time"
-        axes.text(
-            fraction + 0.008,
-            at,
-            f"{name} {text.percent(fraction)}: {text.duration(entry.time.p50)}{factor}",
-            va="center",
-            bbox={"facecolor": "w", "edgecolor": "none", "pad": 0.8},
-            fontsize=8.5,
-            fontweight="bold" if i == 0 else "normal",
-        )
-
-
-def draw_limits(results: Results, path: Path) -> None:
-    """Write the picture as a PNG."""
-    rows = rows_of(results)
-    figure, axes = plt.subplots(figsize=(11, 1.6 + 1.05 * max(1, len(rows))), layout="constrained")
-    for place, (_, found) in enumerate(rows):
-        _draw_row(axes, place, found)
-    names = [f"{case.full_kernel}\n{case.shape} {case.dtype}" for case, _ in rows]
-    axes.set_yticks(range(len(rows)), names)
-    axes.set_ylim(len(rows) - 0.45, -0.55)
-    axes.set_xlim(0, 1.6)
+def draw_limits(results: Results, path: Path) -> Any:
+    """Write the picture as a PNG, and return it."""
+    rows, height = rows_of(results), 0.84 / (PEERS + 1)
+    figure = Figure(figsize=(11, 1.6 + 1.05 * max(1, len(rows))), layout="constrained")
+    axes = figure.subplots()
+    for place, (_, limit, bars) in enumerate(rows):
+        for i, (name, seconds) in enumerate(bars):
+            at, fraction = place + height * (i - (len(bars) - 1) / 2), limit / seconds
+            axes.barh(at, fraction, height=0.9 * height, color=COLORS.get(name, "#666666"))
+            factor = f", {seconds / bars[0][1]:.3g}x the time" if i else ""
+            told = f"{name} {percent(fraction)}: {duration(seconds)}{factor}"
+            axes.text(fraction + 0.008, at, told, va="center", fontsize=8.5, weight="normal" if i else "bold")
+    axes.set_yticks(range(len(rows)), [f"{case.kernel}\n{case.shape} {case.dtype}" for case, *_ in rows])
+    axes.set(ylim=(len(rows) - 0.45, -0.55), xlim=(0, 1.6), xticks=[0, 0.25, 0.5, 0.75, 1])
+    axes.set_xlabel("fraction of the limit: what the memory traffic alone takes")
     axes.axvline(1, color="#222222", linewidth=1.2, zorder=0)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_xlabel("fraction of the limit: what the memory traffic alone takes, or for a layer its products")
-    axes.tick_params(axis="y", length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    threads = max((case.threads for case in results.cases), default=1)
-    where = f"{threads_text(threads)}, {results.facts.get('cpu', '')}"
-    figure.suptitle(f"lossk and its fastest peers, each in its fastest mode, {where}", x=0.01, ha="left", fontsize=12)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.suptitle(f"lossk and its fastest peers, each in its fastest mode, {results.facts['cpu']}", x=0.01, ha="left")
     figure.savefig(path, dpi=130)
-    plt.close(figure)
+    return figure
