@@ -84,8 +84,8 @@ def _peers(named: str) -> dict[str, str]:
     for name in named.split(",") if named != "none" else []:
         file = Path(name if name.endswith(".py") else f"bench/peer_{name.replace('-', '_').replace('.', '_')}.py")
         if name in PEERS:
-            library = "lossk" if name == "choices" else name
-            states[name] = version(library) if find_spec(library) else "(not installed)"
+            found = lossk.__version__ if name == "choices" else version(name) if find_spec(name) else ""
+            states[name] = found or "(not installed)"
         elif file.is_file():
             states[str(file)] = "as installed"
         else:
