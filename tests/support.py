@@ -25,7 +25,7 @@ REDUCTIONS = ("mean", "sum", "none")
 REGISTER_BYTES = {"base": 16, "neon": 16, "x86-64-v3": 32, "x86-64-v4": 64}
 
 # Around register widths, tiles and blocks (512) and chunks (16384).
-SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 511, 512, 513, 1000, 1025)
+SIZES = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 129, 511, 513, 1025)
 LARGE_SIZES = (16383, 16384, 16385, 40001)
 
 

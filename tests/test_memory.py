@@ -34,7 +34,7 @@ import lossk
 from lossk import _core
 from lossk.optimizers import OPTIMIZERS
 
-ODD_SIZES = (1, 2, 3, 5, 7, 8, 9, 13, 15, 17, 31, 33, 63, 65, 127, 129, 511, 513, 1025)
+ODD_SIZES = (1, 2, 3, 5, 7, 9, 15, 17, 31, 33, 63, 65, 129, 513, 1025)
 ENDS = ("start", "end")
 
 
