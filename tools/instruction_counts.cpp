@@ -20,7 +20,7 @@ namespace {
 using std::string;
 
 constexpr index samples = 4099;  // a prime: there are always tails
-constexpr index room = 65536;    // elements of the largest case
+constexpr index buffer_size = 65536;    // elements of the largest case
 constexpr element f32 = element::f32, f64 = element::f64, bf16 = element::bf16;
 
 const char* name_of(element type) { return type == f32 ? "f32" : type == f64 ? "f64" : "bf16"; }
@@ -29,7 +29,7 @@ element widened(element type) { return type == f64 ? f64 : f32; }
 // ---- arrays, each at the start of a cache line --------------------------------------------------------------------
 
 enum place { z_at, y_at, x_at, p_at, slots_at, g_at = slots_at + max_slots, h_at, scratch_at, places };
-alignas(64) unsigned char memory[places][room * 8];
+alignas(64) unsigned char memory[places][buffer_size * 8];
 alignas(64) std::int64_t labels[samples], converted[samples];
 
 // n numbers in (0, 1), where every formula is defined.
@@ -49,7 +49,7 @@ void* fresh_numbers(place at, element type, index n) {
 const void* numbers(place at, element type) {
     static bool filled[places];
     static element held[places];
-    if (!filled[at] || held[at] != type) fresh_numbers(at, type, room);
+    if (!filled[at] || held[at] != type) fresh_numbers(at, type, buffer_size);
     filled[at] = true;
     held[at] = type;
     return memory[at];
@@ -168,7 +168,7 @@ void count_softmax(const kernel_table& t, const softmax_case& c, element type) {
         index rows, classes;
     };
     for (const auto [rows, classes] : {shape{512, 3}, shape{512, 10}, shape{16, 3001}}) {
-        const bool few = classes <= few_classes;
+        const bool few = classes <= short_row_classes;
         if (few && c.streaming) continue;
         const softmax_args a = softmax_arguments(c, type, rows, classes);
         const string of = " of " + std::to_string(classes);

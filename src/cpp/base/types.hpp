@@ -37,7 +37,7 @@ constexpr index pointwise_chunk = 16384;  // elements of arrays that are worked 
 constexpr index row_block = 1024;         // elements of a row that share one reference maximum
 constexpr index row_chunk = 16384;        // elements of a row that one thread takes when rows are few
 constexpr index rows_at_once = 8;         // rows of one block each that are finished together
-constexpr index few_classes = 64;         // up to here a vector lane holds a row, not an element of a row
+constexpr index short_row_classes = 64;   // up to here a vector lane holds a row, not an element of a row
 constexpr int max_parameters = 8;
 
 // ---- pointwise losses: z, y -> value, gradient, second derivative, all of one shape -----------------------------
@@ -88,9 +88,9 @@ struct softmax_args {
     index scratch_stride;  // bytes of a slot
 };
 
-// Elements from one array of a row's numbers in scratch to the next: whole lines, and room to align them.
+// Elements from one array of a row's numbers in scratch to the next: whole lines, and as many as align them.
 static constexpr index softmax_kept_stride(index classes) { return (classes + 63) / 32 * 32; }
-// Bytes of scratch that one row needs, with `kept` such arrays; what they hold is softmax_rows.hpp's business.
+// Bytes of scratch that one row needs, with `kept` such arrays; what they hold is softmax/long_rows/row.hpp's business.
 static constexpr index softmax_scratch_bytes(index classes, index element_bytes, int kept) {
     const index state = 128, chunk = 64 * ((classes + row_chunk - 1) / row_chunk);
     const index references = 8 * ((classes + row_block - 1) / row_block);

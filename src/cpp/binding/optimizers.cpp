@@ -156,9 +156,9 @@ class update_plan {
                          a);
     }
 
-    void add(std::size_t i, const py::array& own, const py::object& room, const py::list& slots,
+    void add(std::size_t i, const py::array& own, const py::object& buffer, const py::list& slots,
              const py::object& master) {
-        const std::optional<array_view> work = view(room);
+        const std::optional<array_view> work = view(buffer);
         if (!work) throw py::type_error(name("params", i) + ": wanted a C-contiguous NumPy array");
         const std::optional<element> type = element_of(*work);
         if (!type) throw py::type_error(name("params", i) + ": got dtype " + work->type_text() + ", wanted a float");

@@ -12,7 +12,7 @@ namespace lossk {
 namespace softmax {
 
 family family_of(row_output output, index classes) {
-    if (classes <= few_classes) return family::short_rows;
+    if (classes <= short_row_classes) return family::short_rows;
     return output == row_output::loss ? family::long_rows : family::row_maps;
 }
 
@@ -121,7 +121,7 @@ index rows_per_piece(index rows, index classes) {
 
 double call::run_rows() {
     const index per_piece = rows_per_piece(a.rows, a.classes);
-    const softmax_kernel rows = a.classes <= few_classes ? entry->few : entry->whole;
+    const softmax_kernel rows = a.classes <= short_row_classes ? entry->few : entry->whole;
     const int most = worthwhile_threads(threads, 2 * in.z->size());
     const scratch memory(static_cast<std::size_t>(softmax_slots(a.classes) * a.scratch_stride),
                          threads_for(pieces_of(a.rows, per_piece), most));
@@ -154,7 +154,7 @@ py::object call::run() {
         const label_summary summary = in.count(threads);
         bad = summary.first_bad;
         if (bad >= 0) return;
-        a.label = in.label_data(threads, summary, a.classes <= few_classes);
+        a.label = in.label_data(threads, summary, a.classes <= short_row_classes);
         if (how == reduction::mean) divisor = normalizer ? *normalizer : summary.weight;
         a.scale = a.output == row_output::loss ? 1.0 / divisor : 1.0;
         const bool split = threads > 1 && a.rows < 2 * threads && a.classes >= 2 * row_chunk;

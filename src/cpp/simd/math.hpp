@@ -2,7 +2,8 @@
 //
 // Each function states its largest error in ULP over all ISAs. f32: every one of the 2^32 bit patterns (in the domain)
 // against libm in double precision. f64: 6 million points, uniform and exponent-uniform, against libquadmath; the
-// stated numbers leave room for the points not tried. NaN goes through everywhere but in logarithms of probabilities.
+// stated numbers leave a margin for the points not tried. NaN goes through everywhere but in logarithms of
+// probabilities.
 #pragma once
 
 #include "exp.hpp"

@@ -2,8 +2,8 @@
 // so far, which is raised where a block brings a much larger one.
 #pragma once
 
-#include "groups.hpp"
-#include "softmax_exponentials.hpp"
+#include "../../groups.hpp"
+#include "exponentials.hpp"
 
 namespace lossk {
 namespace {
@@ -41,7 +41,7 @@ class chunk_reduction {
                                                                        : linear_terms::none;
     static constexpr bool mixes = other || caps;                         // its linear terms have a loop of their own
     static constexpr bool sums = mixes || linear != linear_terms::none;  // may have linear terms at all
-    const many_classes<E>& in;
+    const long_rows<E>& in;
     const index row, begin, end, t;
     const row_scratch<T>& s;
     row_ahead<T>& ahead;
@@ -101,7 +101,7 @@ class chunk_reduction {
         } else if (r.subtracted == T(0)) {
             coming = take<false>(block, meanwhile);
         } else {
-            for (index i = 0; i + many_classes<E>::group <= n; i += many_classes<E>::group) meanwhile(i);
+            for (index i = 0; i + long_rows<E>::group <= n; i += long_rows<E>::group) meanwhile(i);
             coming = take<true>(block, idle{});
         }
         counted += n;
@@ -114,8 +114,8 @@ class chunk_reduction {
     void add_linear(const X* x, index first, index n) {
         alignas(line_bytes) T buffer[row_block];
         const T* target = in.target_block(row, first, n, buffer);
-        group_sums<V, many_classes<T>::K> term(total.term.registers()), weight(total.weight.registers());
-        each_in_groups<V, many_classes<T>::K>(n, [&](index i, auto k, auto reach) {
+        group_sums<V, long_rows<T>::K> term(total.term.registers()), weight(total.weight.registers());
+        each_in_groups<V, long_rows<T>::K>(n, [&](index i, auto k, auto reach) {
             const V q = reach.mask(in.linear_weights(target, first, i, reach));
             term.add(k, linear_term(q, reach.load(x + i, r.subtracted) - r.subtracted));
             weight.add(k, q);
@@ -133,7 +133,7 @@ class chunk_reduction {
     }
 
 public:
-    chunk_reduction(const many_classes<E>& problem, index at_row, index chunk, const row_scratch<T>& scratch,
+    chunk_reduction(const long_rows<E>& problem, index at_row, index chunk, const row_scratch<T>& scratch,
                     row_ahead<T>& to_come)
         : in(problem),
           row(at_row),
@@ -161,9 +161,9 @@ public:
         } else if (!in.capped) {
             mixed_block(z + first, first, n, meanwhile);
         } else {
-            alignas(line_bytes) T room[row_block];
+            alignas(line_bytes) T buffer[row_block];
             T* const row_start = caps ? s.capped : kept;
-            T* const y_k = kept ? row_start + first : room;
+            T* const y_k = kept ? row_start + first : buffer;
             cap_logits(in.cap, z + first, n, y_k);
             mixed_block(static_cast<const T*>(y_k), first, n, meanwhile);
         }

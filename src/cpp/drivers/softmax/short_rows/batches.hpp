@@ -1,9 +1,9 @@
 // Softmax cross-entropy of few classes with labels or probabilities: what its kernels are given, and loop over.
 #pragma once
 
-#include "../base/attributes.hpp"
-#include "../losses/cross_entropy_few.hpp"
-#include "softmax_common.hpp"
+#include "../../../base/attributes.hpp"
+#include "../../../losses/cross_entropy_short_rows.hpp"
+#include "../problem.hpp"
 
 namespace lossk {
 namespace {

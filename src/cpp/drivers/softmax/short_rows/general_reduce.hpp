@@ -2,13 +2,13 @@
 // sums.
 #pragma once
 
-#include "softmax_tables.hpp"
+#include "transpose_rows.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct few_reduction : class_tables<T> {
+struct general_reduction : class_tables<T> {
     using tables = class_tables<T>;
     using tables::a, tables::B, tables::classes, tables::in, tables::K, tables::L;
     using typename tables::batch, typename tables::stream, typename tables::table, typename tables::V;
@@ -18,7 +18,7 @@ struct few_reduction : class_tables<T> {
 
     // What is known of the rows of a batch.
     struct row_facts {
-        alignas(line_bytes) lane_int t[B];               // the label; few_classes where there is none
+        alignas(line_bytes) lane_int t[B];               // the label; short_row_classes where there is none
         alignas(line_bytes) T logit[B], own[B], q_t[B];  // the label's (capped) logit and weights
         I counts[K];
         V weight[K];
@@ -29,7 +29,7 @@ struct few_reduction : class_tables<T> {
     const bool linear = a.label_smoothing > 0 || a.target;
     const bool compares = classes <= compared_classes;
 
-    explicit few_reduction(const softmax_args& args) : tables(args) {}
+    explicit general_reduction(const softmax_args& args) : tables(args) {}
 
     // The labels of the rows in lanes `at` on.
     static I labels(const row_facts& f, int at) {
@@ -54,14 +54,14 @@ struct few_reduction : class_tables<T> {
             f.counts[k] = a.label ? t >= 0 : first_lanes<V>(n);
             f.weight[k] = in.row_weight ? load_first<V>(in.row_weight + row + k * L, n, T(0)) : splat<V>(1);
             // The last row of tables; also for labels that change while they are read, which must not do harm.
-            const I at = ((t < 0) | (t >= classes)) ? I{} + few_classes : t;
+            const I at = ((t < 0) | (t >= classes)) ? I{} + short_row_classes : t;
             __builtin_memcpy(f.t + k * L, &at, sizeof at);
         }
         const T one = T(a.label != nullptr);
         for (int j = 0; j < B; ++j) f.own[j] = one * in.keep_share, f.q_t[j] = one * in.even_share;
         if (!in.class_weight || !a.label) return;
         for (int j = 0; j < B; ++j) {
-            const T w = f.t[j] < few_classes ? in.class_weight[f.t[j]] : T(0);
+            const T w = f.t[j] < short_row_classes ? in.class_weight[f.t[j]] : T(0);
             f.own[j] *= w;
             f.q_t[j] *= w;
         }
@@ -115,7 +115,7 @@ struct few_reduction : class_tables<T> {
             }
             return;
         }
-        for (int j = 0; j < B; ++j) b.z[few_classes][j] = nothing;
+        for (int j = 0; j < B; ++j) b.z[short_row_classes][j] = nothing;
 #pragma GCC unroll 4
         for (int j = 0; j < B; ++j) {
             T* const z_t = &b.z[0][0] + B * f.t[j] + j;

@@ -3,7 +3,7 @@
 // A row is cut into chunks (what one thread takes when rows are few) of blocks (what shares a reference maximum).
 #pragma once
 
-#include "softmax_common.hpp"
+#include "../problem.hpp"
 
 namespace lossk {
 namespace {
@@ -87,7 +87,7 @@ struct row_ahead {
 // A softmax problem of many classes, of elements E: which of them a register holds, and where the e_k are kept between
 // the passes.
 template <class E>
-struct many_classes : softmax_problem<arithmetic<E>> {
+struct long_rows : softmax_problem<arithmetic<E>> {
     using T = arithmetic<E>;
     using V = vec<T>;
     using softmax_problem<T>::a, softmax_problem<T>::capped;
@@ -98,7 +98,7 @@ struct many_classes : softmax_problem<arithmetic<E>> {
     // Where the gradient needs them, the e_k (with capping: the capped logits) are kept from reduce to write.
     const bool keeps = a.g && a.output != row_output::log_softmax;
 
-    explicit many_classes(const softmax_args& args) : softmax_problem<T>{args} {}
+    explicit long_rows(const softmax_args& args) : softmax_problem<T>{args} {}
 
     const E* z_row(index row) const { return static_cast<const E*>(a.z) + row * a.classes; }
     const E* y_row(index row) const { return a.target ? static_cast<const E*>(a.target) + row * a.classes : nullptr; }

@@ -1,8 +1,8 @@
 // Softmax rows of many classes: the losses and coefficients of rows whose chunks have been reduced, a lane a row.
 #pragma once
 
-#include "softmax_rows.hpp"
-#include "softmax_reduce.hpp"
+#include "row.hpp"
+#include "reduce.hpp"
 
 namespace lossk {
 namespace {
@@ -18,7 +18,7 @@ class row_finish {
         W load(index i) const { return lossk::load<W>(at + i); }
         void store(index i, W v) { lossk::store(at + i, v); }
     };
-    const many_classes<E>& in;
+    const long_rows<E>& in;
     column maximum, others, d_t, linear, mass, own, q_t;
     column loss, lse, inverse, slope, grad_t, hess_t, log_total;
     double logit[rows_at_once];
@@ -101,7 +101,7 @@ class row_finish {
     }
 
 public:
-    explicit row_finish(const many_classes<E>& problem) : in(problem) {}
+    explicit row_finish(const long_rows<E>& problem) : in(problem) {}
 
     // The sum of the (weighted) losses of n rows, 0 where a row does not count.
     [[gnu::noinline]] double operator()(index row, index n, const row_slots<T>& slot) {

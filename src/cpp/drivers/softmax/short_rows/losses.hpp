@@ -1,8 +1,8 @@
 // Softmax cross-entropy of few classes with labels or probabilities: which rows of memory go to which kernel, and how.
 #pragma once
 
-#include "softmax_labels.hpp"
-#include "softmax_probabilities.hpp"
+#include "labels.hpp"
+#include "soft_targets.hpp"
 
 namespace lossk {
 namespace {
@@ -12,37 +12,37 @@ template <class T>
 inline void run_label_rows(const label_rows<T>& a, label_sum<T>& losses) {
     const auto run = [&](auto kernel) { run_label_batches<decltype(kernel)>(a, losses); };
     if (a.target) {
-        if (a.classes == 2) return run(probable_classes<T, 2>{});
-        return a.classes == 3 ? run(probable_classes<T, 3>{}) : run(probable_classes<T, 0>{});
+        if (a.classes == 2) return run(soft_target_rows<T, 2>{});
+        return a.classes == 3 ? run(soft_target_rows<T, 3>{}) : run(soft_target_rows<T, 0>{});
     }
     if (a.options.share > 0 || a.options.z_loss != T(0)) {
-        if (a.classes == 2) return run(some_classes<T, 2, true, smoothed_loss>{});
-        return a.classes == 3 ? run(some_classes<T, 3, true, smoothed_loss>{})
-                              : run(some_classes<T, 0, true, smoothed_loss>{});
+        if (a.classes == 2) return run(labelled_rows<T, 2, true, smoothed_loss>{});
+        return a.classes == 3 ? run(labelled_rows<T, 3, true, smoothed_loss>{})
+                              : run(labelled_rows<T, 0, true, smoothed_loss>{});
     }
     if (a.weight || a.label_weight || a.each) {
-        if (a.classes == 2) return run(two_classes<T, true, true>{});
-        return a.classes == 3 ? run(some_classes<T, 3, true>{}) : run(some_classes<T, 0, true>{});
+        if (a.classes == 2) return run(labelled_pairs<T, true, true>{});
+        return a.classes == 3 ? run(labelled_rows<T, 3, true>{}) : run(labelled_rows<T, 0, true>{});
     }
-    if (a.classes == 2) return a.g ? run(two_classes<T, true, false>{}) : run(two_classes<T, false, false>{});
-    if (a.classes == 3) return run(some_classes<T, 3, false>{});
+    if (a.classes == 2) return a.g ? run(labelled_pairs<T, true, false>{}) : run(labelled_pairs<T, false, false>{});
+    if (a.classes == 3) return run(labelled_rows<T, 3, false>{});
     if constexpr (sizeof(T) == sizeof(float)) {
         switch (a.classes) {
-            case 4: return run(some_classes<T, 4, false>{});
-            case 5: return run(some_classes<T, 5, false>{});
-            case 6: return run(some_classes<T, 6, false>{});
-            case 7: return run(some_classes<T, 7, false>{});
-            case 8: return run(some_classes<T, 8, false>{});
-            case 10: return run(some_classes<T, 10, false>{});
+            case 4: return run(labelled_rows<T, 4, false>{});
+            case 5: return run(labelled_rows<T, 5, false>{});
+            case 6: return run(labelled_rows<T, 6, false>{});
+            case 7: return run(labelled_rows<T, 7, false>{});
+            case 8: return run(labelled_rows<T, 8, false>{});
+            case 10: return run(labelled_rows<T, 10, false>{});
         }
     }
-    run(some_classes<T, 0, false>{});
+    run(labelled_rows<T, 0, false>{});
 }
 
 template <class T>
-class softmax_plain {
+class short_row_losses {
     static constexpr index B = label_batch<T>;
-    static constexpr index room = few_classes * B;  // elements
+    static constexpr index buffer_size = short_row_classes * B;  // elements
 
     const softmax_args& a;
     const softmax_problem<T> in{a};
@@ -50,9 +50,9 @@ class softmax_plain {
     const T scale = static_cast<T>(a.scale);
     const smoothing<vec<T>> options{static_cast<T>(a.label_smoothing), in.keep_share, in.even_share,
                                     static_cast<T>(a.z_loss)};
-    alignas(line_bytes) T z_room[room], y_room[room], g_room[room];
+    alignas(line_bytes) T z_buffer[buffer_size], y_buffer[buffer_size], g_buffer[buffer_size];
     T of_label[batches_a_sum * B];  // class weights of rows
-    line_stream<T, room> past;
+    line_stream<T, buffer_size> past;
 
     static void copy(const T* from, index n, T* to) {
         __builtin_memcpy(to, from, static_cast<std::size_t>(n) * sizeof(T));
@@ -71,16 +71,16 @@ class softmax_plain {
     // Whole batches, of which the first n rows are those from `row` on: their gradient by way of a buffer if need be.
     void run_batches(label_rows<T> of, index row, index n, label_sum<T>& part) {
         const index first = row * classes, count = n * classes;
-        const bool by_room = in.narrow || n < of.rows;
-        if (a.g) of.g = a.streaming ? past.here() : by_room ? g_room : static_cast<T*>(a.g) + first;
+        const bool by_buffer = in.narrow || n < of.rows;
+        if (a.g) of.g = a.streaming ? past.here() : by_buffer ? g_buffer : static_cast<T*>(a.g) + first;
         run_label_rows<T>(of, part);
         if (!a.g) return;
         if (a.streaming)
             past.push(count);
         else if (in.narrow)
-            in.write_narrow(g_room, count, a.g, first);
-        else if (by_room)
-            copy(g_room, count, static_cast<T*>(a.g) + first);
+            in.write_narrow(g_buffer, count, a.g, first);
+        else if (by_buffer)
+            copy(g_buffer, count, static_cast<T*>(a.g) + first);
     }
 
     // Rows [row, row + n), whole batches, from where they lie.
@@ -88,8 +88,8 @@ class softmax_plain {
         const index first = row * classes, count = n * classes;
         label_rows<T> of{scale, options, classes};
         of.rows = n;
-        of.z = in.read(a.z, first, count, z_room);
-        if (a.target) of.target = in.read(a.target, first, count, y_room);
+        of.z = in.read(a.z, first, count, z_buffer);
+        if (a.target) of.target = in.read(a.target, first, count, y_buffer);
         if (a.label) {
             of.label = a.label + row;
             of.label_weight = label_weights(of.label, n);
@@ -99,7 +99,7 @@ class softmax_plain {
         run_batches(of, row, n, part);
     }
 
-    // Rows in a room for a batch of them, and zeros after them.
+    // Rows in a buffer for a batch of them, and zeros after them.
     const T* copied(const void* array, index row, index n, T* to) const {
         const T* from = in.read(array, row * classes, n * classes, to);
         if (from != to) copy(from, n * classes, to);
@@ -116,8 +116,8 @@ class softmax_plain {
         }
         label_rows<T> of{scale, options, classes};
         of.rows = B;
-        of.z = copied(a.z, row, n, z_room);
-        if (a.target) of.target = copied(a.target, row, n, y_room);
+        of.z = copied(a.z, row, n, z_buffer);
+        if (a.target) of.target = copied(a.target, row, n, y_buffer);
         of.label = label;
         of.label_weight = label_weights(label, B);
         if (in.row_weight || a.target) of.weight = weight;
@@ -134,12 +134,12 @@ public:
         return (a.label || a.target) && a.classes >= 2 && a.output == row_output::loss && !options && !a.h;
     }
 
-    softmax_plain(const softmax_args& args, index begin)
+    short_row_losses(const softmax_args& args, index begin)
         : a(args), past(args.g ? static_cast<T*>(args.g) + begin * args.classes : nullptr) {}
 
     double run(index begin, index end) {
         constexpr index rows_a_sum = batches_a_sum * B;
-        const index step = in.narrow || a.streaming ? room / classes / B * B : rows_a_sum;
+        const index step = in.narrow || a.streaming ? buffer_size / classes / B * B : rows_a_sum;
         lane_sum<T, label_batch<T> / lanes<vec<T>>> total;
         for (index first = begin; first < end; first += rows_a_sum) {
             label_sum<T> part;

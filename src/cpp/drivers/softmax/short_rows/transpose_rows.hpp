@@ -1,8 +1,8 @@
 // Softmax rows of few classes: how batches of rows get into tables of classes and back to memory.
 #pragma once
 
-#include "../simd/transpose.hpp"
-#include "softmax_common.hpp"
+#include "../../../simd/transpose.hpp"
+#include "../problem.hpp"
 
 namespace lossk {
 namespace {
@@ -13,14 +13,15 @@ struct class_tables {
     static constexpr int L = lanes<V>;
     static constexpr int K = 4;      // registers of rows in a batch
     static constexpr int B = K * L;  // rows in a batch
-    static constexpr index room = few_classes * B;
-    using table = T[few_classes + 1][B];  // classes x rows; the last is for rows without a label
-    using stream = line_stream<T, room + L>;
+    static constexpr index buffer_size = short_row_classes * B;
+    using table = T[short_row_classes + 1][B];  // classes x rows; the last is for rows without a label
+    using stream = line_stream<T, buffer_size + L>;
 
     // Logits, later e_k and the gradient; the linear weights q_k; second derivatives.
     struct batch {
         alignas(line_bytes) table z, q, h;
-        alignas(line_bytes) T rows_in[room + L], rows_out[room + L];  // row by row, on their way in or out
+        alignas(line_bytes) T rows_in[buffer_size + L],
+            rows_out[buffer_size + L];  // row by row, on their way in or out
     };
 
     const softmax_args& a;

@@ -4,7 +4,7 @@
 // prefetching.
 #pragma once
 
-#include "softmax_rows.hpp"
+#include "row.hpp"
 
 namespace lossk {
 namespace {
@@ -65,7 +65,7 @@ struct shifted_logits {
 
 // The formula of a block that begins at `first`; `s` holds what finish has left of the row.
 template <row_kind kind, class E, class T = arithmetic<E>>
-inline auto formula_at(const many_classes<E>& in, index row, index first, const row_scratch<T>& s) {
+inline auto formula_at(const long_rows<E>& in, index row, index first, const row_scratch<T>& s) {
     using V = vec<T>;
     const row_state& r = *s.state;
     if constexpr (kind == row_kind::log_softmax) {
@@ -92,7 +92,7 @@ template <class E>
 struct any_gradient {
     using T = arithmetic<E>;
     using V = vec<T>;
-    const many_classes<E>& in;
+    const long_rows<E>& in;
     const index row;
     const row_scratch<T>& s;
 

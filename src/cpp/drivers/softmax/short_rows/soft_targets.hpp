@@ -2,23 +2,23 @@
 // registers, and gradients straight back.
 #pragma once
 
-#include "../simd/short_rows.hpp"
-#include "softmax_label_rows.hpp"
+#include "../../../simd/short_rows.hpp"
+#include "batches.hpp"
 
 namespace lossk {
 namespace {
 
 // `fixed` classes, in registers; 0: any number from 4 on.
 template <class T, int fixed>
-struct probable_classes {
+struct soft_target_rows {
     using V = vec<T>;
     static constexpr int L = lanes<V>, K = label_batch<T> / L;
-    static constexpr int room = fixed > 0 ? fixed : few_classes;
+    static constexpr int buffer_size = fixed > 0 ? fixed : short_row_classes;
     using rows_type = short_rows<V, fixed>;
 
     // The exponentials and the weights of a register of rows.
-    static target_sums<V> reduce(rows_type in, const T* z, const T* y, const smoothing<V>& o, V (&e)[room],
-                                 V (&q)[room]) {
+    static target_sums<V> reduce(rows_type in, const T* z, const T* y, const smoothing<V>& o, V (&e)[buffer_size],
+                                 V (&q)[buffer_size]) {
         V m = splat<V>(-T(__builtin_inf()));
         in.load(z, [&](int k, const auto& r) {
             for (int i = 0; i < in.group; ++i) m = max(m, e[k + i] = r[i]);
@@ -40,7 +40,7 @@ struct probable_classes {
 #pragma GCC unroll 1
         for (int k = 0; k < K; ++k) {
             const index at = row + k * L;
-            V e[room], q[room];
+            V e[buffer_size], q[buffer_size];
             target_loss<V> r(reduce(in, a.z + at * in.n, a.target + at * in.n, a.options, e, q), splat<V>(a.scale),
                              a.options);
             if (a.weight) r.weigh(load<V>(a.weight + at));

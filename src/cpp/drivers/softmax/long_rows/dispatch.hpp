@@ -1,18 +1,18 @@
 // Softmax rows of many classes: a lane holds an element of a row, and a row is read from memory once.
 //
-// reduce leaves sums of a row's chunks (softmax_reduce.hpp); finish makes the row's loss and coefficients of them, in
-// f64 (softmax_finish.hpp); write makes the result (softmax_write.hpp), while a later row is being reduced.
+// reduce leaves sums of a row's chunks (long_rows/reduce.hpp); finish makes the row's loss and coefficients of them, in
+// f64 (long_rows/finish.hpp); write makes the result (long_rows/write.hpp), while a later row is being reduced.
 #pragma once
 
-#include "softmax_finish.hpp"
-#include "softmax_reduce.hpp"
-#include "softmax_write.hpp"
+#include "finish.hpp"
+#include "reduce.hpp"
+#include "write.hpp"
 
 namespace lossk {
 namespace {
 
 template <class E>
-void each_block(const many_classes<E>& in, index chunk, auto&& work) {
+void each_block(const long_rows<E>& in, index chunk, auto&& work) {
     const index begin = chunk * row_chunk, end = smaller(begin + row_chunk, in.a.classes);
     for (index first = begin; first < end; first += row_block) work(first, smaller(row_block, end - first));
 }
@@ -20,7 +20,7 @@ void each_block(const many_classes<E>& in, index chunk, auto&& work) {
 // The passes over one chunk of a row, by kind.
 template <class E>
 struct row_passes {
-    using problem = many_classes<E>;
+    using problem = long_rows<E>;
     using scratch = row_scratch<arithmetic<E>>;
     using ahead = row_ahead<arithmetic<E>>;
     void (*reduce)(const problem&, index row, index chunk, const scratch&, ahead&);
@@ -31,7 +31,7 @@ struct row_passes {
 };
 
 template <class E, row_kind kind>
-void reduce_row(const many_classes<E>& in, index row, index chunk, const row_scratch<arithmetic<E>>& s,
+void reduce_row(const long_rows<E>& in, index row, index chunk, const row_scratch<arithmetic<E>>& s,
                 row_ahead<arithmetic<E>>& ahead) {
     if (in.skips(row)) return;
     chunk_reduction<E, reduced_as(kind)> reduction(in, row, chunk, s, ahead);
@@ -39,12 +39,12 @@ void reduce_row(const many_classes<E>& in, index row, index chunk, const row_scr
     s.chunk[chunk] = reduction.result();
 }
 template <class E, row_kind kind>
-void write_row(const many_classes<E>& in, index row, index chunk, const row_scratch<arithmetic<E>>& s) {
+void write_row(const long_rows<E>& in, index row, index chunk, const row_scratch<arithmetic<E>>& s) {
     result_writer<E, written_as(kind)> writer(in, row, chunk, s);
     each_block(in, chunk, [&](index first, index n) { writer.block(first, n); });
 }
 template <class E, row_kind kind>
-void reduce_and_write_row(const many_classes<E>& in, index row, const row_scratch<arithmetic<E>>& s, index done,
+void reduce_and_write_row(const long_rows<E>& in, index row, const row_scratch<arithmetic<E>>& s, index done,
                           const row_scratch<arithmetic<E>>& of_done, index chunk, row_ahead<arithmetic<E>>& ahead) {
     if (in.skips(row)) return write_row<E, written_as(kind)>(in, done, chunk, of_done);
     chunk_reduction<E, reduced_as(kind)> reduction(in, row, chunk, s, ahead);
@@ -60,7 +60,7 @@ constexpr row_passes<E> passes_of_kind() {
     return {reduce_row<E, reduced_as(kind)>, write_row<E, written_as(kind)>, reduce_and_write_row<E, kind>};
 }
 template <class E>
-inline const row_passes<E>& passes_of(const many_classes<E>& in) {
+inline const row_passes<E>& passes_of(const long_rows<E>& in) {
     static constexpr row_passes<E> by_kind[] = {
         passes_of_kind<E, row_kind::labels>(),
         passes_of_kind<E, compact ? row_kind::other : row_kind::smoothed>(),
@@ -75,7 +75,7 @@ inline const row_passes<E>& passes_of(const many_classes<E>& in) {
 
 // Rows [begin, end), as many at once as half the slots hold. Returns the sum of their losses.
 template <class E>
-double whole_rows(const many_classes<E>& in, index begin, index end) {
+double whole_rows(const long_rows<E>& in, index begin, index end) {
     using T = arithmetic<E>;
     const row_passes<E>& pass = passes_of(in);
     const index slots = softmax_slots(in.a.classes), at_once = slots / 2;
@@ -108,10 +108,10 @@ double whole_rows(const many_classes<E>& in, index begin, index end) {
 template <class T, class F>
 inline auto with_elements(const softmax_args& a, F&& work) {
     if constexpr (sizeof(T) == sizeof(float)) {
-        if (a.kind == storage::bf16) return work(many_classes<bf16>(a));
-        if (a.kind == storage::f16) return work(many_classes<f16>(a));
+        if (a.kind == storage::bf16) return work(long_rows<bf16>(a));
+        if (a.kind == storage::f16) return work(long_rows<f16>(a));
     }
-    return work(many_classes<T>(a));
+    return work(long_rows<T>(a));
 }
 
 template <class T>

@@ -1,17 +1,18 @@
 // Softmax rows of few classes, whatever is asked for: their losses, gradients and second derivatives.
 //
-// A batch of rows is brought to a table in L1, worked on class by class, and brought back (softmax_tables.hpp). Each
-// step is made for several registers of rows, whose chains of operations run beside each other.
+// A batch of rows is brought to a table in L1, worked on class by class, and brought back
+// (short_rows/transpose_rows.hpp). Each step is made for several registers of rows, whose chains of operations run
+// beside each other.
 #pragma once
 
-#include "softmax_few_reduce.hpp"
+#include "general_reduce.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct softmax_general : few_reduction<T> {
-    using base = few_reduction<T>;
+struct general_short_rows : general_reduction<T> {
+    using base = general_reduction<T>;
     using base::a, base::B, base::classes, base::compares, base::describe, base::find_linear_weights, base::in, base::K,
         base::L, base::labels, base::lanes_of, base::linear, base::reduce;
     using typename base::batch, typename base::I, typename base::row_facts, typename base::stream, typename base::table,
@@ -21,7 +22,7 @@ struct softmax_general : few_reduction<T> {
     using loss_sum = lane_sum<T, sums>;
     const bool plain = !(linear || in.capped || a.h);
 
-    explicit softmax_general(const softmax_args& args) : base(args) {}
+    explicit general_short_rows(const softmax_args& args) : base(args) {}
 
     // Index of each lane's first largest number.
     I largest(const table& z, int at) const {
@@ -153,8 +154,8 @@ struct softmax_general : few_reduction<T> {
 };
 
 template <class T>
-double softmax_general_rows(const softmax_args& a, index begin, index end) {
-    using driver_type = softmax_general<T>;
+double run_general_short_rows(const softmax_args& a, index begin, index end) {
+    using driver_type = general_short_rows<T>;
     const driver_type driver{a};
     typename driver_type::batch b;
     typename driver_type::loss_sum total;

@@ -2,7 +2,7 @@
 // keeps them for the gradient, finds the next block's maxima and prefetches what comes after it.
 #pragma once
 
-#include "softmax_rows.hpp"
+#include "row.hpp"
 
 namespace lossk {
 namespace {
@@ -10,7 +10,7 @@ namespace {
 // The largest element of each lane; `lowest` where there is none. NaN may be lost: the sum will tell.
 template <class E, class T = arithmetic<E>, class V = vec<T>>
 [[gnu::noinline]] V lane_maxima(const E* z, index n) {
-    constexpr int L = lanes<V>, K = many_classes<T>::K;
+    constexpr int L = lanes<V>, K = long_rows<T>::K;
     constexpr index group = K * L;
     V m[K];
     for (int k = 0; k < K; ++k) m[k] = splat<V>(lowest<T>);
@@ -51,11 +51,11 @@ struct idle {
 // The sums of a row: of e_k, of linear terms and of their weights.
 template <class T, bool linear>
 struct row_totals {
-    lane_sum<T, many_classes<T>::K> e;
+    lane_sum<T, long_rows<T>::K> e;
 };
 template <class T>
 struct row_totals<T, true> {
-    lane_sum<T, many_classes<T>::K> e, term, weight;
+    lane_sum<T, long_rows<T>::K> e, term, weight;
 };
 
 // Adds up what a block has to add: its e_k without the label's, and the linear terms of all. Calls meanwhile(i) for
@@ -65,7 +65,7 @@ template <bool subtracting, linear_terms linear, bool storing, class T, class E,
 [[gnu::noinline]] vec<T> exponentiate(const row_reference<T> r, const row_piece<T, E, X> block, Totals& total,
                                       F meanwhile) {
     using V = vec<T>;
-    constexpr int L = lanes<V>, K = many_classes<T>::K;
+    constexpr int L = lanes<V>, K = long_rows<T>::K;
     constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(X));
     constexpr T nothing = -T(__builtin_inf());
     const index n = block.n, t = block.t;

@@ -2,10 +2,10 @@
 // weights of a row's classes, and the finishing of rows.
 #pragma once
 
-#include "../losses/cross_entropy.hpp"
-#include "../simd/narrow.hpp"
-#include "memory.hpp"
-#include "reduce.hpp"
+#include "../../losses/cross_entropy.hpp"
+#include "../../simd/narrow.hpp"
+#include "../memory.hpp"
+#include "../reduce.hpp"
 
 namespace lossk {
 namespace {

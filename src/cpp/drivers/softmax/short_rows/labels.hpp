@@ -4,26 +4,26 @@
 // Labels are compared with classes, or looked up within bounds: those that change while they are read do no harm.
 #pragma once
 
-#include "../simd/short_rows.hpp"
-#include "softmax_label_rows.hpp"
+#include "../../../simd/short_rows.hpp"
+#include "batches.hpp"
 
 namespace lossk {
 namespace {
 
 // `fixed` classes, in registers; 0: any number from 4 on. by_rows: something is said of single rows.
 template <class T, int fixed, bool by_rows, template <class> class loss_of = label_loss>
-struct some_classes {
+struct labelled_rows {
     using V = vec<T>;
     using I = bits<V>;
     using row_loss = loss_of<V>;
     using row_sums = typename row_loss::sums;
     static constexpr int L = lanes<V>, K = label_batch<T> / L;
-    static constexpr int room = fixed > 0 ? fixed : few_classes;
+    static constexpr int buffer_size = fixed > 0 ? fixed : short_row_classes;
     using rows_type = short_rows<V, fixed>;
 
     // The exponentials of a register of rows. Rows that do not count become rows of zeros.
-    static row_sums reduce(rows_type in, const T* z, I t, const smoothing<V>& o, V (&e)[room]) {
-        V x[room], m = splat<V>(-T(__builtin_inf()));
+    static row_sums reduce(rows_type in, const T* z, I t, const smoothing<V>& o, V (&e)[buffer_size]) {
+        V x[buffer_size], m = splat<V>(-T(__builtin_inf()));
         in.load(z, [&](int k, const auto& r) {
             for (int i = 0; i < in.group; ++i) m = max(m, x[k + i] = r[i]);
         });
@@ -44,7 +44,7 @@ struct some_classes {
     // Adds the losses of a batch to `part`, and writes its gradients.
     static void run_batch(const label_rows<T>& a, index row, V (&part)[K]) {
         const rows_type in{fixed > 0 ? fixed : a.classes};
-        V e[K][room];
+        V e[K][buffer_size];
         I t[K];
         row_sums s[K];
 #pragma GCC unroll 1
@@ -71,7 +71,7 @@ struct some_classes {
 
 // Two classes: so little work that all registers of a batch are computed side by side.
 template <class T, bool wants_grad, bool by_rows>
-struct two_classes {
+struct labelled_pairs {
     using V = vec<T>;
     using I = bits<V>;
     static constexpr int L = lanes<V>, K = label_batch<T> / L;

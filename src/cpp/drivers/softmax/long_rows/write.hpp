@@ -1,8 +1,8 @@
 // Softmax rows of many classes, last pass: the result of a chunk, block by block, while another row is being reduced.
 #pragma once
 
-#include "softmax_exponentials.hpp"
-#include "softmax_gradient.hpp"
+#include "exponentials.hpp"
+#include "formulas.hpp"
 
 namespace lossk {
 namespace {
@@ -69,11 +69,11 @@ class result_writer {
     using T = arithmetic<E>;
     using V = vec<T>;
     static constexpr bool narrow = narrow_element<E>;
-    static constexpr index group = many_classes<T>::group;
+    static constexpr index group = long_rows<T>::group;
     using stream = line_stream<T, row_block>;
-    using formula = decltype(formula_at<kind>(many_classes<E>({}), 0, 0, row_scratch<T>({}, 0)));
+    using formula = decltype(formula_at<kind>(long_rows<E>({}), 0, 0, row_scratch<T>({}, 0)));
 
-    const many_classes<E>& in;
+    const long_rows<E>& in;
     const index row, begin, end;
     const row_scratch<T>& s;
     E* const g = in.g_row(row);
@@ -144,7 +144,7 @@ class result_writer {
     }
 
 public:
-    result_writer(const many_classes<E>& problem, index at_row, index chunk, const row_scratch<T>& scratch)
+    result_writer(const long_rows<E>& problem, index at_row, index chunk, const row_scratch<T>& scratch)
         : in(problem),
           row(at_row),
           begin(chunk * row_chunk),
