@@ -189,12 +189,12 @@ def versions() -> dict[str, str]:
     """Gather what a bug report or a benchmark must say: versions, CPU, instruction sets, threads."""
     import platform  # slow to import, and seldom needed
 
-    from . import __version__, _profile
+    from . import _profile
 
     _profile.load()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     facts = {
-        "lossk": __version__,
+        "lossk": sys.modules[__package__].__version__,
         "python": f"{platform.python_version()} ({sys.implementation.name})",
         "numpy": np.__version__,
         "compiler": _core.compiler(),
