@@ -273,7 +273,7 @@ def test_labels_of_every_type_in_every_loss_of_rows(kind: str, compiled: bool) -
 
 
 def test_public_names_are_documented() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "torch.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs/guide/torch.md").read_text(encoding="utf-8")
     for name in ours.__all__:
         assert inspect.getdoc(getattr(ours, name)), name
         assert f"`{name}`" in page, name
