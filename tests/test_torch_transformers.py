@@ -97,3 +97,16 @@ def test_the_function_is_replaced_wherever_transformers_has_it() -> None:
         assert ours.causal_lm_loss not in utils.LOSS_MAPPING.values()
     finally:
         del sys.modules[late.__name__]
+
+
+def test_installing_again_takes_in_a_transformers_that_was_imported_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    utils = importlib.import_module("transformers.loss.loss_utils")
+    trainer = importlib.import_module("transformers.trainer")
+    original = utils.ForCausalLMLoss
+    monkeypatch.delitem(sys.modules, utils.__name__)
+    with ours.installed():
+        assert trainer.ForCausalLMLoss is original
+        monkeypatch.undo()
+        with ours.installed():
+            assert trainer.ForCausalLMLoss is utils.ForCausalLMLoss is ours.causal_lm_loss
+    assert trainer.ForCausalLMLoss is utils.ForCausalLMLoss is original

@@ -27,7 +27,7 @@ def install() -> None:
     torch.nn.functional import cross_entropy``), methods of tensors and TorchScript keep torch's functions. Where
     transformers is imported, its causal language model's loss becomes `causal_lm_loss`; import it first.
 
-    Installing twice is installing once.
+    Installing twice is installing once, but takes in a transformers that was imported since.
 
     Examples
     --------
@@ -93,9 +93,12 @@ def _update() -> None:
             if name in theirs:
                 _replaced.append((name, theirs[name], getattr(functional, name)))
                 theirs[name] = getattr(functional, name)
-        _causal_lm = _transformers.original()
+    if wanted:  # transformers may have been imported since
+        found = _transformers.original()
+        if found is not _transformers.causal_lm_loss:
+            _causal_lm = found
         _move(_causal_lm, _transformers.causal_lm_loss)
-    elif not wanted and _replaced:
+    elif _replaced:
         theirs = vars(torch.nn.functional)
         while _replaced:
             name, before, now = _replaced.pop()
