@@ -38,11 +38,15 @@ def test_limits_name_six_kernels_and_their_peers(suite: str, tmp_path: Path) -> 
     assert sum("torch eager 19 %" in text and "4x the time" in text for text in said) == 6
 
 
-def test_limits_leave_out_kernels_without_peers(tmp_path: Path) -> None:
-    case = SUITES["table"][0]
-    alone = results_of(result_of(case, entry("lossk", case.modes[0], 1.0, limit=0.5)))
-    assert rows_of(alone) == []
-    draw_limits(alone, tmp_path / "limits.png")
+def test_limits_leave_out_kernels_without_peers_unless_none_has_any(tmp_path: Path) -> None:
+    case, other = SUITES["table"][0], next(c for c in SUITES["table"] if c.kernel != SUITES["table"][0].kernel)
+    alone = result_of(case, entry("lossk", case.modes[0], 1.0, limit=0.5))
+    compared = result_of(
+        other, entry("lossk", other.modes[0], 1.0, limit=0.5), entry("torch eager", other.modes[0], 2.0, limit=0.5)
+    )
+    assert [row[0].kernel for row in rows_of(results_of(alone))] == [case.kernel]
+    assert [row[0].kernel for row in rows_of(results_of(alone, compared))] == [other.kernel]
+    draw_limits(results_of(alone), tmp_path / "limits.png")
 
 
 def test_regression_compares_like_with_like_and_shows_its_corner() -> None:

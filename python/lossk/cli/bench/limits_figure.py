@@ -17,18 +17,20 @@ Row = tuple[CaseResult, float, list[tuple[str, float]]]  # a case, its limit, th
 
 
 def rows_of(results: Results) -> list[Row]:
-    """Choose what is drawn: of each kernel that has peers the case that moves most bytes, the first six."""
-    largest: dict[str, tuple[int, Row]] = {}
+    """Choose what is drawn: of each kernel, those that have peers if any has, the case that moves most bytes; six."""
+    largest: dict[str, tuple[bool, int, Row]] = {}
     for case in results.cases:
         best: dict[str, float] = {}  # seconds of each provider's fastest mode
         for entry in case.entries:
             if entry.time and not entry.provider.startswith("lossk "):
                 best[entry.provider] = min(entry.time.p50, best.get(entry.provider, entry.time.p50))
         ours = next((e for e in case.entries if e.provider == "lossk" and e.time and e.time.p50 == best["lossk"]), None)
-        if ours and ours.limit and len(best) > 1 and ours.nbytes > largest.get(case.kernel, (-1,))[0]:
+        rank = len(best) > 1, ours.nbytes if ours else 0
+        if ours and ours.limit and rank > largest.get(case.kernel, (False, -1))[:2]:
             peers = sorted(best.items(), key=lambda bar: (bar[0] != "lossk", bar[1]))[: PEERS + 1]
-            largest[case.kernel] = ours.nbytes, (case, ours.limit, peers)
-    return [row for _, row in largest.values()][:ROWS]
+            largest[case.kernel] = *rank, (case, ours.limit, peers)
+    compared = any(has_peers for has_peers, *_ in largest.values())
+    return [row for has_peers, _, row in largest.values() if has_peers == compared][:ROWS]
 
 
 def draw_limits(results: Results, path: Path) -> Any:
@@ -42,7 +44,8 @@ def draw_limits(results: Results, path: Path) -> Any:
             axes.barh(at, fraction, height=0.9 * height, color=COLORS.get(name, "#666666"))
             factor = f", {seconds / bars[0][1]:.3g}x the time" if i else ""
             told = f"{name} {percent(fraction)}: {duration(seconds)}{factor}"
-            axes.text(fraction + 0.008, at, told, va="center", fontsize=8.5, weight="normal" if i else "bold")
+            text = axes.text(fraction + 0.01, at, told, va="center", fontsize=8.5, weight="normal" if i else "bold")
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
     axes.set_yticks(range(len(rows)), [f"{case.kernel}\n{case.shape} {case.dtype}" for case, *_ in rows])
     axes.set(ylim=(len(rows) - 0.45, -0.55), xlim=(0, 1.6), xticks=[0, 0.25, 0.5, 0.75, 1])
     axes.set_xlabel("fraction of the limit: what the memory traffic alone takes")
