@@ -302,12 +302,12 @@ def last_level_cache(nbytes: int) -> Iterator[None]:
 
 
 def results_past_caches() -> contextlib.AbstractContextManager[None]:
-    """Results of any size are stored past the caches, as large ones are, unless they are in place."""
+    """Results of any size are streamed, as large ones are, unless they are in place."""
     return last_level_cache(1)
 
 
 def results_in_caches() -> contextlib.AbstractContextManager[None]:
-    """No result is stored past the caches."""
+    """No result is streamed."""
     return last_level_cache(2**60)
 
 

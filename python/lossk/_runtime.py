@@ -243,7 +243,7 @@ def twin(
         Up to 3 and 2 C-contiguous arrays of one size in bytes. What is written is the sum of what was read, as
         float32; an array may stand in both, as in an in-place update.
     stream : bool
-        Store past the caches; the arrays must then be aligned to 64 bytes.
+        Use streaming (non-temporal) stores; the arrays must then be aligned to 64 bytes.
     num_threads : int, optional
         As in every call.
 

@@ -53,7 +53,7 @@ struct pointwise_args {
     void* h;
     storage kind;    // of z, y, g and h
     double scale;    // factor of every gradient and second derivative
-    bool streaming;  // store g and h past the caches; not where 16 bits go by way of a tile
+    bool streaming;  // store g and h by streaming stores; not where 16 bits go by way of a tile
     bool* outside;   // set where inputs are outside the formula's domain; null: nobody asks
     double parameters[max_parameters];
 };
@@ -121,7 +121,7 @@ struct rows_args {
     void* h;                    // (N, C)
     storage kind;               // of z, target, g and h
     double scale;               // factor of every gradient and second derivative
-    bool streaming;             // store g and h past the caches, but what is read; not where kind is narrow
+    bool streaming;             // stream g and h, but what is read; not where kind is narrow
     double parameters[max_parameters];
 };
 // Rows [begin, end); returns the sum of their losses.
@@ -158,7 +158,7 @@ struct activation_args {
     const void* c;  // cotangent; null but for vjp
     void* out;
     storage kind;    // of all three
-    bool streaming;  // store past the caches
+    bool streaming;  // by streaming stores
     double parameters[max_parameters];
 };
 // Elements [begin, end), within one chunk.

@@ -16,7 +16,7 @@ family family_of(row_output output, index classes) {
     return output == row_output::loss ? family::long_rows : family::row_maps;
 }
 
-// Whether results should be stored past the caches. A long row's e_k are kept elsewhere then, and compete for the
+// Whether results should be streamed. A long row's e_k are kept elsewhere then, and compete for the
 // caches with what is streamed: rows of up to two blocks lose by it, and those of more than 4 MB would not fit there.
 bool should_stream_rows(family f, const array_view& out, const array_view& z, index rows, index classes) {
     const bool fits = classes > 2 * row_block && out.bytes() <= rows * (index{4} << 20);

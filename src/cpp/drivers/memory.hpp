@@ -1,4 +1,4 @@
-// Arrays register by register, tails included; prefetching; stores that go past the caches.
+// Arrays register by register, tails included; prefetching; streaming (non-temporal) stores.
 #pragma once
 
 #include "../base/types.hpp"
@@ -84,8 +84,8 @@ inline way_out streaming_to(const void* p) {
     return at % register_bytes == 0 ? way_out::streaming : at % 16 == 0 ? way_out::streaming_by_16 : way_out::usual;
 }
 
-// A contiguous array written in order, past the caches: pieces are left at here(), and whole cache lines of them go out
-// at once. What a piece leaves of a line waits for the next piece, as half a line costs memory as much as many whole.
+// A contiguous array streamed in order: pieces are left at here(), and whole cache lines of them go out at once. What a
+// piece leaves of a line waits for the next piece, as half a line costs memory as much as many whole.
 template <class T, index largest_piece>
 class line_stream {
     using V = vec<float>;  // what bytes are moved by

@@ -1,4 +1,4 @@
-// Where a result goes, piece by piece and in order: to its array as it is, rounded to 16 bits, or past the caches.
+// Where a result goes, piece by piece and in order: to its array as it is, rounded to 16 bits, or streamed.
 #pragma once
 
 #include "groups.hpp"

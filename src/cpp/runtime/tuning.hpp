@@ -1,4 +1,4 @@
-// What depends on the machine and changes no bit of a result: from where on results are streamed past the caches,
+// What depends on the machine and changes no bit of a result: from where on results are streamed,
 // which table of kernels serves a family, from where on another thread pays.
 #pragma once
 

@@ -137,7 +137,7 @@ inline void store_first(lane_t<V>* p, V v, int n) {
 #endif
 }
 
-// Stores past the caches; p is aligned to what is stored. Pair with stream_fence() before other threads read.
+// Streaming (non-temporal) stores; p is aligned to what is stored. Pair with stream_fence() before other threads read.
 template <class W>
 inline void store_streaming(void* p, W w) {
 #if defined(__AVX512F__)
