@@ -43,14 +43,8 @@ inline void clear_elements(storage kind, void* p, index begin, index end) {
     __builtin_memset(static_cast<char*>(p) + begin * bytes, 0, static_cast<std::size_t>((end - begin) * bytes));
 }
 
-// Calls work(i, k, reach) for every register of n elements: i its first element, k < K the sum it may be added to.
-template <class V, int K, class F>
-inline void each_in_turn(index n, F&& work) {
-    int k = 0;
-    each_register<V>(n, [&](index i, auto reach) { work(i, k++ % K, reach); });
-}
-
-// The same for short work, K registers at a time: k is constant there, so that group_sums stay in registers.
+// Calls work(i, k, reach) for every register of n elements: i its first element, k < K the sum it may be added to. K
+// registers at a time: k is constant there, so that group_sums stay in registers.
 template <class V, int K, class F>
 inline void each_in_groups(index n, F&& work) {
     constexpr int L = lanes<V>;

@@ -178,7 +178,7 @@ inline void store_group(f16* p, const vec<float> (&r)[n]) {
     for (int k = 0; k < n; ++k) store_by<how>(p + k * lanes<vec<float>>, narrow_f16(r[k]));
 }
 
-// The same where the way out is known at run time.
+// The same, with `how` known only at run time.
 template <class E, int n>
 inline void store_group_streaming(way_out how, E* p, const vec<arithmetic<E>> (&r)[n]) {
     if (how == way_out::streaming)

@@ -23,7 +23,7 @@ constexpr int register_bytes = 32;
 constexpr int register_bytes = 16;
 #endif
 
-// x86-64 without AVX2, as CPUs were before 2013: loops are compiled once for all cases here, which is what costs time.
+// x86-64 without AVX2, as CPUs were before 2013: one general loop in place of several special ones, for shorter builds.
 #if defined(__x86_64__) && !defined(__AVX2__)
 constexpr bool compact = true;
 #else
@@ -88,7 +88,7 @@ inline bits<V> lane_numbers() {
     return at;
 }
 
-// All ones in the first n lanes; in the n-th alone, if there is one.
+// All ones in the first n lanes; in lane n alone, counted from 0, if there is one.
 template <class V>
 inline bits<V> first_lanes(int n) {
     return lane_numbers<V>() < static_cast<typename bits_type<lane_t<V>>::type>(n);

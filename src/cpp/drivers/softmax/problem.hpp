@@ -1,5 +1,5 @@
 // What both softmax drivers (a lane holds a row; a lane holds an element of a row) share: typed arguments, the linear
-// weights of a row's classes, and the finishing of rows.
+// weights of a row's classes.
 #pragma once
 
 #include "../../losses/cross_entropy.hpp"

@@ -1,7 +1,7 @@
-// Softmax rows of many classes: a lane holds an element of a row, and a row is read from memory once.
+// Long softmax rows: a lane holds an element of a row, and a row is read from memory once.
 //
-// reduce leaves sums of a row's chunks (long_rows/reduce.hpp); finish makes the row's loss and coefficients of them, in
-// f64 (long_rows/finish.hpp); write makes the result (long_rows/write.hpp), while a later row is being reduced.
+// reduce leaves sums of a row's chunks (reduce.hpp); finish makes the row's loss and coefficients of them, in f64
+// (finish.hpp); write makes the result (write.hpp), while a later row is being reduced.
 #pragma once
 
 #include "finish.hpp"

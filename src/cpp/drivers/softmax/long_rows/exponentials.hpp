@@ -1,4 +1,4 @@
-// Softmax rows of many classes: the loop over a block that everything else waits for. It adds up e_k = exp(z_k - r),
+// Long softmax rows: the loop over a block that everything else waits for. It adds up e_k = exp(z_k - r),
 // keeps them for the gradient, finds the next block's maxima and prefetches what comes after it.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Softmax rows of many classes: the losses and coefficients of rows whose chunks have been reduced, a lane a row.
+// Long softmax rows: the losses and coefficients of rows whose chunks have been reduced, a lane a row.
 #pragma once
 
 #include "row.hpp"

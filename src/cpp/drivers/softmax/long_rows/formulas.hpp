@@ -1,4 +1,4 @@
-// Softmax rows of many classes: what is written, a register at a time.
+// Long softmax rows: what is written, a register at a time.
 //
 // at(i, reach) is the result for the elements of a row from i on. What a formula reads lies at from + i, for
 // prefetching.

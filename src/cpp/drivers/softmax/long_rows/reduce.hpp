@@ -1,4 +1,4 @@
-// Softmax rows of many classes, first pass: a chunk's sums, block by block, with a reference near the largest logit
+// Long softmax rows, first pass: a chunk's sums, block by block, with a reference near the largest logit
 // so far, which is raised where a block brings a much larger one.
 #pragma once
 
@@ -45,7 +45,7 @@ class chunk_reduction {
     const index row, begin, end, t;
     const row_scratch<T>& s;
     row_ahead<T>& ahead;
-    const bool looks_ahead = in.a.classes <= row_block && row + 1 < ahead.end;
+    const bool looks_ahead = in.a.classes <= row_block && row + 1 < ahead.end && !in.skips(row + 1);
     const E* const z = in.z_row(row);
     const E* const y = in.y_row(row);
     T* const kept = in.keeps ? in.kept_row(s, row) : nullptr;

@@ -1,4 +1,4 @@
-// Softmax rows of many classes: what its passes over a row share.
+// Long softmax rows: what its passes over a row share.
 //
 // A row is cut into chunks (what one thread takes when rows are few) of blocks (what shares a reference maximum).
 #pragma once
@@ -22,12 +22,13 @@ struct row_state {
 };
 
 // What a pass over rows is compiled for. Only `labels` may do without subtracting a reference from every logit; `other`
-// (second derivatives, class weights beside smoothing or probabilities) is written block by block.
+// (second derivatives, class weights together with smoothing or soft targets, soft capping together with either, and
+// where code is compact all but labels and softmax) is written block by block.
 enum class row_kind { labels, smoothed, targets, capped, softmax, log_softmax, other };
 
-// Kinds that a pass need not tell apart. static: no weak symbols.
-static constexpr row_kind reduced_as(row_kind k) { return k == row_kind::log_softmax ? row_kind::softmax : k; }
-static constexpr row_kind written_as(row_kind k) {
+// Kinds that a pass need not tell apart.
+constexpr row_kind reduced_as(row_kind k) { return k == row_kind::log_softmax ? row_kind::softmax : k; }
+constexpr row_kind written_as(row_kind k) {
     return k == row_kind::smoothed || k == row_kind::softmax ? row_kind::labels : k;
 }
 
@@ -77,7 +78,7 @@ public:
     row_scratch<T> operator()(index row) const { return zeroth_.moved(((row - first_) & last_) * stride_); }
 };
 
-// The lanes' largest logits of the row to come, which a row of one block finds on its way, up to row `end`.
+// Maxima per lane of row `row`, found while the row before it was reduced: only of rows of one block, below `end`.
 template <class T>
 struct row_ahead {
     index end = 0, row = -1;
@@ -95,7 +96,8 @@ struct long_rows : softmax_problem<arithmetic<E>> {
     static constexpr int K = line_bytes / register_bytes;
     static constexpr index group = K * L;  // elements of a cache line
 
-    // Where the gradient needs them, the e_k (with capping: the capped logits) are kept from reduce to write.
+    // Where the gradient needs them, the e_k are kept from reduce to write; with `capped` the capped logits, too, with
+    // `other` and capping those alone.
     const bool keeps = a.g && a.output != row_output::log_softmax;
 
     explicit long_rows(const softmax_args& args) : softmax_problem<T>{args} {}

@@ -1,4 +1,4 @@
-// Softmax rows of many classes, last pass: the result of a chunk, block by block, while another row is being reduced.
+// Long softmax rows, last pass: the result of a chunk, block by block, while another row is being reduced.
 #pragma once
 
 #include "exponentials.hpp"

@@ -1,4 +1,4 @@
-// Softmax cross-entropy of few classes with labels or probabilities: what its kernels are given, and loop over.
+// Softmax cross-entropy of short rows with labels or soft targets: what its kernels are given, and loop over.
 #pragma once
 
 #include "../../../base/attributes.hpp"

@@ -1,7 +1,7 @@
-// Softmax rows of few classes: a lane holds a row, so that short rows fill the registers and one logarithm serves many.
+// Short softmax rows: a lane holds a row, so that short rows fill the registers and one logarithm serves many.
 //
-// Labels and probabilities with options that say the same of every class go one way (short_rows/losses.hpp), everything
-// else another (short_rows/general.hpp).
+// Labels, with or without class weights, and soft targets, smoothing and z-loss without them go one way (losses.hpp),
+// everything else another (general.hpp).
 #pragma once
 
 #include "general.hpp"

@@ -1,8 +1,8 @@
-// Softmax rows of few classes, whatever is asked for: their losses, gradients and second derivatives.
+// Short softmax rows: their losses, gradients and second derivatives.
 //
 // A batch of rows is brought to a table in L1, worked on class by class, and brought back
-// (short_rows/transpose_rows.hpp). Each step is made for several registers of rows, whose chains of operations run
-// beside each other.
+// (short_rows/transpose_rows.hpp). Each step is made for several registers of rows, whose chains of operations are
+// interleaved.
 #pragma once
 
 #include "general_reduce.hpp"

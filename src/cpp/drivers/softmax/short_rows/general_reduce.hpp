@@ -1,4 +1,4 @@
-// Softmax rows of few classes, whatever is asked for: labels and weights of a batch of rows, their exponentials and
+// Short softmax rows: labels and weights of a batch of rows, their exponentials and
 // sums.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Softmax cross-entropy of few classes with labels: rows go from memory to the lanes of registers, and their gradients
+// Softmax cross-entropy of short rows with labels: rows go from memory to the lanes of registers, and their gradients
 // straight back.
 //
 // Labels are compared with classes, or looked up within bounds: those that change while they are read do no harm.

@@ -1,4 +1,4 @@
-// Softmax cross-entropy of few classes with labels or probabilities: which rows of memory go to which kernel, and how.
+// Softmax cross-entropy of short rows with labels or soft targets: which rows of memory go to which kernel, and how.
 #pragma once
 
 #include "labels.hpp"

@@ -1,4 +1,4 @@
-// Softmax cross-entropy of few classes with probabilities as targets: rows of both go from memory to the lanes of
+// Softmax cross-entropy of short rows with soft targets: rows of both go from memory to the lanes of
 // registers, and gradients straight back.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Softmax rows of few classes: how batches of rows get into tables of classes and back to memory.
+// Short softmax rows: how batches of rows get into tables of classes and back to memory.
 #pragma once
 
 #include "../../../simd/transpose.hpp"
