@@ -158,7 +158,7 @@ softmax_args softmax_arguments(const softmax_case& c, element type, index rows, 
     a.output = c.output;
     a.streaming = c.streaming;
     a.scratch = memory[scratch_at];
-    a.scratch_stride = softmax_scratch_bytes(classes, type == f64 ? 8 : 4, 2);
+    a.scratch_stride = softmax_slot_bytes(classes, type == f64 ? 8 : 4, 2);
     return a;
 }
 
@@ -180,7 +180,8 @@ void count_softmax(const kernel_table& t, const softmax_case& c, element type) {
 void count_split_softmax(const kernel_table& t, element type) {
     constexpr index classes = 50021, chunks = (classes + row_chunk - 1) / row_chunk;
     const softmax_entry& kernels = t.softmax[arithmetic_of(type)];
-    const softmax_args a = softmax_arguments(softmax_cases[1], type, 1, classes);
+    softmax_args a = softmax_arguments(softmax_cases[1], type, 1, classes);
+    a.scratch_stride = softmax_scratch_bytes(classes, type == f64 ? 8 : 4, 2);
     count("cross_entropy value_and_grad, split", type, classes, [&] {
         kernels.reduce(a, 0, chunks);
         kernels.finish(a, 0, 1);

@@ -84,7 +84,7 @@ struct softmax_args {
     double class_weight_sum;
     row_output output;
     bool streaming;
-    void* scratch;         // of the calling thread, or one slot a row where rows are few
+    void* scratch;         // of the calling thread, or one slot a row where rows are shared out by their chunks
     index scratch_stride;  // bytes of a slot
 };
 
@@ -97,8 +97,25 @@ static constexpr index softmax_scratch_bytes(index classes, index element_bytes,
     return (state + chunk + references + kept * element_bytes * softmax_kept_stride(classes) + 128) / 64 * 64;
 }
 
-// Slots that a pass over whole rows needs: rows are written while those after them are reduced.
-static constexpr index softmax_slots(index classes) { return 2 * (classes <= row_block ? rows_at_once : 1); }
+// A pass over whole rows writes rows while it reduces those after them, and has slots for both: of one block, several
+// at once; of more, one, and rows then share one place for what is kept of their numbers. Each row keeps its own this
+// many elements before those of the row before it, which have been read there by then: the caches hold one row, not
+// two.
+constexpr index softmax_shift = row_block + 64;
+static constexpr bool softmax_shares(index classes) { return classes > row_block; }
+static constexpr index softmax_slots(index classes) { return 2 * (softmax_shares(classes) ? 1 : rows_at_once); }
+static constexpr index softmax_slot_bytes(index classes, index element_bytes, int kept) {
+    return softmax_scratch_bytes(classes, element_bytes, softmax_shares(classes) ? 0 : kept);
+}
+// Elements of that place, for one array of numbers of each of so many rows.
+static constexpr index softmax_shared_stride(index classes, index rows) {
+    return softmax_kept_stride(classes) + rows * softmax_shift;
+}
+// Bytes of scratch for a pass over at most so many rows.
+static constexpr index softmax_pass_bytes(index classes, index element_bytes, int kept, index rows) {
+    const index shared = softmax_shares(classes) ? kept * element_bytes * softmax_shared_stride(classes, rows) : 0;
+    return softmax_slots(classes) * softmax_slot_bytes(classes, element_bytes, kept) + shared;
+}
 
 // Rows [begin, end); returns the sum of their losses.
 using softmax_kernel = double (*)(const softmax_args&, index begin, index end);

@@ -51,6 +51,7 @@ struct call {
     std::optional<array_view> each, lse, correct;
     derivatives out;
     softmax_args a{};
+    int kept = 0;  // arrays of a row's numbers: e_k, and capped logits
 
     bool accept(const arguments& given);
     void allocate();
@@ -107,8 +108,7 @@ void call::allocate() {
     a.kind = storage_of(in.type);
     const bool narrow = a.kind != storage::same;
     a.streaming = out.g && !narrow && should_stream_rows(kind, *out.g, z, a.rows, a.classes);
-    const int kept = int{a.streaming || (a.g && narrow)} + int{a.g && a.softcap > 0};  // e_k, and capped logits
-    a.scratch_stride = softmax_scratch_bytes(a.classes, dtype.itemsize(), kept);
+    kept = int{a.streaming || (a.g && narrow)} + int{a.g && a.softcap > 0};
 }
 
 // Rows to a piece: a chunk's worth, and where rows are many more, as rows are written while others are reduced, which
@@ -123,7 +123,9 @@ double call::run_rows() {
     const index per_piece = rows_per_piece(a.rows, a.classes);
     const softmax_kernel rows = a.classes <= short_row_classes ? entry->few : entry->whole;
     const int most = worthwhile_threads(threads, 2 * in.z->size());
-    const scratch memory(static_cast<std::size_t>(softmax_slots(a.classes) * a.scratch_stride),
+    const index bytes = arithmetic_dtype(in.type).itemsize();
+    a.scratch_stride = softmax_slot_bytes(a.classes, bytes, kept);
+    const scratch memory(static_cast<std::size_t>(softmax_pass_bytes(a.classes, bytes, kept, per_piece)),
                          threads_for(pieces_of(a.rows, per_piece), most));
     return sum_of_pieces(a.rows, per_piece, most, [&](index begin, index end) {
         softmax_args own = a;
@@ -136,6 +138,7 @@ double call::run_rows() {
 double call::run_split() {
     const index items = a.rows * pieces_of(a.classes, row_chunk);
     const softmax_entry& rows = *entry;
+    a.scratch_stride = softmax_scratch_bytes(a.classes, arithmetic_dtype(in.type).itemsize(), kept);
     const scratch memory(static_cast<std::size_t>(a.rows * a.scratch_stride));
     a.scratch = memory.of_this_worker();
     parallel_for(items, threads, [&](index first, index last) { rows.reduce(a, first, last); });

@@ -48,20 +48,21 @@ inline void each_register(index n, F&& work) {
     if (i < n) work(i, part_of_register<V>{static_cast<int>(n - i)});
 }
 
-// Asks for the cache line `distance` elements behind p; harmless past the end of the array.
+// Asks for the cache line `distance` elements behind p, into L2: what is asked for into L1 waits for one of the few
+// buffers that L1 has for its misses, while those of L2 keep the memory busy. Harmless past the end of the array.
 template <class T>
 inline void prefetch(const T* p, index distance) {
-    __builtin_prefetch(reinterpret_cast<const char*>(p) + distance * static_cast<index>(sizeof(T)));
+    __builtin_prefetch(reinterpret_cast<const char*>(p) + distance * static_cast<index>(sizeof(T)), 0, 2);
 }
 
 // How far ahead of a store its line is asked for: about what a core writes in the time that memory takes to answer.
-constexpr index write_ahead = 1024;
+constexpr index write_ahead = 2048;
 
-// Asks for the lines of the n elements that lie so far behind p, to be written. Cores that find them elsewhere than in
-// their own caches would otherwise wait for each, as registers of stores are few.
+// Asks for the lines of the n elements that lie `distance` bytes behind p, to be written. Cores that find them
+// elsewhere than in their own caches would otherwise wait for each, as registers of stores are few.
 template <index n, class T>
-inline void prefetch_to_write(T* p) {
-    char* const ahead = reinterpret_cast<char*>(p) + write_ahead;
+inline void prefetch_to_write(T* p, index distance) {
+    char* const ahead = reinterpret_cast<char*>(p) + distance;
     for (index at = 0; at < n * static_cast<index>(sizeof(T)); at += line_bytes) __builtin_prefetch(ahead + at, 1);
 }
 

@@ -78,8 +78,8 @@ template <class E>
 double whole_rows(const long_rows<E>& in, index begin, index end) {
     using T = arithmetic<E>;
     const row_passes<E>& pass = passes_of(in);
-    const index slots = softmax_slots(in.a.classes), at_once = slots / 2;
-    const row_slots<T> slot{in.a, begin, slots};
+    const index at_once = softmax_slots(in.a.classes) / 2;
+    const row_slots<T> slot(in.a, begin, end);
     const auto each_chunk = [&](auto&& work) {
         for (index chunk = 0; chunk < row_scratch<T>::chunks(in.a.classes); ++chunk) work(chunk);
     };
@@ -135,7 +135,8 @@ template <class T>
 double softmax_finish(const softmax_args& a, index begin, index end) {
     return with_elements<T>(a, [&](const auto& in) {
         double total = 0;
-        for (index row = begin; row < end; ++row) total += row_finish(in)(row, 1, {a, 0, row_slots<T>::all});
+        for (index row = begin; row < end; ++row)
+            total += row_finish(in)(row, 1, [&](index at) { return row_scratch<T>(a, at); });
         return total;
     });
 }

@@ -26,7 +26,8 @@ template <class E, class T = arithmetic<E>, class V = vec<T>>
 enum class linear_terms { none, equal, weighted };
 
 // A block of n elements: its logits, its probabilities (null: none), its label (negative or past the end: not here),
-// where its e_k are kept, and n logits of which the largest are wanted: the block to come.
+// where its e_k are kept, n logits of which the largest are wanted (the block to come), and how many bytes ahead of the
+// stores to ask for lines.
 template <class T, class E, class X>
 struct row_piece {
     const X* z;
@@ -34,6 +35,7 @@ struct row_piece {
     index n, t;
     T* e;
     const E* coming;
+    index write_ahead;
 };
 
 // How the exponentials are taken: exp_k(z_k), or exp_k(z_k - subtracted). And q_k = keep_share y_k + even_share.
@@ -122,7 +124,7 @@ template <bool subtracting, linear_terms linear, bool storing, class T, class E,
             for (int k = 0; k < K; ++k) sum[k] += x[k];
             for (int k = 0; k < K; ++k) add_linear(k, d[k], i + k * L, whole_register<V>{});
             if constexpr (storing) {
-                prefetch_to_write<group>(block.e + i);
+                prefetch_to_write<group>(block.e + i, block.write_ahead);
                 for (int k = 0; k < K; ++k) store(block.e + i + k * L, x[k]);
             }
             meanwhile(i);

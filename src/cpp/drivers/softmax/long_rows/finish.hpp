@@ -104,7 +104,8 @@ public:
     explicit row_finish(const long_rows<E>& problem) : in(problem) {}
 
     // The sum of the (weighted) losses of n rows, 0 where a row does not count.
-    [[gnu::noinline]] double operator()(index row, index n, const row_slots<T>& slot) {
+    template <class Slots>
+    [[gnu::noinline]] double operator()(index row, index n, const Slots& slot) {
         for (index j = 0; j < n; ++j)
             if (!in.skips(row + j)) gather(row + j, j, slot(row + j).chunk);
         for (index j = 0; j < n; j += lanes<W>) apply(j);

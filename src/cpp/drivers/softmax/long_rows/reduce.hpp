@@ -49,6 +49,8 @@ class chunk_reduction {
     const E* const z = in.z_row(row);
     const E* const y = in.y_row(row);
     T* const kept = in.keeps ? in.kept_row(s, row) : nullptr;
+    // Lines of scratch, or of logits that the result replaces, are in the caches already.
+    const index distance = in.keeps_apart() || in.a.g == in.a.z ? 0 : write_ahead;
     const bool mixed = mixes && (in.a.label_smoothing > 0 || in.a.target);
     chunk_sums out{0, 0, 0, 0, 0, 0, begin};
     row_totals<T, sums> total{};
@@ -95,7 +97,8 @@ class chunk_reduction {
         // The maxima of a block of another length, the last one's, are found apart.
         const index next = first + row_block, left = end - next;
         const E* const alike = z + (left >= n ? next : looks_ahead ? end : first);
-        const row_piece<T, E, X> block{x, y ? y + first : nullptr, n, t - first, kept ? kept + first : nullptr, alike};
+        T* const e = kept ? kept + first : nullptr;
+        const row_piece<T, E, X> block{x, y ? y + first : nullptr, n, t - first, e, alike, distance};
         if constexpr (!labels) {
             coming = take<true>(block, meanwhile);
         } else if (r.subtracted == T(0)) {

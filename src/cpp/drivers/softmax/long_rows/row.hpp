@@ -65,17 +65,32 @@ struct row_scratch {
     }
 };
 
-// Slots that rows from `first` on take in turn: a power of two of them, or (with `all`) as many as there are rows.
+// Where rows [begin, end) have their scratch: in slots that they take in turn, and what is kept of their numbers either
+// there or, each row's a step before that of the row before it, in one place behind the slots.
 template <class T>
 class row_slots {
     const row_scratch<T> zeroth_;
-    const index first_, last_, stride_;
+    const index begin_, end_, last_, stride_, capped_;
+    T* const shared_;
 
 public:
-    static constexpr index all = -1;
-    row_slots(const softmax_args& a, index first, index n)
-        : zeroth_(a, 0), first_(first), last_(n == all ? all : n - 1), stride_(a.scratch_stride) {}
-    row_scratch<T> operator()(index row) const { return zeroth_.moved(((row - first_) & last_) * stride_); }
+    explicit row_slots(const softmax_args& a, index begin, index end)
+        : zeroth_(a, 0),
+          begin_(begin),
+          end_(end),
+          last_(softmax_slots(a.classes) - 1),
+          stride_(a.scratch_stride),
+          capped_(zeroth_.capped == zeroth_.e ? 0 : softmax_shared_stride(a.classes, end - begin)),
+          shared_(softmax_shares(a.classes)
+                      ? reinterpret_cast<T*>(static_cast<char*>(a.scratch) + (last_ + 1) * stride_)
+                      : nullptr) {}
+    row_scratch<T> operator()(index row) const {
+        row_scratch<T> slot = zeroth_.moved(((row - begin_) & last_) * stride_);
+        if (!shared_) return slot;
+        slot.e = shared_ + (end_ - 1 - row) * softmax_shift;
+        slot.capped = slot.e + capped_;
+        return slot;
+    }
 };
 
 // Maxima per lane of row `row`, found while the row before it was reduced: only of rows of one block, below `end`.
@@ -107,11 +122,12 @@ struct long_rows : softmax_problem<arithmetic<E>> {
     E* g_row(index row) const { return static_cast<E*>(a.g) + row * a.classes; }
     E* h_row(index row) const { return static_cast<E*>(a.h) + row * a.classes; }
 
+    // Whether they are kept in scratch, not where the gradient will be.
+    bool keeps_apart() const { return narrow_element<E> || a.streaming; }
     T* kept_row(const row_scratch<T>& s, index row) const {
-        if constexpr (narrow_element<E>)
-            return s.e;
-        else
-            return a.streaming ? s.e : g_row(row);
+        if constexpr (!narrow_element<E>)
+            if (!keeps_apart()) return g_row(row);
+        return s.e;
     }
 
     row_kind kind() const {

@@ -24,7 +24,7 @@ struct result_block {
         i += lead;
         if (streaming && i + group > n) return;  // the block after writes it
         i += first;
-        prefetch(formula.from + i, 2 * row_block);
+        if constexpr (!streaming) prefetch(formula.from + i, 2 * row_block);
         for (int k = 0; k < K; ++k) {
             const V v = formula.at(i + k * L, whole_register<V>{});
             if constexpr (streaming)
