@@ -27,6 +27,11 @@ def loss_of(options: dict[str, Any], classes: int, rng: np.random.Generator, **m
     return lossk.LinearCrossEntropy(**given, **more)
 
 
+def of_dz(x: Array) -> float:
+    """Return the relative error of rounding dz, where products are of pairs of bf16."""
+    return 0.0 if lossk._core.linear_unit(x, False) == "FMA" else 2.0**-8
+
+
 def close(got: Any, want: Any, dtype: Any, what: str) -> None:
     tolerance = 1e-11 if dtype == np.float64 else 3e-5
     scale = max(1e-3, float(np.abs(want).max(initial=0)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import bits, each_dtype
-from support_linear import BFLOAT16, MB, NARROW, close, loss_of, problem
+from support_linear import BFLOAT16, MB, NARROW, close, loss_of, of_dz, problem
 
 import lossk
 from lossk._linear._sums import passes, wide_sums
@@ -89,7 +89,7 @@ def test_threads_do_not_change_the_bits(dtype: Any, rng: np.random.Generator) ->
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 5, 11), (60, 33, 1000), (300, 64, 3001)], ids=str)
 def test_16_bits_are_rounded_once(options: dict[str, Any], shape: Any, dtype: Any, rng: np.random.Generator) -> None:
-    """With 1 MB the last shape takes 12 chunks of rows, and two passes for the float32 sums of dw."""
+    """Sums in float32. Where the CPU multiplies pairs of bf16, dz is rounded to bf16 for the products, too."""
     x, w, target, bias = problem(rng, *shape, dtype)
     if options.get("ignore_index") == 3:
         target = np.minimum(np.abs(target), max(3, shape[2] - 1)) if shape[2] > 3 else np.full_like(target, 3)
@@ -105,7 +105,8 @@ def test_16_bits_are_rounded_once(options: dict[str, Any], shape: Any, dtype: An
         loss.value_and_grad(x, w, target, b, sample_weight=weight, out=sums)
         for total, wanted in zip(sums[1:], want[1:], strict=True):
             if total is not None:
-                close(total, wanted, np.float32, "in float32")
+                tolerance = max(3e-5, of_dz(x))
+                np.testing.assert_allclose(total, wanted, rtol=tolerance, atol=tolerance * max(1e-3, np.abs(wanted).max()))
         for gradient, wanted in zip(gradients, want, strict=True):
             assert (gradient is None) == (wanted is None)
             if gradient is not None:
@@ -113,7 +114,7 @@ def test_16_bits_are_rounded_once(options: dict[str, Any], shape: Any, dtype: An
                 error = np.abs(gradient.astype(np.float64) - wanted)
                 size = np.abs(wanted)
                 smallest = 2.0**-24 if dtype == np.float16 else 0.0
-                assert (error <= ulp * size + 3e-6 * size.max(initial=0) + smallest).all() or np.isnan(wanted).all()
+                assert (error <= ulp * size + (3e-6 + of_dz(x)) * size.max(initial=0) + smallest).all() or np.isnan(wanted).all()
 
 
 def test_a_16_bit_dw_need_not_be_aligned_for_float32(rng: np.random.Generator) -> None:
@@ -200,9 +201,9 @@ def test_wrong_arguments_say_what_was_got_and_wanted(rng: np.random.Generator) -
             lossk.LinearCrossEntropy().value_and_grad(*args, **kwargs)
     with pytest.raises(ValueError, match="chunk_bytes: got 1000, wanted at least 1048576"):
         lossk.LinearCrossEntropy(chunk_bytes=1000)
-    wide = np.zeros((300_000, 4), np.float32)
-    with pytest.raises(ValueError, match=r"chunk_bytes: got 1048576, wanted at least .* for one row"):
-        lossk.LinearCrossEntropy(chunk_bytes=MB)(x, wide, target)
+    x, w = np.zeros((9, 40_000), np.float32), np.zeros((6, 40_000), np.float32)
+    with pytest.raises(ValueError, match=r"chunk_bytes: got 1048576, wanted at least \d+ for 32 rows"):
+        lossk.LinearCrossEntropy(chunk_bytes=MB)(x, w, target)
 
 
 def test_is_a_value() -> None:
@@ -210,27 +211,3 @@ def test_is_a_value() -> None:
     assert pickle.loads(pickle.dumps(loss)) == loss
     assert hash(loss) == hash(lossk.LinearCrossEntropy(weight=[1, 2], label_smoothing=0.1))
     assert repr(lossk.LinearCrossEntropy()).endswith("chunk_bytes=67108864)")
-
-
-@pytest.mark.parametrize(
-    ("rows", "features", "classes", "most"), [(64, 32, 300_000, 30), (20_000, 8, 1000, 12), (64, 32, 3000, 3)]
-)
-def test_products_are_as_large_as_memory_allows(
-    rows: int, features: int, classes: int, most: int, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
-) -> None:
-    """A call of BLAS may wait for its threads for as long as a product of a hundred million operations takes."""
-    x, w, target, _ = problem(rng, rows, features, classes, np.float32)
-    target = np.abs(target)
-    operations, matmul = [], np.matmul
-
-    def counted(a: Any, b: Any, **options: Any) -> Any:
-        operations.append(2 * a.size * b.shape[-1])
-        return matmul(a, b, **options)
-
-    monkeypatch.setattr(np, "matmul", counted)
-    _, (_, dw, _) = lossk.LinearCrossEntropy().value_and_grad(x, w, target)
-    assert len(operations) <= most, f"{len(operations)} products"
-    assert np.median(operations) >= min(1e8, 2 * rows * features * classes)
-    monkeypatch.undo()
-    z = x @ w.T
-    np.testing.assert_allclose(dw, lossk.CrossEntropy().grad(z, target, out=z).T @ x, rtol=1e-4, atol=1e-7)

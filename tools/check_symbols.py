@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+NAMES = ("kernels.cpp.o", "linear_bf16.cpp.o")
 ALLOWED_UNDEFINED = {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
 
 
@@ -32,9 +33,9 @@ def problems_of(path: Path) -> list[str]:
 
 def main(folders: list[str]) -> int:
     """Check every kernels object below the folders; return the exit code."""
-    objects = [path for folder in folders for path in sorted(Path(folder).rglob("kernels.cpp.o"))]
+    objects = [path for folder in folders for path in sorted(p for name in NAMES for p in Path(folder).rglob(name))]
     if not objects:
-        print(f"check_symbols: no kernels.cpp.o below {folders or '(no folder given)'}; build first", file=sys.stderr)
+        print(f"check_symbols: no kernels below {folders or '(no folder given)'}; build first", file=sys.stderr)
         return 2
     failed = False
     for path in objects:

@@ -20,6 +20,9 @@ constexpr softmax_entry softmax_rows() {
     return {softmax_short_rows<T>, softmax_whole<T>, softmax_reduce<T>, softmax_finish<T>, softmax_write<T>};
 }
 
+constexpr linear_kernels linear_f32 = linear_kernels_of<fma_unit<float>>("FMA");
+constexpr linear_kernels linear_f64 = linear_kernels_of<fma_unit<double>>("FMA");
+
 int register_width() { return register_bytes; }
 
 constexpr kernel_table make_table() {
@@ -38,6 +41,8 @@ constexpr kernel_table make_table() {
     t.unary_count = count(functions);
     t.softmax[0] = softmax_rows<float>();
     t.softmax[1] = softmax_rows<double>();
+    t.linear[0] = &linear_f32;
+    t.linear[1] = &linear_f64;
     fill<std::int8_t>(t.label[0]);
     fill<std::uint8_t>(t.label[1]);
     fill<std::int16_t>(t.label[2]);

@@ -24,8 +24,7 @@ from ._problem import (
     product_of,
     row_factor,
 )
-from ._run import Memory, Run
-from ._tiles import TiledRun, sizes_for
+from ._run import run
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -308,13 +307,8 @@ class LinearCrossEntropy(Frozen):
     def _run(
         self, problem: Problem, threads: int | None, into: Outputs | None, stats: bool
     ) -> tuple[Value, RowStats | None]:
-        """Return value and statistics, and fill the gradients: by chunks of rows, or by tiles where those are few."""
-        memory, sizes = Memory(problem, self.chunk_bytes, into), None
-        if not (stats or self.label_smoothing or self.softcap is not None):
-            sizes = sizes_for(problem, self.chunk_bytes, memory)
-        if sizes is not None:
-            return TiledRun(problem, self._loss, sizes, threads, into).all(), None
-        return Run(problem, self._loss, memory, threads, into).all(stats)
+        """Return value and statistics, and fill the gradients."""
+        return run(problem, self._loss, self.chunk_bytes, threads, into, stats, False, 0.0)
 
     def _divisor(self, problem: Problem) -> float:
         """Return the weight of the rows that count."""

@@ -17,12 +17,7 @@ from .._targets import labels_of
 Rows: TypeAlias = "slice | NDArray[np.intp]"
 
 PIECE = 4096  # rows that are looked at at once
-# Operations of a product that pays. A call of BLAS costs some 10 us where its threads have cores of their own, and some
-# 20 ms where others keep them busy (measured, for products of 17 to 270 million operations): its threads wait by
-# spinning. This many take 2 to 5 ms, so that even there most of the time goes to arithmetic that is wanted.
-SMALLEST_PRODUCT = 250_000_000
-CACHED_LOGITS = 8 << 20  # bytes of logits that stay in the last-level cache; up to four times as many in small products
-EVEN_ROWS = 16  # products of a multiple of so many rows leave no part of a register empty
+GROUP = 32  # rows that lie together in a chunk
 
 
 def pieces(rows: int) -> Iterator[slice]:
@@ -67,7 +62,7 @@ class Problem(NamedTuple):
 
     def chunks(self, largest: int) -> Iterator[Rows]:
         """Cut the rows that count into chunks of nearly equal size."""
-        even = EVEN_ROWS if EVEN_ROWS <= largest < self.counted else 1
+        even = GROUP if GROUP <= largest < self.counted else 1
         count = -(-self.counted // (largest // even * even))
         starts = (-(-i * self.counted // (count * even)) * even for i in range(count))
         bounds = [*starts, self.counted] if count else []
@@ -88,17 +83,11 @@ class Problem(NamedTuple):
         """Return the factor of each of these rows."""
         return product_of(self.factors, rows, self.wide)
 
-    def scale(self) -> dict[str, Any]:
-        """Return how a chunk is to be reduced, so that values and gradients of chunks can be added up."""
-        if self.reduction != "mean":
-            return {"reduction": self.reduction}
-        positive = self.divisor is not None and 0 < self.divisor < np.inf
-        return {"reduction": "mean", "normalizer": self.divisor} if positive else {"reduction": "sum"}
-
-
-def logits_of_a_product(features: int, itemsize: int) -> int:
-    """Return how many bytes of logits a product should give: those that stay in the cache, more where it is small."""
-    return min(max(CACHED_LOGITS, SMALLEST_PRODUCT // (2 * max(1, features)) * itemsize), 4 * CACHED_LOGITS)
+    def factor(self) -> float:
+        """Return what a sum over rows is multiplied with, NaN where a mean divides by 0 or by NaN."""
+        if self.divisor is None:
+            return 1.0
+        return float("nan") if self.poisoned else 1.0 / self.divisor
 
 
 def counting(labels: Array, ignore_index: int | None) -> NDArray[np.bool_]:

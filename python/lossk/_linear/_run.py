@@ -1,8 +1,9 @@
-"""Chunks of rows: multiplied, turned into their gradient in place by CrossEntropy's kernel, and multiplied again."""
+"""Chunks of rows, one after the other: how large they are, and what each adds to value and gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,63 +12,116 @@ from .._arrays import Array
 from .._cross_entropy import CrossEntropy
 from .._families import Value
 from .._rows import RowStats
-from ._problem import Outputs, Problem, Results, Rows, logits_of_a_product
-from ._sums import Segment, passes, plain_sums, wide_sums
+from .._runtime import get_num_threads
+from ._problem import GROUP, Outputs, Problem, Results, Rows
+from ._sums import Segment, plain_sums, wide_sums
 
-# Beside arrays of the sizes below: masks of a piece, and what the kernel keeps of a row.
-RESERVE, ROW_RESERVE = 128 << 10, 64
+BLOCK = 252  # classes whose sums are added up apart: windows hold whole blocks
+# Rows of a chunk from which on keeping its logits pays: below, reading w and dw for each chunk costs more than computing
+# logits of a window of classes twice, as each of the three products of a chunk takes about what reading w takes where
+# the chunk has 24 to 48 rows (10 to 20 operations in the time of a byte).
+WORTHWHILE_ROWS = 96
+# Beside arrays of the chunk: masks of a piece of rows, labels and numbers of a chunk's rows.
+RESERVE, ROW_RESERVE = 128 << 10, 40
 
 
-class Memory:
-    """How many rows a chunk has, and classes a tile, so that everything together stays below `chunk_bytes`.
+class Plan(NamedTuple):
+    """Rows of a chunk, classes whose logits are held at once, bytes for both, and classes of dw summed up in float32."""
 
-    An eighth of it is for a tile: classes of w that are widened, or of dw that are about to be added. Where float32
-    sums of a 16-bit dw are kept, half of it is theirs.
-    """
+    rows: int
+    window: int
+    bytes: int
+    threads: int
+    sum_classes: int = 0
 
-    def __init__(self, problem: Problem, chunk_bytes: int, into: Outputs | None) -> None:
-        classes, features = problem.w.shape
-        size = problem.wide.itemsize
-        # Logits; copies of x, of dx and of products on their way there.
-        copies = (4 if problem.narrow else 2) * features if problem.narrow or problem.drops else 0
-        self.row_bytes = (classes + copies) * size + ROW_RESERVE
-        fixed = RESERVE + (2 * classes * size if into is not None and into.dbias is not None else 0)
-        self.tile_classes = min(classes, max(1, chunk_bytes // 8 // max(1, features * size)))
-        self.rows = self._rows(problem, chunk_bytes, 7, fixed)
-        self.sum_classes, self.passes = 0, 1
-        if into is not None and into.dw is not None and into.dw.dtype != problem.wide and self.rows < problem.counted:
-            self.rows = self._rows(problem, chunk_bytes, 3, fixed)
-            self.sum_classes = max(1, chunk_bytes // 2 // max(1, features * size))
-            self.passes = passes(classes, self.sum_classes)
 
-    def _rows(self, problem: Problem, chunk_bytes: int, eighths: int, fixed: int) -> int:
-        features = problem.w.shape[1]
-        one_tile = features * problem.wide.itemsize
-        needed = max((self.row_bytes + fixed) * 8 // eighths + 8, 8 * one_tile)
-        if chunk_bytes < needed:
-            raise ValueError(f"chunk_bytes: got {chunk_bytes}, wanted at least {needed} for one row")
-        largest: int = (chunk_bytes // 8 * eighths - fixed) // self.row_bytes
-        # With R rows a chunk moves 6 C D numbers of w and dw, and 5 R C of logits unless they stay in the cache, which
-        # is worth it while R is not much smaller than D, and products are not too small.
-        cached = logits_of_a_product(features, problem.wide.itemsize) // self.row_bytes
-        return min(largest, cached) if cached >= features else largest
+class Planner:
+    """Chooses sizes so that everything together stays below `chunk_bytes`, whatever the number of threads."""
+
+    def __init__(self, problem: Problem, rounds: bool, into: Outputs | None, chunk_bytes: int, threads: int) -> None:
+        self.problem, self.rounds, self.into = problem, rounds, into
+        self.chunk_bytes, self.threads = chunk_bytes, threads
+        self.classes, self.features = problem.w.shape
+        _, self.thread_bytes = self._bytes(GROUP, BLOCK)
+        self.for_threads = max(chunk_bytes // 4, self.thread_bytes)
+        biased = into is not None and into.dbias is not None
+        self.fixed = RESERVE + (8 * self.classes if biased else 0) + self.for_threads
+
+    def plan(self) -> Plan:
+        """Return the sizes; ValueError where there is no room for the least of them."""
+        budget, rows = self.chunk_bytes - self.fixed, self.problem.counted
+        narrow = self.into is not None and self.into.dw is not None and self.into.dw.dtype != self.problem.wide
+        window = min(BLOCK, self.classes)
+        if self._needed(GROUP, window) > budget:
+            wanted = self.fixed + self._needed(GROUP, window)
+            raise ValueError(f"chunk_bytes: got {self.chunk_bytes}, wanted at least {wanted} for {GROUP} rows")
+        whole = self._rows(self.classes, budget)
+        if whole >= min(rows, WORTHWHILE_ROWS) and not (narrow and whole < rows):
+            return self._sized(self._even(whole), self.classes)
+        most = self._rows(window, budget - budget // 2)
+        if most >= rows or not narrow:
+            # Half for the rows of a group, half for the logits of a window.
+            chunk = self._even(max(GROUP, most))
+            return self._sized(chunk, self._window(chunk, budget))
+        half = budget // 2
+        if self._needed(GROUP, window) > budget - half:
+            wanted = self.fixed + 2 * self._needed(GROUP, window)
+            raise ValueError(f"chunk_bytes: got {self.chunk_bytes}, wanted at least {wanted} for a 16-bit dw")
+        chunk = self._even(max(GROUP, self._rows(self.classes, budget - half)))
+        sums = max(1, half // max(1, 4 * self.features))
+        return self._sized(chunk, self._window(chunk, budget - half))._replace(sum_classes=sums)
+
+    def _bytes(self, rows: int, window: int) -> tuple[int, int]:
+        x, gradient = self.problem.x, self.into is not None
+        return _core.linear_bytes(x, self.rounds, rows, self.features, window, gradient)
+
+    def _needed(self, rows: int, window: int) -> int:
+        return self._bytes(rows, window)[0] + rows * ROW_RESERVE
+
+    def _rows(self, window: int, budget: int) -> int:
+        """Return how many rows fit beside a window of so many classes; whole groups of them."""
+        one = self._needed(GROUP, window)
+        return 0 if one > budget else max(GROUP, (budget - RESERVE) // (-(-one // GROUP)) // GROUP * GROUP)
+
+    def _window(self, rows: int, budget: int) -> int:
+        if self._needed(rows, self.classes) <= budget:
+            return self.classes
+        least, more = self._needed(rows, BLOCK), self._needed(rows, 2 * BLOCK)
+        return BLOCK * max(1, (budget - least) // (more - least))
+
+    def _even(self, largest: int) -> int:
+        """Return the rows of chunks of nearly equal size."""
+        counted = max(1, self.problem.counted)
+        count = -(-counted // largest)
+        return min(counted, -(-counted // (count * GROUP)) * GROUP)
+
+    def _sized(self, rows: int, window: int) -> Plan:
+        threads = min(self.threads, self.for_threads // self.thread_bytes)
+        return Plan(rows, window, self._bytes(rows, window)[0] + threads * self.thread_bytes, threads)
 
 
 class Run:
     """One call: its memory, and the steps of a chunk."""
 
     def __init__(
-        self, problem: Problem, loss: CrossEntropy, memory: Memory, threads: int | None, into: Outputs | None
+        self,
+        problem: Problem,
+        loss: CrossEntropy,
+        plan: Plan,
+        into: Outputs | None,
+        rounds: bool,
+        filter_eps: float,
     ) -> None:
-        self.problem, self.loss, self.memory, self.threads, self.into = problem, loss, memory, threads, into
+        self.problem, self.loss, self.plan, self.into = problem, loss, plan, into
+        self.rounds, self.filter_eps, self.left_out = rounds, filter_eps, 0.0
         classes, features = problem.w.shape
-        self.largest = min(self.memory.rows, problem.counted)
-        self.logits = np.empty(self.largest * classes, problem.wide)
-        tiles = problem.narrow or (into is not None and into.dw is not None)
-        self.tile = np.empty((self.memory.tile_classes if tiles else 0, features), problem.wide)
+        self.memory = np.empty(plan.bytes, np.uint8)
         self.dx: Array | None = into.dx.reshape(problem.x.shape) if into is not None else None
         has_bias = into is not None and into.dbias is not None
-        self.dbias = np.zeros(classes, problem.wide) if has_bias else None
+        self.dbias = np.zeros(classes) if has_bias else None
+        weight = loss.weight
+        self.class_weight = None if weight is None else np.ascontiguousarray(weight, problem.wide)
+        self.class_weight_sum = float(classes) if weight is None else float(weight.sum(dtype=np.float64))
 
     def all(self, stats: bool) -> tuple[Value, RowStats | None]:
         """Return value and statistics, and fill the gradients."""
@@ -75,9 +129,10 @@ class Run:
         if self.into is not None:
             self._clear(self.into)
         for number, segments in enumerate(self._passes()):
-            for i, rows in enumerate(self.problem.chunks(self.memory.rows)):
+            for i, rows in enumerate(self.problem.chunks(self.plan.rows)):
                 self._chunk(rows, results if number == 0 else None, stats, segments, i == 0)
-        self._round_bias()
+        if self.into is not None and self.into.dbias is not None:
+            self.into.dbias[...] = self.dbias
         return results.value(), results.stats
 
     def _passes(self) -> Iterator[list[Segment]]:
@@ -85,9 +140,10 @@ class Run:
         dw = self.into.dw if self.into is not None else None
         if dw is None or not self.problem.counted:
             yield []
-        elif self.memory.sum_classes:
-            room = np.empty((min(self.memory.sum_classes, len(dw)), dw.shape[1]), self.problem.wide)
-            yield from wide_sums(dw, room, self.tile, self.threads)
+        elif self.plan.sum_classes:
+            room = np.empty((min(self.plan.sum_classes, len(dw)), dw.shape[1]), self.problem.wide)
+            tile = np.empty((max(1, min(len(dw), RESERVE // max(1, 8 * dw.shape[1]))), dw.shape[1]), np.float32)
+            yield from wide_sums(dw, room, tile, self.plan.threads)
         else:
             yield from plain_sums(dw)
 
@@ -98,91 +154,59 @@ class Run:
         if into.dw is not None and not self.problem.counted:
             into.dw[...] = 0
 
-    def _round_bias(self) -> None:
-        if self.into is not None and self.into.dbias is not None:
-            self.into.dbias[...] = self.dbias
-
-    # ---- a chunk -------------------------------------------------------------------------------------------------
-
     def _chunk(self, rows: Rows, results: Results | None, stats: bool, segments: list[Segment], first: bool) -> None:
         """Work on one chunk; `results` are those of the first pass, later ones only add to dw."""
         problem = self.problem
-        x = self._x(rows)
-        z = self._logits(x)
-        labels, row_weight = problem.labels[rows].astype(np.int64), problem.row_weight(rows)
-        options = {**problem.scale(), "sample_weight": row_weight, "num_threads": self.threads, "stats": stats}
-        if self.into is None:
-            answer = self.loss(z, labels, **options)
-            value, row_stats = answer if stats else (answer, None)
-        else:
-            value, _, *rest = self.loss.value_and_grad(z, labels, out=z, **options)
-            row_stats = rest[0] if rest else None
-            if problem.poisoned:
-                z[...] = np.nan
-        if results is not None:
-            results.add(rows, value, row_stats)
-            if self.into is not None:
-                self._give_dx(rows, z)
-                self._add_bias(z)
-        for segment in segments:
-            self._add_dw(segment, z, x, first)
-
-    def _x(self, rows: Rows) -> Array:
-        x: Array = self.problem.x[rows]
-        return self._widen(x, np.empty(x.shape, self.problem.wide)) if self.problem.narrow else x
-
-    def _widen(self, narrow: Array, wide: Array) -> Array:
-        _core.convert(wide, np.ascontiguousarray(narrow), self.threads)
-        return wide
-
-    def _tiles(self) -> Iterator[tuple[slice, Array]]:
-        """Yield classes, and their rows of w as products want them."""
-        w = self.problem.w
-        for start in range(0, len(w), self.memory.tile_classes):
-            classes = slice(start, min(start + self.memory.tile_classes, len(w)))
-            part = w[classes]
-            yield classes, self._widen(part, self.tile[: len(part)]) if self.problem.narrow else part
-
-    def _logits(self, x: Array) -> Array:
-        """Return x @ w.T + bias, tile by tile: what BLAS keeps of w grows with the classes of a product."""
-        w, bias = self.problem.w, self.problem.bias
-        z = self.logits[: len(x) * len(w)].reshape(len(x), -1)
-        for classes, part in self._tiles():
-            np.matmul(x, part.T, out=z[:, classes])
-            if bias is not None:
-                z[:, classes] += bias[classes]
-        return z
-
-    def _give_dx(self, rows: Rows, dz: Array) -> None:
-        """Write dz @ w to the rows of dx."""
-        assert self.dx is not None, "gradients are wanted"
-        if not self.problem.narrow:
-            if isinstance(rows, slice):
-                np.matmul(dz, self.problem.w, out=self.dx[rows])
-            else:
-                self.dx[rows] = np.matmul(dz, self.problem.w)
+        labels = np.ascontiguousarray(problem.labels[rows], np.int64)
+        each = np.empty(len(labels), problem.wide) if problem.reduction == "none" else None
+        lse = np.empty(len(labels), problem.wide) if stats else None
+        correct = np.empty(len(labels), np.bool_) if stats else None
+        # Consecutive rows are given as such, others by their numbers.
+        consecutive = isinstance(rows, slice)
+        dx = self.dx if self.dx is None or not consecutive else self.dx[rows]
+        total, left_out = _core.linear_chunk(
+            x=problem.x[rows] if consecutive else problem.x,
+            w=problem.w,
+            bias=problem.bias,
+            labels=labels,
+            at=None if consecutive else np.ascontiguousarray(rows, np.int64),
+            class_weight=self.class_weight,
+            row_weight=problem.row_weight(rows),
+            options=(self.loss.label_smoothing, self.loss.z_loss, self.loss.softcap or 0.0),
+            class_weight_sum=self.class_weight_sum,
+            scale=problem.factor(),
+            each=each,
+            lse=lse,
+            correct=correct,
+            dx=dx,
+            dw=[(segment.first, segment.sums) for segment in segments],
+            first=first,
+            dbias=self.dbias if results is not None else None,
+            filter_eps=self.filter_eps,
+            rounds=self.rounds,
+            window=self.plan.window,
+            memory=self.memory,
+            threads=self.plan.threads,
+        )
+        if results is None:
             return
-        total, product = (np.empty((len(dz), self.dx.shape[1]), self.problem.wide) for _ in range(2))
-        for classes, part in self._tiles():
-            np.matmul(dz[:, classes], part, out=total if classes.start == 0 else product)
-            if classes.start > 0:
-                _core.add_to(total, product, self.threads)
-        rounded = product.reshape(-1).view(self.dx.dtype)[: total.size].reshape(total.shape)
-        _core.convert(rounded, total, self.threads)
-        self.dx[rows] = rounded
+        self.left_out += left_out * len(labels) / problem.counted
+        value = total * problem.factor() if each is None else each
+        results.add(rows, value, None if lse is None or correct is None else RowStats(lse, correct))
 
-    def _add_bias(self, dz: Array) -> None:
-        if self.dbias is not None:
-            self.dbias += np.matmul(np.ones(len(dz), dz.dtype), dz)
 
-    def _add_dw(self, segment: Segment, dz: Array, x: Array, first: bool) -> None:
-        """Add the part of dz.T @ x that belongs to these classes, tile by tile: dw has no second copy."""
-        same = segment.sums.dtype == dz.dtype
-        for start in range(0, len(segment.sums), self.memory.tile_classes):
-            sums = segment.sums[start : start + self.memory.tile_classes]
-            at = segment.first + start
-            direct = first and same
-            product = np.matmul(dz[:, at : at + len(sums)].T, x, out=sums if direct else self.tile[: len(sums)])
-            if not direct:
-                # A dw of 16 bits is only written to directly where there is one chunk.
-                (_core.add_to if same else _core.convert)(sums, product, self.threads)
+def run(
+    problem: Problem,
+    loss: CrossEntropy,
+    chunk_bytes: int,
+    threads: int | None,
+    into: Outputs | None,
+    stats: bool,
+    rounds: bool,
+    filter_eps: float,
+) -> tuple[Value, RowStats | None]:
+    """Return the value and the statistics of a call, and fill its gradients."""
+    plan = Planner(problem, rounds, into, chunk_bytes, get_num_threads() if threads is None else threads).plan()
+    return Run(problem, loss, plan, into, rounds, filter_eps).all(stats)
+
+

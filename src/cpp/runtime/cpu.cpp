@@ -13,6 +13,7 @@ namespace lossk {
 
 #if defined(LOSSK_X86_64_V4)
 extern const kernel_table table_x86_64_v4;
+extern const linear_kernels table_linear_bf16;
 #endif
 #if defined(__x86_64__)
 extern const kernel_table table_x86_64_v3;
@@ -52,6 +53,13 @@ std::vector<const kernel_table*> available_tables() {
     tables.push_back(&table_base);
     return tables;
 }
+
+#if defined(LOSSK_X86_64_V4)
+// Intel's CPUs have the instruction at half the rate of f32's (measured: 231 against 469 GFLOP/s), AMD's at twice that.
+bool has_fast_bf16_pairs() {
+    return __builtin_cpu_supports("avx512bf16") && this_cpu().vendor == "AuthenticAMD";
+}
+#endif
 
 std::atomic<bool> asked_for{false};
 
@@ -105,6 +113,15 @@ const kernel_table& table_named(const std::string& name, const std::string& aske
 }
 
 const kernel_table& kernels() { return *active().load(std::memory_order_relaxed); }
+
+const linear_kernels* bf16_unit_of(const kernel_table& table) {
+#if defined(LOSSK_X86_64_V4)
+    static const bool has = has_fast_bf16_pairs();
+    if (has && &table == &table_x86_64_v4) return &table_linear_bf16;
+#endif
+    static_cast<void>(table);
+    return nullptr;
+}
 
 void set_isa(const std::string& name) {
     active().store(&table_named(name, "set_isa"));

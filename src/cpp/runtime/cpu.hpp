@@ -18,6 +18,9 @@ const kernel_table& kernels();
 // The table of this name; std::invalid_argument, which names who asked, where this CPU has none.
 const kernel_table& table_named(const std::string& name, const std::string& asked_by);
 
+// The unit for products of bf16 that goes with a table; null: none, or one that is slower than multiplying in f32.
+const linear_kernels* bf16_unit_of(const kernel_table& table);
+
 void set_isa(const std::string& name);
 // Was it named, by set_isa or by LOSSK_ISA? Then every family of kernels runs it.
 bool isa_was_asked_for();

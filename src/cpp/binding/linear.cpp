@@ -1,0 +1,182 @@
+// Binding of the linear layer with cross-entropy: one chunk of rows a call. python/lossk/_linear checks what users pass
+// and cuts the chunks; here are the passes over one, and who works on them.
+#include "arrays.hpp"
+#include "families.hpp"
+
+#include "../runtime/cpu.hpp"
+#include "../runtime/parallel.hpp"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+namespace lossk {
+namespace linear {
+
+template <class T>
+T* data_of(const py::handle& array) {
+    return array.is_none() ? nullptr : static_cast<T*>(const_cast<void*>(py::cast<py::array>(array).data()));
+}
+
+element element_of_array(const py::array& a) {
+    const std::optional<array_view> seen = view(a);
+    const std::optional<element> type = seen ? element_of(*seen) : std::nullopt;
+    if (!type) throw py::type_error("linear: wanted C-contiguous arrays of floats");
+    return *type;
+}
+
+// What multiplies inputs of this type. Pairs of bf16 where the CPU has a unit for them, if inputs have no more digits or
+// `rounds` says that those may go.
+const linear_kernels& unit_of(element type, bool rounds) {
+    const kernel_table& table = kernels();
+    if (type == element::bf16 || (rounds && type == element::f32))
+        if (const linear_kernels* pairs = bf16_unit_of(table)) return *pairs;
+    return *table.linear[arithmetic_of(type)];
+}
+
+// Bytes for a chunk of so many rows and a window of so many classes, and for each thread.
+std::pair<index, index> bytes_of(const py::array& x, bool rounds, index rows, index features, index window,
+                                 bool gradient) {
+    const linear_unit& unit = unit_of(element_of_array(x), rounds).shape;
+    return {linear_layout_of(unit, rows, features, window, gradient).end + 64, linear_scratch(unit)};
+}
+
+struct passes {
+    const linear_kernels& unit;
+    linear_args a;
+    linear_layout l;
+    index scratch_bytes;
+    int threads;
+
+    template <class F>
+    void share(index items, F&& kernel) const {
+        parallel_for(items, threads, [&](index begin, index end) {
+            linear_args own = a;
+            own.scratch = a.scratch + worker() * scratch_bytes;
+            kernel(own, begin, end);
+        });
+    }
+    template <class F>
+    void each_window(F&& work) {
+        for (a.begin = 0; a.begin < a.classes; a.begin += a.window) work(std::min(a.window, a.classes - a.begin));
+    }
+    index blocks(index classes) const { return (classes + linear_block - 1) / linear_block; }
+
+    double run() {
+        const index groups = l.rows / linear_rows;
+        const bool again = a.window < a.classes;
+        share(groups, unit.pack);
+        a.sums = true;
+        each_window([&](index classes) {
+            share(blocks(classes), unit.logits);
+            share(groups, unit.merge);
+        });
+        const double total = unit.finish(a);
+        if (!a.dx) return total;
+        a.sums = false;
+        each_window([&](index classes) {
+            if (again) share(blocks(classes), unit.logits);
+            share(blocks(classes), unit.dz_and_dw);
+            share_features();
+        });
+        share(groups, unit.give_dx);
+        return total;
+    }
+    // Each thread takes a range of features, as each range reads all of dz; two where there are enough, as one thread may
+    // be slower than another.
+    void share_features() const {
+        const index tiles = (a.features + unit.shape.tile_rows - 1) / unit.shape.tile_rows;
+        const index ranges = std::clamp<index>(tiles / 8, std::min<index>(threads, tiles), index{2} * threads);
+        share(ranges, [&](const linear_args& own, index begin, index end) {
+            for (index i = begin; i < end; ++i) unit.dx(own, i * tiles / ranges, (i + 1) * tiles / ranges);
+        });
+    }
+    // The share of parts of dz that were left out, of the last window.
+    double left_out() const {
+        if (!a.dx || !(a.filter_eps > 0)) return 0;
+        const auto* flags = reinterpret_cast<const std::uint8_t*>(a.memory + l.flags);
+        const index window = std::min(a.window, a.classes - (a.classes - 1) / a.window * a.window);
+        index skipped = 0, all = 0;
+        for (index c = 0; c < window; c += linear_filtered)
+            for (index group = 0; group < l.rows / linear_rows; ++group, ++all) {
+                const index block = c / linear_block, part = c % linear_block / linear_filtered;
+                const index groups = l.rows / linear_rows;
+                skipped += !flags[(block * (linear_block / linear_filtered) + part) * groups + group];
+            }
+        return static_cast<double>(skipped) / static_cast<double>(all);
+    }
+};
+
+// The rows of a chunk: their loss, and what they add to the gradients. All arrays are C-contiguous and of the types that
+// they have in linear_args.
+py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& bias, const py::array& labels,
+                     const py::object& at, const py::object& class_weight, const py::object& row_weight,
+                     std::array<double, 3> options, double class_weight_sum, double scale, const py::object& each,
+                     const py::object& lse, const py::object& correct, const py::object& dx,
+                     const std::vector<std::pair<index, py::array>>& dw, bool first, const py::object& dbias,
+                     double filter_eps, bool rounds, index window, const py::array& memory, int threads) {
+    const element type = element_of_array(x);
+    const linear_kernels& unit = unit_of(type, rounds);
+    linear_args a{};
+    a.x = x.data();
+    a.w = w.data();
+    a.bias = data_of<void>(bias);
+    a.kind = storage_of(type);
+    a.rows = labels.size();
+    a.features = w.shape(1);
+    a.classes = w.shape(0);
+    a.at = data_of<std::int64_t>(at);
+    a.label = static_cast<const std::int64_t*>(labels.data());
+    a.class_weight = data_of<void>(class_weight);
+    a.row_weight = data_of<void>(row_weight);
+    a.label_smoothing = options[0];
+    a.z_loss = options[1];
+    a.softcap = options[2];
+    a.class_weight_sum = class_weight_sum;
+    a.scale = scale;
+    a.each = data_of<void>(each);
+    a.lse = data_of<void>(lse);
+    a.correct = data_of<std::uint8_t>(correct);
+    a.dx = data_of<void>(dx);
+    for (std::size_t i = 0; i < dw.size(); ++i) {
+        const auto& [begin, rows] = dw[i];
+        a.dw[i] = {begin, begin + rows.shape(0), const_cast<void*>(rows.data())};
+        a.dw_kind = storage_of(element_of_array(rows));
+    }
+    a.first = first;
+    a.dbias = data_of<double>(dbias);
+    a.filter_eps = filter_eps;
+    a.window = window;
+    const auto start = reinterpret_cast<std::uintptr_t>(memory.data());
+    const auto aligned = (start + 63) / 64 * 64;
+    a.memory = reinterpret_cast<char*>(aligned);
+    const linear_layout l = linear_layout_of(unit.shape, a.rows, a.features, a.window, a.dx != nullptr);
+    const index left = static_cast<index>(start + static_cast<std::uintptr_t>(memory.nbytes()) - aligned) - l.end;
+    a.scratch = a.memory + l.end;
+    const index each_thread = linear_scratch(unit.shape);
+    if (left < each_thread) throw py::value_error("linear: got too little memory");
+    passes run{unit, a, l, each_thread, static_cast<int>(std::min<index>(threads, left / each_thread))};
+    double total = 0;
+    {
+        const released_lock released;
+        total = run.run();
+    }
+    return py::make_tuple(total, run.left_out());
+}
+
+}  // namespace linear
+
+void bind_linear(py::module_& m) {
+    using namespace linear;
+    using namespace py::literals;
+    m.def("linear_bytes", bytes_of, "x"_a, "rounds"_a, "rows"_a, "features"_a, "window"_a, "gradient"_a);
+    m.def("linear_chunk", chunk_call, py::kw_only(), "x"_a, "w"_a, "bias"_a, "labels"_a, "at"_a, "class_weight"_a,
+          "row_weight"_a, "options"_a, "class_weight_sum"_a, "scale"_a, "each"_a, "lse"_a, "correct"_a, "dx"_a, "dw"_a,
+          "first"_a, "dbias"_a, "filter_eps"_a, "rounds"_a, "window"_a, "memory"_a, "threads"_a);
+    m.def("linear_unit", [](const py::array& x, bool rounds) { return unit_of(element_of_array(x), rounds).unit; });
+}
+
+}  // namespace lossk

@@ -1,0 +1,151 @@
+// A chunk of rows as products want it: panels of x, and where everything is in the chunk's memory.
+#pragma once
+
+#include "tile.hpp"
+
+namespace lossk {
+namespace {
+
+// n numbers of an array that holds them as `kind` says, from its element `begin` on.
+template <class T>
+inline void read_numbers(storage kind, const void* from, index begin, index n, T* to) {
+    if constexpr (sizeof(T) == sizeof(float))
+        if (kind != storage::same) return widen_tile(kind, from, begin, n, to);
+    __builtin_memcpy(to, static_cast<const T*>(from) + begin, static_cast<std::size_t>(n) * sizeof(T));
+}
+template <class T>
+inline void write_numbers(storage kind, const T* from, index n, void* to, index begin) {
+    if constexpr (sizeof(T) == sizeof(float))
+        if (kind != storage::same) return narrow_tile(kind, from, n, to, begin);
+    __builtin_memcpy(static_cast<T*>(to) + begin, from, static_cast<std::size_t>(n) * sizeof(T));
+}
+
+// Operands of n numbers that follow each other in k; what is left of the last one is 0.
+template <class U>
+inline void operands_along(const typename U::sum* x, index n, typename U::operand* to) {
+    if constexpr (U::depth == 1) {
+        __builtin_memcpy(to, x, static_cast<std::size_t>(n) * sizeof *x);
+    } else {
+        if (n % 2) to[n / 2] = 0;
+        narrow_tile(x, n, reinterpret_cast<bf16*>(to));
+    }
+}
+// Operands of the numbers of two rows that follow each other in k; with a depth of 1 the first row alone.
+template <class U>
+inline void operands_across(const typename U::sum* x, const typename U::sum* next, index n, typename U::operand* to) {
+    if constexpr (U::depth == 1) {
+        __builtin_memcpy(to, x, static_cast<std::size_t>(n) * sizeof *x);
+    } else {
+        each_register<vec<float>>(n, [&](index i, auto reach) {
+            const words32 pair = join_words(round_bf16(reach.load(x + i)), round_bf16(reach.load(next + i)));
+            reach.store(reinterpret_cast<float*>(to) + i, (vec<float>)pair);
+        });
+    }
+}
+
+template <class U>
+struct linear_chunk {
+    using T = typename U::sum;
+    using V = vec<T>;
+    using O = typename U::operand;
+    static constexpr index L = lossk::lanes<V>, lanes = U::lanes, depth = U::depth, widest = linear_depth;
+    static constexpr linear_unit unit{lanes, tile_rows, depth, sizeof(T)};
+
+    const linear_args& a;
+    const linear_layout l;
+
+    explicit linear_chunk(const linear_args& args)
+        : a(args), l(linear_layout_of(unit, args.rows, args.features, args.window, args.dx != nullptr)) {}
+
+    template <class P>
+    P* at(index offset) const {
+        return reinterpret_cast<P*>(a.memory + offset);
+    }
+    index panels() const { return l.rows / lanes; }
+    index groups() const { return l.rows / linear_rows; }
+    // Operands of all features of a panel.
+    index features() const { return linear_up(a.features, depth) / depth; }
+    index padded_features() const { return linear_up(a.features, linear_filtered); }
+    // Classes of the window, and of one of its blocks.
+    index window() const { return smaller(a.window, a.classes - a.begin); }
+    index classes(index block) const { return smaller(linear_block, window() - block * linear_block); }
+
+    // [panel][feature][lane]
+    O* x_panel(index panel) const { return at<O>(l.x_panels) + panel * features() * lanes; }
+    // [panel of features][row][lane]
+    O* x_columns(index panel) const { return at<O>(l.x_columns) + panel * (l.rows / depth) * lanes; }
+    // [panel][feature][lane]
+    T* dx(index panel) const { return at<T>(l.dx) + panel * padded_features() * lanes; }
+    // Logits, then dz, of a block: [panel][class][lane]
+    T* z(index panel, index block) const { return at<T>(l.z) + (panel * l.classes + block * linear_block) * lanes; }
+    index panel_stride() const { return l.classes * lanes; }
+    T* block_numbers(index block, int which) const {
+        return at<T>(l.block_sums) + (block * linear_block_numbers + which) * l.rows;
+    }
+    double* row_numbers(int which) const { return at<double>(l.row_sums) + which * l.rows; }
+    // Whether blocks of dz count: [block of linear_filtered classes][group of rows]
+    std::uint8_t* flags(index block) const {
+        return at<std::uint8_t>(l.flags) + block * (linear_block / linear_filtered) * groups();
+    }
+
+    index place(index row) const { return a.at ? a.at[row] : row; }
+    T weight_of_row(index row) const { return a.row_weight ? static_cast<const T*>(a.row_weight)[row] : T(1); }
+    T weight_of_class(index c) const { return a.class_weight ? static_cast<const T*>(a.class_weight)[c] : T(1); }
+    double keep_share() const { return 1.0 - a.label_smoothing; }
+    double even_share() const { return a.label_smoothing / static_cast<double>(a.classes); }
+    // Calls work(row, class within the block) for the labels of a panel that are in a block.
+    template <class F>
+    void each_label(index panel, index block, F&& work) const {
+        const index first = a.begin + block * linear_block, n = classes(block);
+        for (index row = panel * lanes; row < smaller((panel + 1) * lanes, a.rows); ++row)
+            if (const index c = a.label[row] - first; c >= 0 && c < n) work(row, c);
+    }
+};
+
+// Panels of x, by groups of rows; those that fill up the last group are 0.
+template <class U>
+void pack_rows(const linear_args& args, index begin, index end) {
+    using chunk = linear_chunk<U>;
+    using T = typename chunk::T;
+    using O = typename chunk::O;
+    const chunk in(args);
+    constexpr index widest = chunk::widest, lanes = chunk::lanes, depth = chunk::depth;
+    T numbers[depth][widest];
+    O operands[widest];
+    for (index row = begin * linear_rows; row < end * linear_rows; row += depth)
+        for (index k = 0; k < args.features; k += widest) {
+            const index n = smaller(widest, args.features - k), padded = linear_up(n, lanes);
+            for (index j = 0; j < depth; ++j) {
+                __builtin_memset(numbers[j], 0, sizeof numbers[j]);
+                if (row + j < args.rows)
+                    read_numbers(args.kind, args.x, in.place(row + j) * args.features + k, n, numbers[j]);
+                operands_along<U>(numbers[j], n, operands);
+                O* const to = in.x_panel((row + j) / lanes) + k / depth * lanes + (row + j) % lanes;
+                for (index i = 0; i < (n + depth - 1) / depth; ++i) to[i * lanes] = operands[i];
+            }
+            if (!args.dx) continue;
+            operands_across<U>(numbers[0], numbers[depth - 1], padded, operands);
+            for (index i = 0; i < padded; i += lanes)
+                __builtin_memcpy(in.x_columns((k + i) / lanes) + row / depth * lanes, operands + i, lanes * sizeof(O));
+        }
+}
+
+// Rows of dx, from the sums that are by panels, by groups of rows.
+template <class U>
+void give_dx(const linear_args& args, index begin, index end) {
+    using chunk = linear_chunk<U>;
+    using T = typename chunk::T;
+    const chunk in(args);
+    constexpr index widest = chunk::widest, lanes = chunk::lanes;
+    T numbers[widest];
+    for (index row = begin * linear_rows; row < smaller(end * linear_rows, args.rows); ++row)
+        for (index k = 0; k < args.features; k += widest) {
+            const index n = smaller(widest, args.features - k);
+            const T* from = in.dx(row / lanes) + k * lanes + row % lanes;
+            for (index i = 0; i < n; ++i) numbers[i] = from[i * lanes];
+            write_numbers(args.kind, numbers, n, args.dx, in.place(row) * args.features + k);
+        }
+}
+
+}  // namespace
+}  // namespace lossk

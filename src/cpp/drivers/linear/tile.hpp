@@ -1,0 +1,97 @@
+// The register tile of matrix products: rows x lanes sums in registers, a step of depth at a time.
+//
+// c[i][j] (+)= sum over k of a[i][k] b[k][j]: a number of `a` is broadcast, a row of a panel of `b` fills two registers.
+// Sums begin at 0 for every product and are added to c at its end, so their bits depend on the depth of a product alone,
+// not on the width of registers.
+#pragma once
+
+#include "../memory.hpp"
+#include "../../simd/unroll.hpp"
+
+namespace lossk {
+namespace {
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int tile_rows = 12;  // 24 of 32 registers hold sums
+#else
+constexpr int tile_rows = 6;  // 12 of 16
+#endif
+constexpr int tile_registers = 2;
+
+// Multiplies numbers of type T and adds them up in it.
+template <class T>
+struct fma_unit {
+    using sum = T;
+    using operand = T;  // what is broadcast: `depth` neighbours in k
+    using V = vec<T>;
+    static constexpr int depth = 1;
+    static constexpr index lanes = tile_registers * lossk::lanes<V>;
+    static V load(const operand* p) { return lossk::load<V>(p); }
+    static V broadcast(const operand* p) { return splat<V>(*p); }
+    static V multiply(V a, V b, V c) { return fma(a, b, c); }
+};
+
+#if defined(__AVX512BF16__)
+// Multiplies pairs of bf16, and adds them up in f32, flushing denormals.
+struct bf16_unit {
+    using sum = float;
+    using operand = word32;
+    using V = vec<float>;
+    static constexpr int depth = 2;
+    static constexpr index lanes = tile_registers * lossk::lanes<V>;
+    static words32 load(const operand* p) {
+        words32 w;
+        __builtin_memcpy(&w, p, sizeof w);
+        return w;
+    }
+    static words32 broadcast(const operand* p) { return *p - words32{}; }
+    static V multiply(words32 a, words32 b, V c) { return _mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b); }
+};
+#endif
+
+// Operands of a product. Its depth is cut into `steps` of `inner` operands: those of b follow each other, those of a are
+// a_step apart. Steps for which `counts` is 0 are left out.
+template <class U>
+struct tile_operands {
+    using operand = typename U::operand;
+    const operand* a;
+    index a_step;
+    const operand* b;
+    index steps, inner;
+    const std::uint8_t* counts = nullptr;
+    index counts_stride = 0, steps_per_count = 1;
+};
+
+// Row i of c begins at c + i c_stride; operand k of row i of a at a + i a_row + k a_inner.
+template <class U, int a_row, int a_inner>
+[[gnu::noinline]] void multiply_tile(const tile_operands<U>& of, typename U::sum* c, index c_stride, bool adds) {
+    using V = typename U::V;
+    constexpr int R = tile_registers, L = lanes<V>;
+    V sum[tile_rows][R];
+    unrolled<tile_rows>([&](auto i) { unrolled<R>([&](auto r) { sum[i][r] = V{}; }); });
+    const auto* b = of.b;
+    for (index step = 0; step < of.steps; ++step) {
+        if (of.counts && !of.counts[step / of.steps_per_count * of.counts_stride]) {
+            b += of.inner * U::lanes;
+            continue;
+        }
+        const auto* a = of.a + step * of.a_step;
+        for (index k = 0; k < of.inner; ++k, b += U::lanes, a += a_inner) {
+            const auto b0 = U::load(b), b1 = U::load(b + L);
+            unrolled<tile_rows>([&](auto i) {
+                const auto x = U::broadcast(a + i * a_row);
+                sum[i][0] = U::multiply(x, b0, sum[i][0]);
+                sum[i][1] = U::multiply(x, b1, sum[i][1]);
+            });
+        }
+    }
+    unrolled<tile_rows>([&](auto i) {
+        unrolled<R>([&](auto r) {
+            auto* const to = c + i * c_stride + r * L;
+            store(to, adds ? load<V>(to) + sum[i][r] : sum[i][r]);
+        });
+    });
+}
+
+}  // namespace
+}  // namespace lossk
