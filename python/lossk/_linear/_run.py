@@ -43,7 +43,7 @@ class Planner:
         self.chunk_bytes, self.threads = chunk_bytes, threads
         self.classes, self.features = problem.w.shape
         _, self.thread_bytes = self._bytes(GROUP, BLOCK)
-        self.for_threads = max(chunk_bytes // 4, self.thread_bytes)
+        self.for_threads = max(chunk_bytes // 8, self.thread_bytes)
         biased = into is not None and into.dbias is not None
         self.fixed = RESERVE + (8 * self.classes if biased else 0) + self.for_threads
 

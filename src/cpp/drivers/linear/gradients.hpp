@@ -106,6 +106,18 @@ struct gradient_block {
         }
     }
 
+    // Asks for what give() will add to.
+    void prefetch_dw(index c, index k, index wide) const {
+        const linear_args& a = in.a;
+        if (a.first) return;
+        for (index i = c; i < smaller(c + tile_rows, n); ++i) {
+            const index at = a.begin + block * linear_block + i;
+            for (const linear_segment& s : a.dw)
+                if (at >= s.first && at < s.end)
+                    prefetch_numbers<T>(a.dw_kind, s.rows, (at - s.first) * a.features + k, wide);
+        }
+    }
+
     // Rows of dw that have been summed up over the chunk's rows, features [k, k + wide).
     void give(const T* sums, index stride, index k, index wide) const {
         const linear_args& a = in.a;
@@ -143,6 +155,7 @@ struct gradient_block {
                             of.counts_stride = 1;
                             of.steps_per_count = linear_rows / lanes;
                         }
+                        if (panel == 0) prefetch_dw(c, k + column, smaller(lanes, wide - column));
                         multiply_tile<U, lanes / depth, 1>(of, sums + c * stride + column, stride, panel > 0);
                     }
             give(sums, stride, k, wide);
@@ -165,48 +178,106 @@ void dz_and_dw(const linear_args& args, index begin, index end) {
     }
 }
 
-// dx += dz w of the window, for tiles [begin, end) of features.
+// dx += dz w of the window, for tiles of features.
 template <class U>
-void add_dx(const linear_args& args, index begin, index end) {
+struct dx_sums {
     using chunk = linear_chunk<U>;
     using T = typename chunk::T;
     using O = typename chunk::O;
-    const chunk in(args);
-    constexpr index lanes = chunk::lanes, depth = chunk::depth, most = linear_block / tile_rows;
-    O* const packed = reinterpret_cast<O*>(args.scratch);  // [tile][class][feature]
-    T numbers[depth][linear_block];
-    O operands[linear_block];
-    const index blocks = (in.window() + linear_block - 1) / linear_block;
-    for (index b = 0; b < blocks; ++b) {
-        const gradient_block<U> block{in, b, in.classes(b)};
-        const index deep = block.padded / depth;
-        for (index tile = begin; tile < end; tile += most) {
-            const index tiles = smaller(most, end - tile), k = tile * tile_rows;
-            const index wide = smaller(tiles * tile_rows, args.features - k);
-            for (index c = 0; c < block.padded; c += depth) {
-                for (index j = 0; j < depth; ++j) {
-                    __builtin_memset(numbers[j], 0, sizeof numbers[j]);
-                    const index row = args.begin + b * linear_block + c + j;
-                    if (c + j < block.n) read_numbers(args.kind, args.w, row * args.features + k, wide, numbers[j]);
+    static constexpr index lanes = chunk::lanes, depth = chunk::depth;
+    static constexpr index most = linear_block / 2 / tile_rows;  // tiles at once: L2 holds them beside a block of dz
+
+    const chunk& in;
+    O* const packed = reinterpret_cast<O*>(in.a.scratch);  // [tile][class][feature]
+
+    index blocks() const { return (in.window() + linear_block - 1) / linear_block; }
+    index wide(index tile, index tiles) const {
+        return smaller(tiles * tile_rows, in.a.features - tile * tile_rows);
+    }
+
+    // A row's operands, to each tile its own.
+    void give_tiles(const O* from, index k, index deep, index tiles) const {
+        for (index t = 0; t < tiles; ++t)
+            __builtin_memcpy(packed + (t * deep + k) * tile_rows, from + t * tile_rows, tile_rows * sizeof(O));
+    }
+
+    // Classes of a block of w, as the tiles want them.
+    void pack(const gradient_block<U>& block, index tile, index tiles) const {
+        const linear_args& a = in.a;
+        const index deep = block.padded / depth, n = wide(tile, tiles);
+        T numbers[depth][most * tile_rows]{};
+        O operands[most * tile_rows];
+        const bool direct = depth == 1 && a.kind == storage::same && n == tiles * tile_rows;
+        const auto* const w = static_cast<const T*>(a.w) + (a.begin + block.block * linear_block) * a.features;
+        for (index c = 0; c < block.padded; c += depth) {
+            if constexpr (depth == 1) {
+                if (direct && c < block.n) {
+                    give_tiles(w + c * a.features + tile * tile_rows, c, deep, tiles);
+                    continue;
                 }
-                operands_across<U>(numbers[0], numbers[depth - 1], tiles * tile_rows, operands);
-                for (index t = 0; t < tiles; ++t)
-                    __builtin_memcpy(packed + (t * deep + c / depth) * tile_rows, operands + t * tile_rows,
-                                     tile_rows * sizeof(O));
             }
-            for (index t = 0; t < tiles; ++t)
-                for (index panel = 0; panel < in.panels(); ++panel) {
-                    tile_operands<U> of{packed + t * deep * tile_rows, 0, block.pairs_of_classes(panel), 1, deep};
-                    if (args.filter_eps > 0) {
-                        of.steps = block.padded / linear_filtered;
-                        of.inner = linear_filtered / depth;
-                        of.a_step = of.inner * tile_rows;
-                        of.counts = in.flags(b) + panel * lanes / linear_rows;
-                        of.counts_stride = in.groups();
-                    }
-                    multiply_tile<U, 1, tile_rows>(of, in.dx(panel) + (k + t * tile_rows) * lanes, lanes,
-                                                   args.begin + b > 0);
-                }
+            for (index j = 0; j < depth; ++j) {
+                const index row = a.begin + block.block * linear_block + c + j;
+                if (c + j < block.n)
+                    read_numbers(a.kind, a.w, row * a.features + tile * tile_rows, n, numbers[j]);
+                else
+                    __builtin_memset(numbers[j], 0, sizeof numbers[j]);
+            }
+            if constexpr (depth == 1) {
+                give_tiles(numbers[0], c, deep, tiles);
+            } else {
+                operands_across<U>(numbers[0], numbers[1], tiles * tile_rows, operands);
+                give_tiles(operands, c / depth, deep, tiles);
+            }
+        }
+    }
+
+    // Asks for the t-th part of what comes next: the same classes of the next tiles, or the next block's.
+    void prefetch_next(const gradient_block<U>& block, index begin, index tile, index end, index t, index tiles) const {
+        const linear_args& a = in.a;
+        const bool last = tile + most >= end;
+        const index next = last ? begin : tile + most, n = wide(next, smaller(most, end - next));
+        const index first = a.begin + (block.block + last) * linear_block;
+        for (index c = t * linear_block / tiles; c < (t + 1) * linear_block / tiles; ++c)
+            if (first + c < a.classes)
+                prefetch_numbers<T>(a.kind, a.w, (first + c) * a.features + next * tile_rows, n);
+        if (!last || block.block + 1 >= blocks()) return;
+        const index step = linear_block * lanes / tiles;
+        for (index panel = 0; panel < in.panels(); ++panel)
+            prefetch_numbers<T>(storage::same, in.z(panel, block.block + 1), t * step, step);
+    }
+
+    void multiply(const gradient_block<U>& block, index tile, index t) const {
+        const linear_args& a = in.a;
+        const index deep = block.padded / depth;
+        for (index panel = 0; panel < in.panels(); ++panel) {
+            tile_operands<U> of{packed + t * deep * tile_rows, 0, block.pairs_of_classes(panel), 1, deep};
+            if (a.filter_eps > 0) {
+                of.steps = block.padded / linear_filtered;
+                of.inner = linear_filtered / depth;
+                of.a_step = of.inner * tile_rows;
+                of.counts = in.flags(block.block) + panel * lanes / linear_rows;
+                of.counts_stride = in.groups();
+            }
+            T* const to = in.dx(panel) + (tile + t) * tile_rows * lanes;
+            multiply_tile<U, 1, tile_rows>(of, to, lanes, a.begin + block.block > 0);
+        }
+    }
+};
+
+template <class U>
+void add_dx(const linear_args& args, index begin, index end) {
+    const linear_chunk<U> in(args);
+    const dx_sums<U> sums{in};
+    for (index b = 0; b < sums.blocks(); ++b) {
+        const gradient_block<U> block{in, b, in.classes(b)};
+        for (index tile = begin; tile < end; tile += sums.most) {
+            const index tiles = smaller(sums.most, end - tile);
+            sums.pack(block, tile, tiles);
+            for (index t = 0; t < tiles; ++t) {
+                sums.prefetch_next(block, begin, tile, end, t, tiles);
+                sums.multiply(block, tile, t);
+            }
         }
     }
 }

@@ -20,6 +20,14 @@ inline void write_numbers(storage kind, const T* from, index n, void* to, index 
     __builtin_memcpy(static_cast<T*>(to) + begin, from, static_cast<std::size_t>(n) * sizeof(T));
 }
 
+// Asks for n numbers of such an array, into L2: rows of a matrix are too short for the CPU to guess what comes next.
+template <class T>
+inline void prefetch_numbers(storage kind, const void* from, index begin, index n) {
+    const index bytes = kind == storage::same ? static_cast<index>(sizeof(T)) : 2;
+    const char* const p = static_cast<const char*>(from) + begin * bytes;
+    for (index at = 0; at < n * bytes; at += line_bytes) prefetch(p, at);
+}
+
 // Operands of n numbers that follow each other in k; what is left of the last one is 0.
 template <class U>
 inline void operands_along(const typename U::sum* x, index n, typename U::operand* to) {

@@ -62,12 +62,21 @@ struct logit_block {
         }
     }
 
+    // What the tile after this one will stage.
+    void prefetch_stage(index first, index k, index wide) const {
+        const linear_args& a = in.a;
+        const index class_at = a.begin + block * linear_block + first;
+        for (index i = 0; i < smaller(tile_rows, a.classes - class_at); ++i)
+            prefetch_numbers<T>(a.kind, a.w, (class_at + i) * a.features + k, wide);
+    }
+
     void multiply() const {
         O* const staged = reinterpret_cast<O*>(in.a.scratch);
         for (index k = 0; k < in.a.features; k += widest) {
             const index wide = smaller(widest, in.a.features - k), operands = (wide + depth - 1) / depth;
             for (index first = 0; first < n; first += tile_rows) {
                 stage(first, k, wide, staged);
+                prefetch_stage(first + tile_rows, k, wide);
                 for (index panel = 0; panel < in.panels(); ++panel)
                     multiply_tile<U, staged_row, 1>({staged, 0, in.x_panel(panel) + k / depth * lanes, 1, operands},
                                                     in.z(panel, block) + first * lanes, lanes, k > 0);
