@@ -30,12 +30,14 @@ struct gradient_block {
         const linear_args& a = in.a;
         T* const z = in.z(panel, block);
         const soft_cap<V> cap{static_cast<T>(a.softcap)};
+        const bool keeps = in.keeps_exponentials();
         V maximum[R], coefficient[R], share[R];
         bits<V> counts[R];
         for (int r = 0; r < R; ++r) {
             const index row = panel * lanes + r * L;
             maximum[r] = of_rows(row_maximum, row);
             coefficient[r] = of_rows(row_coefficient, row);
+            if (keeps) coefficient[r] *= exp_quick(load<V>(in.block_numbers(block, largest_logit) + row) - maximum[r]);
             share[r] = of_rows(row_share, row);
             counts[r] = first_lanes<V>(static_cast<int>(a.rows < row ? 0 : smaller(L, a.rows - row)));
         }
@@ -45,7 +47,7 @@ struct gradient_block {
             for (int r = 0; r < R; ++r) {
                 T* const at = z + c * lanes + r * L;
                 const V y = load<V>(at);
-                V g = exp_quick(y - maximum[r]) * coefficient[r];
+                V g = (keeps ? y : exp_quick(y - maximum[r])) * coefficient[r];
                 if (smooths) g = g - share[r] * weight;
                 if (capped) g *= cap.slope(y);
                 store(at, keep(counts[r], g));
@@ -183,6 +185,7 @@ template <class U>
 struct dx_sums {
     using chunk = linear_chunk<U>;
     using T = typename chunk::T;
+    using V = typename chunk::V;
     using O = typename chunk::O;
     static constexpr index lanes = chunk::lanes, depth = chunk::depth;
     static constexpr index most = linear_block / 2 / tile_rows;  // tiles at once: L2 holds them beside a block of dz
@@ -215,6 +218,14 @@ struct dx_sums {
                     give_tiles(w + c * a.features + tile * tile_rows, c, deep, tiles);
                     continue;
                 }
+            } else if (a.kind == storage::bf16 && n == tiles * tile_rows && c + 1 < block.n) {
+                const auto* const row = static_cast<const bf16*>(a.w) + (a.begin + block.block * linear_block + c) * a.features + tile * tile_rows;
+                each_register<V>(n, [&](index i, auto reach) {
+                    const V low = reach.load(row + i), high = reach.load(row + a.features + i);
+                    reach.store(reinterpret_cast<float*>(operands) + i, (V)(((words32)low >> 16) | (words32)high));
+                });
+                give_tiles(operands, c / depth, deep, tiles);
+                continue;
             }
             for (index j = 0; j < depth; ++j) {
                 const index row = a.begin + block.block * linear_block + c + j;
@@ -232,25 +243,29 @@ struct dx_sums {
         }
     }
 
-    // Asks for the t-th part of what comes next: the same classes of the next tiles, or the next block's.
-    void prefetch_next(const gradient_block<U>& block, index begin, index tile, index end, index t, index tiles) const {
+    // Asks for a part of what comes next: the same classes of the next tiles, or the next block's. In parts, as what the
+    // tiles read would wait behind it.
+    void prefetch_next(const gradient_block<U>& block, index begin, index tile, index end, index part,
+                       index parts) const {
         const linear_args& a = in.a;
         const bool last = tile + most >= end;
         const index next = last ? begin : tile + most, n = wide(next, smaller(most, end - next));
         const index first = a.begin + (block.block + last) * linear_block;
-        for (index c = t * linear_block / tiles; c < (t + 1) * linear_block / tiles; ++c)
+        for (index c = part * linear_block / parts; c < (part + 1) * linear_block / parts; ++c)
             if (first + c < a.classes)
                 prefetch_numbers<T>(a.kind, a.w, (first + c) * a.features + next * tile_rows, n);
         if (!last || block.block + 1 >= blocks()) return;
-        const index step = linear_block * lanes / tiles;
-        for (index panel = 0; panel < in.panels(); ++panel)
-            prefetch_numbers<T>(storage::same, in.z(panel, block.block + 1), t * step, step);
+        const index tiles = parts / in.panels(), step = linear_block * lanes / tiles;
+        prefetch_numbers<T>(storage::same, in.z(part % in.panels(), block.block + 1), part / in.panels() * step, step);
     }
 
-    void multiply(const gradient_block<U>& block, index tile, index t) const {
+    // The product of a tile of features with every panel; ahead(panel) comes before each.
+    template <class F>
+    void multiply(const gradient_block<U>& block, index tile, index t, F&& ahead) const {
         const linear_args& a = in.a;
         const index deep = block.padded / depth;
         for (index panel = 0; panel < in.panels(); ++panel) {
+            ahead(panel);
             tile_operands<U> of{packed + t * deep * tile_rows, 0, block.pairs_of_classes(panel), 1, deep};
             if (a.filter_eps > 0) {
                 of.steps = block.padded / linear_filtered;
@@ -274,10 +289,10 @@ void add_dx(const linear_args& args, index begin, index end) {
         for (index tile = begin; tile < end; tile += sums.most) {
             const index tiles = smaller(sums.most, end - tile);
             sums.pack(block, tile, tiles);
-            for (index t = 0; t < tiles; ++t) {
-                sums.prefetch_next(block, begin, tile, end, t, tiles);
-                sums.multiply(block, tile, t);
-            }
+            for (index t = 0; t < tiles; ++t)
+                sums.multiply(block, tile, t, [&](index panel) {
+                    sums.prefetch_next(block, begin, tile, end, t * in.panels() + panel, tiles * in.panels());
+                });
         }
     }
 }

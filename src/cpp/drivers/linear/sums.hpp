@@ -55,19 +55,14 @@ struct logit_block {
             const index element = (a.begin + block * linear_block + first + i) * a.features + k;
             if constexpr (depth == 1) {
                 read_numbers(a.kind, a.w, element, wide, row);
+            } else if (a.kind == storage::bf16) {
+                row[wide / 2] = 0;
+                __builtin_memcpy(row, static_cast<const bf16*>(a.w) + element, static_cast<std::size_t>(wide) * 2);
             } else {
                 read_numbers(a.kind, a.w, element, wide, numbers);
                 operands_along<U>(numbers, wide, row);
             }
         }
-    }
-
-    // What the tile after this one will stage.
-    void prefetch_stage(index first, index k, index wide) const {
-        const linear_args& a = in.a;
-        const index class_at = a.begin + block * linear_block + first;
-        for (index i = 0; i < smaller(tile_rows, a.classes - class_at); ++i)
-            prefetch_numbers<T>(a.kind, a.w, (class_at + i) * a.features + k, wide);
     }
 
     void multiply() const {
@@ -76,7 +71,6 @@ struct logit_block {
             const index wide = smaller(widest, in.a.features - k), operands = (wide + depth - 1) / depth;
             for (index first = 0; first < n; first += tile_rows) {
                 stage(first, k, wide, staged);
-                prefetch_stage(first + tile_rows, k, wide);
                 for (index panel = 0; panel < in.panels(); ++panel)
                     multiply_tile<U, staged_row, 1>({staged, 0, in.x_panel(panel) + k / depth * lanes, 1, operands},
                                                     in.z(panel, block) + first * lanes, lanes, k > 0);
@@ -145,8 +139,14 @@ struct logit_block {
         });
         constexpr index chains = 4;
         V sum[chains][R]{};
+        const bool keeps = a.dx && in.keeps_exponentials();
         const auto add = [&](auto k, index c) {
-            for (int r = 0; r < R; ++r) sum[k][r] += exp_quick(load<V>(z + c * lanes + r * L) - reference[r]);
+            for (int r = 0; r < R; ++r) {
+                T* const y = z + c * lanes + r * L;
+                const V e = exp_quick(load<V>(y) - reference[r]);
+                sum[k][r] += e;
+                if (keeps) store(y, e);
+            }
         };
         index c = 0;
         for (; c + chains <= n; c += chains) unrolled<chains>([&](auto k) { add(k, c + k); });
