@@ -106,7 +106,9 @@ def test_16_bits_are_rounded_once(options: dict[str, Any], shape: Any, dtype: An
         for total, wanted in zip(sums[1:], want[1:], strict=True):
             if total is not None:
                 tolerance = max(3e-5, of_dz(x))
-                np.testing.assert_allclose(total, wanted, rtol=tolerance, atol=tolerance * max(1e-3, np.abs(wanted).max()))
+                np.testing.assert_allclose(
+                    total, wanted, rtol=tolerance, atol=tolerance * max(1e-3, np.abs(wanted).max())
+                )
         for gradient, wanted in zip(gradients, want, strict=True):
             assert (gradient is None) == (wanted is None)
             if gradient is not None:
@@ -114,7 +116,9 @@ def test_16_bits_are_rounded_once(options: dict[str, Any], shape: Any, dtype: An
                 error = np.abs(gradient.astype(np.float64) - wanted)
                 size = np.abs(wanted)
                 smallest = 2.0**-24 if dtype == np.float16 else 0.0
-                assert (error <= ulp * size + (3e-6 + of_dz(x)) * size.max(initial=0) + smallest).all() or np.isnan(wanted).all()
+                assert (error <= ulp * size + (3e-6 + of_dz(x)) * size.max(initial=0) + smallest).all() or np.isnan(
+                    wanted
+                ).all()
 
 
 def test_a_16_bit_dw_need_not_be_aligned_for_float32(rng: np.random.Generator) -> None:

@@ -87,7 +87,9 @@ def test_options_keep_to_chunk_bytes(
     close(value, wanted, np.float32, "value")
     ulp = 2**-8 if dtype == BFLOAT16 else 3e-5
     for got, want in zip(out[:2], (dx, dw), strict=True):
-        np.testing.assert_allclose(got.astype(np.float64), want, rtol=ulp, atol=max(3e-5, of_dz(x)) * np.abs(want).max())
+        np.testing.assert_allclose(
+            got.astype(np.float64), want, rtol=ulp, atol=max(3e-5, of_dz(x)) * np.abs(want).max()
+        )
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_no_memory_for_scratch_leaves_everything_as_it_was(threads: int) -> None
     run(f"""
         z, t = np.ones((8, 4 * MB), np.float16), np.zeros(8, np.int64)
         lossk.softmax(np.zeros((3, 200_000), np.float32))
-        limit(30 * MB)
+        limit(12 * MB)
         try:
             lossk.CrossEntropy().grad(z, t, out=z, num_threads={threads})
         except MemoryError as error:

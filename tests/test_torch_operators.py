@@ -120,7 +120,7 @@ def test_operators(dtype: Any) -> None:
     torch.library.opcheck(lossk_ops.loss_and_grad, (z, y, None, None, "huber_loss", [1.0], "mean"))
     torch.library.opcheck(lossk_ops.loss_and_grad, (image, t, None, None, "cross_entropy", [-100.0, 0.1], "mean"))
     x, w, labels = (torch.randn(4, 3), torch.randn(5, 3), torch.tensor([0, 1, -100, 4]))
-    options = [-100.0, 0.1, 0.0, 0.0, 2.0**26]
+    options = [-100.0, 0.1, 0.0, 0.0, 2.0**26, 0.0]
     for wrt in ("none", "x", "all"):
         leaves = (x.requires_grad_(wrt != "none"), w.requires_grad_(wrt == "all"))
         torch.library.opcheck(lossk_ops.linear_cross_entropy, (*leaves, None, labels, None, options, "mean", wrt))

@@ -42,7 +42,12 @@ LOSS, SOFTMAX, LOG_SOFTMAX = range(3)
 NO_OPTIONS = (0.0, 0.0, 0.0)
 
 
-class RowStats(NamedTuple):
+class _RowArrays(NamedTuple):
+    lse: Array
+    correct: NDArray[np.bool_]
+
+
+class RowStats(_RowArrays):
     """What a pass over rows of logits knows besides the loss, one entry a row.
 
     Attributes
@@ -52,6 +57,9 @@ class RowStats(NamedTuple):
     correct : ndarray of bool
         Is the label the first largest logit? (With probabilities as targets: the first largest probability.) False
         for ignored rows and rows with NaN.
+    filtered : float
+        The share of ``dz`` that `LinearCrossEntropy`'s `filter_eps` left out of the gradients; 0 elsewhere. Not one of
+        the two items that this pair has.
 
     Examples
     --------
@@ -61,8 +69,7 @@ class RowStats(NamedTuple):
     (array([1.3863, 1.3863]), array([ True, False]))
     """
 
-    lse: Array
-    correct: NDArray[np.bool_]
+    filtered: float = 0.0
 
 
 class RowOptions(Options, total=False):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from .._arrays import Array, float64, is_integer
 from .._cross_entropy import CrossEntropy
-from .._families import Each, Frozen, Options, Reduction, Total, Value, dataclass_transform
+from .._families import Each, Frozen, Options, Reduction, Total, Value, at_least_0, dataclass_transform
 from .._rows import RowStats
 from ._problem import (
     Outputs,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 SMALLEST_CHUNK = 1 << 20
+PRECISIONS = ("highest", "high", "medium")
 
 
 @dataclass_transform(frozen_default=True, eq_default=False)
@@ -41,31 +42,40 @@ def _frozen(cls: type[LinearCrossEntropy]) -> type[LinearCrossEntropy]:
 class LinearCrossEntropy(Frozen):
     r"""Cross-entropy of ``z = x @ w.T + bias``, the last layer of a language model or a recommender.
 
-    The logits of all rows are never held at once: rows are taken in chunks, each of which is multiplied, turned into
-    its gradient in place by the kernel of `CrossEntropy`, and multiplied again. Rows whose label is `ignore_index` are
-    left out before the product. With ``dz`` the gradient of `CrossEntropy`::
+    The logits of all rows are never held at once: rows are taken in chunks, whose logits become sums and then gradients
+    while they are in the caches. Rows whose label is `ignore_index` are left out before the product. With ``dz`` the
+    gradient of `CrossEntropy`::
 
         dx = dz @ w    dw = dz.T @ x    dbias = sum of the rows of dz
 
-    The matrix products are NumPy's BLAS. Besides inputs and results at most `chunk_bytes` are allocated, whatever the
-    number of rows and classes (inputs that are not C-contiguous arrays are copied first; what BLAS keeps for itself is
-    its own). The bits do not depend on lossk's thread count.
+    The products are lossk's own. Besides inputs and results at most `chunk_bytes` are allocated, whatever the number of
+    rows and classes (inputs that are not C-contiguous arrays are copied first). The bits do not depend on the number of
+    threads nor, in float32 and float64, on whether the CPU has AVX2 or AVX-512.
 
-    Where a chunk would hold fewer than 48 rows, classes are taken in tiles, so that a part of `w`, its part of `dw`
-    and logits of many rows are in the cache together; logits are computed twice then. Not so with smoothing, `softcap`
-    or statistics.
+    Where a chunk would hold few rows, `chunk_bytes` hold more rows and a window of classes, whose logits are computed
+    twice. Gradients of 16 bits are summed up in float32 and rounded once; for a `dw` of 16 bits all rows have to be one
+    chunk or, if that cannot be, are gone through again for other classes. An `out` of float32 for `dw` saves that, and
+    so do `chunk_bytes` of twice the bytes of `w`.
 
-    Inputs of 16 bits are widened tile by tile and multiplied in float32; gradients are rounded once. Where
-    `chunk_bytes` have no room for the float32 sums of a 16-bit `dw`, classes are taken in tiles as well or, if that
-    cannot be, rows are gone through again for the other classes. An `out` of float32 for `dw` saves that.
+    Inputs of bfloat16 are multiplied in pairs and added up in float32 where the CPU does that faster (AVX512-BF16 of
+    AMD); ``dz`` is rounded to bfloat16 for it, and denormals count as 0. Elsewhere they are widened, as float16 is.
 
     Parameters
     ----------
     weight, ignore_index, label_smoothing, z_loss, softcap
         As in `CrossEntropy`.
     chunk_bytes : int
-        Extra memory in bytes, at least 2**20, and room for a row of logits. More memory makes chunks of more rows, for
+        Extra memory in bytes, at least 2**20, and enough for 32 rows of `x`. More memory makes chunks of more rows, for
         each of which `w` is read and `dw` updated: from 256 rows on that is little beside the products.
+    precision : {"highest", "high", "medium"}
+        How float32 inputs may be multiplied, as in ``torch.set_float32_matmul_precision``. "highest" and "high": in
+        float32, a root mean square error of 3e-7 where 1,024 products are added up. "medium": rounded to bfloat16,
+        3e-3, where the CPU is faster at that. Other dtypes have one precision.
+    filter_eps : float
+        Parts of ``dz``, 12 classes of 32 rows, are left out of `dx` and `dw` where every entry is smaller than this,
+        before it is divided by what a mean divides by. 0: none. Of the sum of the losses, `dx` changes by less than
+        `filter_eps` times the sum of ``|w|`` over classes, `dw` by less than that times the sum of ``|x|`` over rows.
+        In a layer that has learned, most parts are below ``2**-12`` (Wijmans et al. 2025).
 
     Raises
     ------
@@ -96,8 +106,13 @@ class LinearCrossEntropy(Frozen):
     z_loss: float = 0.0
     softcap: float | None = None
     chunk_bytes: int = 64 << 20
+    precision: Literal["highest", "high", "medium"] = "highest"
+    filter_eps: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision: got {self.precision!r}, wanted one of {', '.join(map(repr, PRECISIONS))}")
+        self._set("filter_eps", at_least_0("filter_eps", self.filter_eps))
         if not is_integer(self.chunk_bytes):
             raise TypeError(f"chunk_bytes: got {self.chunk_bytes!r}, wanted an integer, at least {SMALLEST_CHUNK}")
         if self.chunk_bytes < SMALLEST_CHUNK:
@@ -176,7 +191,8 @@ class LinearCrossEntropy(Frozen):
         sample_weight, reduction, normalizer, num_threads
             As for `CrossEntropy`.
         stats : bool
-            Also return `RowStats`; ignored rows have an lse of NaN.
+            Also return `RowStats`; ignored rows have an lse of NaN. With gradients `RowStats.filtered` is the share of
+            ``dz`` that `filter_eps` left out.
 
         Returns
         -------
@@ -308,7 +324,9 @@ class LinearCrossEntropy(Frozen):
         self, problem: Problem, threads: int | None, into: Outputs | None, stats: bool
     ) -> tuple[Value, RowStats | None]:
         """Return value and statistics, and fill the gradients."""
-        return run(problem, self._loss, self.chunk_bytes, threads, into, stats, False, 0.0)
+        return run(
+            problem, self._loss, self.chunk_bytes, threads, into, stats, self.precision == "medium", self.filter_eps
+        )
 
     def _divisor(self, problem: Problem) -> float:
         """Return the weight of the rows that count."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,19 +14,19 @@ from .._families import Value
 from .._rows import RowStats
 from .._runtime import get_num_threads
 from ._problem import GROUP, Outputs, Problem, Results, Rows
-from ._sums import Segment, plain_sums, wide_sums
+from ._sums import Segment, passes, plain_sums, wide_sums
 
 BLOCK = 252  # classes whose sums are added up apart: windows hold whole blocks
-# Rows of a chunk from which on keeping its logits pays: below, reading w and dw for each chunk costs more than computing
-# logits of a window of classes twice, as each of the three products of a chunk takes about what reading w takes where
-# the chunk has 24 to 48 rows (10 to 20 operations in the time of a byte).
+# Rows of a chunk from which on keeping its logits pays. A chunk reads w twice and reads and writes dw, 16 bytes an
+# element in float32, which takes as long as 160 to 320 operations (10 to 20 in the time of a byte); computing logits a
+# second time takes 2 operations an element and row.
 WORTHWHILE_ROWS = 96
 # Beside arrays of the chunk: masks of a piece of rows, labels and numbers of a chunk's rows.
 RESERVE, ROW_RESERVE = 128 << 10, 40
 
 
 class Plan(NamedTuple):
-    """Rows of a chunk, classes whose logits are held at once, bytes for both, and classes of dw summed up in float32."""
+    """Rows of a chunk, classes of a window, bytes for both, threads, and classes of dw that have float32 sums."""
 
     rows: int
     window: int
@@ -41,8 +41,8 @@ class Planner:
     def __init__(self, problem: Problem, rounds: bool, into: Outputs | None, chunk_bytes: int, threads: int) -> None:
         self.problem, self.rounds, self.into = problem, rounds, into
         self.chunk_bytes, self.threads = chunk_bytes, threads
-        self.classes, self.features = problem.w.shape
-        _, self.thread_bytes = self._bytes(GROUP, BLOCK)
+        self.classes, self.features = map(int, problem.w.shape)
+        self.thread_bytes = self._bytes(GROUP, BLOCK)[1]
         self.for_threads = max(chunk_bytes // 8, self.thread_bytes)
         biased = into is not None and into.dbias is not None
         self.fixed = RESERVE + (8 * self.classes if biased else 0) + self.for_threads
@@ -56,32 +56,39 @@ class Planner:
             wanted = self.fixed + self._needed(GROUP, window)
             raise ValueError(f"chunk_bytes: got {self.chunk_bytes}, wanted at least {wanted} for {GROUP} rows")
         whole = self._rows(self.classes, budget)
-        if whole >= min(rows, WORTHWHILE_ROWS) and not (narrow and whole < rows):
+        if whole >= rows or (whole >= WORTHWHILE_ROWS and not narrow):
             return self._sized(self._even(whole), self.classes)
-        most = self._rows(window, budget - budget // 2)
-        if most >= rows or not narrow:
-            # Half for the rows of a group, half for the logits of a window.
-            chunk = self._even(max(GROUP, most))
-            return self._sized(chunk, self._window(chunk, budget))
-        half = budget // 2
-        if self._needed(GROUP, window) > budget - half:
+        # Half is for the rows of a chunk: of a large one, beside the logits of a window, or beside sums of dw.
+        half = budget - budget // 2
+        if not narrow:
+            return self._windowed(max(GROUP, self._rows(window, half)), budget)
+        sums = max(1, budget // 2 // max(1, 4 * self.features))
+        beside_sums = self._rows(self.classes, half)
+        if beside_sums and passes(self.classes, sums) == 1:
+            return self._sized(self._even(beside_sums), self.classes)._replace(sum_classes=sums)
+        if self._rows(window, half) >= rows:
+            return self._windowed(rows, budget)
+        if self._needed(GROUP, window) > half:
             wanted = self.fixed + 2 * self._needed(GROUP, window)
             raise ValueError(f"chunk_bytes: got {self.chunk_bytes}, wanted at least {wanted} for a 16-bit dw")
-        chunk = self._even(max(GROUP, self._rows(self.classes, budget - half)))
-        sums = max(1, half // max(1, 4 * self.features))
-        return self._sized(chunk, self._window(chunk, budget - half))._replace(sum_classes=sums)
+        return self._windowed(max(GROUP, beside_sums), half)._replace(sum_classes=sums)
+
+    def _windowed(self, largest: int, budget: int) -> Plan:
+        rows = self._even(largest)
+        return self._sized(rows, self._window(rows, budget))
 
     def _bytes(self, rows: int, window: int) -> tuple[int, int]:
         x, gradient = self.problem.x, self.into is not None
         return _core.linear_bytes(x, self.rounds, rows, self.features, window, gradient)
 
     def _needed(self, rows: int, window: int) -> int:
-        return self._bytes(rows, window)[0] + rows * ROW_RESERVE
+        return int(self._bytes(rows, window)[0]) + rows * ROW_RESERVE
 
     def _rows(self, window: int, budget: int) -> int:
         """Return how many rows fit beside a window of so many classes; whole groups of them."""
         one = self._needed(GROUP, window)
-        return 0 if one > budget else max(GROUP, (budget - RESERVE) // (-(-one // GROUP)) // GROUP * GROUP)
+        each = -(-one // GROUP)
+        return 0 if one > budget else max(GROUP, (budget - RESERVE) // each // GROUP * GROUP)
 
     def _window(self, rows: int, budget: int) -> int:
         if self._needed(rows, self.classes) <= budget:
@@ -114,7 +121,7 @@ class Run:
     ) -> None:
         self.problem, self.loss, self.plan, self.into = problem, loss, plan, into
         self.rounds, self.filter_eps, self.left_out = rounds, filter_eps, 0.0
-        classes, features = problem.w.shape
+        classes = len(problem.w)
         self.memory = np.empty(plan.bytes, np.uint8)
         self.dx: Array | None = into.dx.reshape(problem.x.shape) if into is not None else None
         has_bias = into is not None and into.dbias is not None
@@ -133,7 +140,10 @@ class Run:
                 self._chunk(rows, results if number == 0 else None, stats, segments, i == 0)
         if self.into is not None and self.into.dbias is not None:
             self.into.dbias[...] = self.dbias
-        return results.value(), results.stats
+        row_stats = results.stats
+        if row_stats is not None:
+            row_stats.filtered = self.left_out
+        return results.value(), row_stats
 
     def _passes(self) -> Iterator[list[Segment]]:
         """Yield the sums of dw that a pass over the rows adds to; one pass is enough but for a dw of 16 bits."""
@@ -182,7 +192,7 @@ class Run:
             dw=[(segment.first, segment.sums) for segment in segments],
             first=first,
             dbias=self.dbias if results is not None else None,
-            filter_eps=self.filter_eps,
+            filter_eps=self.filter_eps * abs(problem.factor()),
             rounds=self.rounds,
             window=self.plan.window,
             memory=self.memory,
@@ -208,5 +218,3 @@ def run(
     """Return the value and the statistics of a call, and fill its gradients."""
     plan = Planner(problem, rounds, into, chunk_bytes, get_num_threads() if threads is None else threads).plan()
     return Run(problem, loss, plan, into, rounds, filter_eps).all(stats)
-
-

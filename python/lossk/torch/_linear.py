@@ -108,11 +108,14 @@ def _formula(x: Any, w: Any, bias: Any, target: Any, reduction: str) -> Any:
     return ORIGINAL.function(x, w, target, linear_bias=bias, reduction=reduction)
 
 
-def _loss(weight: Any, *options: Any) -> LinearCrossEntropy:
+def _loss(weight: Any, *numbers: Any) -> LinearCrossEntropy:
+    """Return the loss of these options, multiplying as precisely as torch is asked to now."""
     weights = array_of(weight)
     if weights is not None and weights.dtype.kind != "f":  # bfloat16
         weights = weights.astype(np.float32)
-    return LinearCrossEntropy(weights, *options)
+    names = ("ignore_index", "label_smoothing", "z_loss", "softcap", "chunk_bytes", "filter_eps")
+    options: dict[str, Any] = dict(zip(names, numbers, strict=True))
+    return LinearCrossEntropy(weights, **options, precision=torch.get_float32_matmul_precision())
 
 
 # ---- the operator ---------------------------------------------------------------------------------------------------
@@ -122,8 +125,8 @@ def _all_at_once(
     x: Any, w: Any, bias: Any, target: Any, weight: Any, options: list[float], reduction: Any, wrt: Any
 ) -> tuple[Any, Any, Any, Any]:
     """Return the value and the gradients `wrt`, "x", "all" or "none"; empty tensors for the others."""
-    ignored, smoothing, z_loss, softcap, chunk_bytes = options
-    loss = _loss(weight, int(ignored), smoothing, z_loss, softcap or None, int(chunk_bytes))
+    ignored, smoothing, z_loss, softcap, chunk_bytes, filter_eps = options
+    loss = _loss(weight, int(ignored), smoothing, z_loss, softcap or None, int(chunk_bytes), filter_eps)
     arrays = arrays_of(x, w, target, bias)
     grads: Any = None, None, None
     if wrt == "none":
@@ -180,6 +183,7 @@ def linear_cross_entropy(
     z_loss: float = 0.0,
     softcap: float | None = None,
     chunk_bytes: int = 64 << 20,
+    filter_eps: float = 0.0,
 ) -> Any:
     """Return the cross-entropy of a linear layer's outputs with labels, never holding them: `lossk.LinearCrossEntropy`.
 
@@ -198,13 +202,14 @@ def linear_cross_entropy(
         As in `cross_entropy`.
     options : LinearCrossEntropyOptions, optional
         How torch would cut its chunks; lossk cuts its own.
-    z_loss, softcap, chunk_bytes
-        lossk's own: options of `lossk.LinearCrossEntropy`.
+    z_loss, softcap, chunk_bytes, filter_eps
+        lossk's own: options of `lossk.LinearCrossEntropy`, whose `precision` is
+        ``torch.get_float32_matmul_precision()``.
 
     Raises
     ------
     ValueError
-        If `z_loss` or `softcap` is given with tensors that lossk does not take.
+        If `z_loss`, `softcap` or `filter_eps` is given with tensors that lossk does not take.
     IndexError, RuntimeError
         As in torch.
 
@@ -223,7 +228,7 @@ def linear_cross_entropy(
     """
     ignored = -100 if ignore_index is None else ignore_index
     layer = (input, linear_weight, linear_bias)
-    every = (ignored, label_smoothing, z_loss, softcap, chunk_bytes)
+    every = (ignored, label_smoothing, z_loss, softcap, chunk_bytes, filter_eps)
     why, detail = _why_not(*layer, target, weight, reduction), None
     if not why:
         if torch.compiler.is_compiling():
@@ -231,13 +236,14 @@ def linear_cross_entropy(
         try:
             return _evaluate(layer, target, weight, every, reduction)
         except REFUSALS as error:
-            if (z_loss, softcap) != (0.0, None):
+            if (z_loss, softcap, filter_eps) != (0.0, None, 0.0):
                 raise
             why, detail = "arguments that lossk refuses", error
     stand_aside(NAME, why, detail)
-    if (z_loss, softcap) != (0.0, None):
+    if (z_loss, softcap, filter_eps) != (0.0, None, 0.0):
         raise ValueError(
-            f"{NAME}: z_loss, softcap: got {z_loss} and {softcap}, wanted 0.0 and None, as the call is torch's: {why}"
+            f"{NAME}: z_loss, softcap, filter_eps: got {z_loss}, {softcap} and {filter_eps}, wanted 0.0, None and 0.0, "
+            f"as the call is torch's: {why}"
         )
     return ORIGINAL(
         (*layer, target, weight),

@@ -203,12 +203,12 @@ using scale_kernel = void (*)(storage, void* x, double by, index begin, index en
 
 // ---- a linear layer and the cross-entropy of its outputs: x (N, D), w (C, D), labels (N) ------------------------
 
-// A chunk of rows is worked on at once, and a window of classes: drivers/linear/README.md draws how. Blocks are fixed, so
-// sums do not depend on threads or registers.
-constexpr index linear_block = 252;   // classes whose partial sums are added up apart: a multiple of any tile's rows
-constexpr index linear_depth = 256;   // features, or rows, whose products are added up in registers
-constexpr index linear_rows = 32;     // rows are padded to a multiple of this
-constexpr index linear_filtered = 12; // classes of a block of dz that filter_eps may leave out, with linear_rows rows
+// A chunk of rows is worked on at once, and a window of classes: drivers/linear/README.md draws how. Blocks are fixed,
+// so sums do not depend on threads or registers.
+constexpr index linear_block = 252;    // classes whose partial sums are added up apart: a multiple of any tile's rows
+constexpr index linear_depth = 256;    // features, or rows, whose products are added up in registers
+constexpr index linear_rows = 32;      // rows are padded to a multiple of this
+constexpr index linear_filtered = 12;  // classes of a block of dz that filter_eps may leave out, with linear_rows rows
 
 // Rows of dw that are summed up: those of classes [first, end).
 struct linear_segment {
@@ -238,9 +238,9 @@ struct linear_args {
     double filter_eps;      // blocks of dz below it are left out of products; 0: none
     index window;           // classes whose logits are held at once, from class `begin` on
     index begin;
-    bool sums;              // are sums of blocks wanted, or logits alone?
-    char* memory;           // of linear_memory bytes
-    char* scratch;          // of the calling thread, of linear_scratch bytes
+    bool sums;      // are sums of blocks wanted, or logits alone?
+    char* memory;   // of linear_memory bytes
+    char* scratch;  // of the calling thread, of linear_scratch bytes
 };
 
 // The unit that multiplies.
@@ -287,13 +287,13 @@ static constexpr index linear_scratch(const linear_unit& u) {
 struct linear_kernels {
     const char* unit;
     linear_unit shape;
-    void (*pack)(const linear_args&, index begin, index end);            // panels of linear_rows rows
-    void (*logits)(const linear_args&, index begin, index end);          // blocks of the window
-    void (*merge)(const linear_args&, index begin, index end);           // groups of linear_rows rows
-    double (*finish)(const linear_args&);                                // all rows; returns the sum of their losses
-    void (*dz_and_dw)(const linear_args&, index begin, index end);       // blocks of the window
-    void (*dx)(const linear_args&, index begin, index end);              // tiles of features
-    void (*give_dx)(const linear_args&, index begin, index end);         // groups of linear_rows rows
+    void (*pack)(const linear_args&, index begin, index end);       // panels of linear_rows rows
+    void (*logits)(const linear_args&, index begin, index end);     // blocks of the window
+    void (*merge)(const linear_args&, index begin, index end);      // groups of linear_rows rows
+    double (*finish)(const linear_args&);                           // all rows; returns the sum of their losses
+    void (*dz_and_dw)(const linear_args&, index begin, index end);  // blocks of the window
+    void (*dx)(const linear_args&, index begin, index end);         // tiles of features
+    void (*give_dx)(const linear_args&, index begin, index end);    // groups of linear_rows rows
 };
 
 // ---- the rest ---------------------------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ element element_of_array(const py::array& a) {
     return *type;
 }
 
-// What multiplies inputs of this type. Pairs of bf16 where the CPU has a unit for them, if inputs have no more digits or
-// `rounds` says that those may go.
+// What multiplies inputs of this type. Pairs of bf16 where the CPU has a unit for them, if inputs have no more digits
+// or `rounds` says that those may go.
 const linear_kernels& unit_of(element type, bool rounds) {
     const kernel_table& table = kernels();
     if (type == element::bf16 || (rounds && type == element::f32))
@@ -85,8 +85,8 @@ struct passes {
         share(groups, unit.give_dx);
         return total;
     }
-    // Each thread takes a range of features, as each range reads all of dz; two where there are enough, as one thread may
-    // be slower than another.
+    // Each thread takes a range of features, as each range reads all of dz; two where there are enough, as one thread
+    // may be slower than another.
     void share_features() const {
         const index tiles = (a.features + unit.shape.tile_rows - 1) / unit.shape.tile_rows;
         const index ranges = std::clamp<index>(tiles / 8, std::min<index>(threads, tiles), index{2} * threads);
@@ -110,8 +110,8 @@ struct passes {
     }
 };
 
-// The rows of a chunk: their loss, and what they add to the gradients. All arrays are C-contiguous and of the types that
-// they have in linear_args.
+// The rows of a chunk: their loss, and what they add to the gradients. All arrays are C-contiguous and of the types
+// that they have in linear_args.
 py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& bias, const py::array& labels,
                      const py::object& at, const py::object& class_weight, const py::object& row_weight,
                      std::array<double, 3> options, double class_weight_sum, double scale, const py::object& each,

@@ -153,7 +153,8 @@ struct gradient_block {
                                             in.x_columns((k + column) / lanes) + panel * (lanes / depth) * lanes,
                                             smaller(deep, in.panels() - panel), lanes / depth};
                         if (a.filter_eps > 0) {
-                            of.counts = in.flags(block) + c / linear_filtered * in.groups() + panel * lanes / linear_rows;
+                            of.counts =
+                                in.flags(block) + c / linear_filtered * in.groups() + panel * lanes / linear_rows;
                             of.counts_stride = 1;
                             of.steps_per_count = linear_rows / lanes;
                         }
@@ -194,9 +195,7 @@ struct dx_sums {
     O* const packed = reinterpret_cast<O*>(in.a.scratch);  // [tile][class][feature]
 
     index blocks() const { return (in.window() + linear_block - 1) / linear_block; }
-    index wide(index tile, index tiles) const {
-        return smaller(tiles * tile_rows, in.a.features - tile * tile_rows);
-    }
+    index wide(index tile, index tiles) const { return smaller(tiles * tile_rows, in.a.features - tile * tile_rows); }
 
     // A row's operands, to each tile its own.
     void give_tiles(const O* from, index k, index deep, index tiles) const {
@@ -219,7 +218,8 @@ struct dx_sums {
                     continue;
                 }
             } else if (a.kind == storage::bf16 && n == tiles * tile_rows && c + 1 < block.n) {
-                const auto* const row = static_cast<const bf16*>(a.w) + (a.begin + block.block * linear_block + c) * a.features + tile * tile_rows;
+                const auto* const row = static_cast<const bf16*>(a.w) +
+                                        (a.begin + block.block * linear_block + c) * a.features + tile * tile_rows;
                 each_register<V>(n, [&](index i, auto reach) {
                     const V low = reach.load(row + i), high = reach.load(row + a.features + i);
                     reach.store(reinterpret_cast<float*>(operands) + i, (V)(((words32)low >> 16) | (words32)high));
@@ -243,8 +243,8 @@ struct dx_sums {
         }
     }
 
-    // Asks for a part of what comes next: the same classes of the next tiles, or the next block's. In parts, as what the
-    // tiles read would wait behind it.
+    // Asks for a part of what comes next: the same classes of the next tiles, or the next block's. In parts, as what
+    // the tiles read would wait behind it.
     void prefetch_next(const gradient_block<U>& block, index begin, index tile, index end, index part,
                        index parts) const {
         const linear_args& a = in.a;
@@ -252,8 +252,7 @@ struct dx_sums {
         const index next = last ? begin : tile + most, n = wide(next, smaller(most, end - next));
         const index first = a.begin + (block.block + last) * linear_block;
         for (index c = part * linear_block / parts; c < (part + 1) * linear_block / parts; ++c)
-            if (first + c < a.classes)
-                prefetch_numbers<T>(a.kind, a.w, (first + c) * a.features + next * tile_rows, n);
+            if (first + c < a.classes) prefetch_numbers<T>(a.kind, a.w, (first + c) * a.features + next * tile_rows, n);
         if (!last || block.block + 1 >= blocks()) return;
         const index tiles = parts / in.panels(), step = linear_block * lanes / tiles;
         prefetch_numbers<T>(storage::same, in.z(part % in.panels(), block.block + 1), part / in.panels() * step, step);
@@ -299,7 +298,7 @@ void add_dx(const linear_args& args, index begin, index end) {
 
 template <class U>
 constexpr linear_kernels linear_kernels_of(const char* name) {
-    return {name,     linear_chunk<U>::unit, pack_rows<U>, logits<U>,  merge<U>,
+    return {name,           linear_chunk<U>::unit, pack_rows<U>, logits<U>, merge<U>,
             finish_rows<U>, dz_and_dw<U>,          add_dx<U>,    give_dx<U>};
 }
 

@@ -71,8 +71,8 @@ struct linear_chunk {
     }
     index panels() const { return l.rows / lanes; }
     index groups() const { return l.rows / linear_rows; }
-    // Whether exponentials take the place of logits in the first pass: where that pass leaves all of them, and nothing else
-    // asks for logits.
+    // Whether exponentials take the place of logits in the first pass: where that pass leaves all of them, and nothing
+    // else asks for logits.
     bool keeps_exponentials() const { return a.window >= a.classes && !(a.softcap > 0); }
     // Operands of all features of a panel.
     index features() const { return linear_up(a.features, depth) / depth; }

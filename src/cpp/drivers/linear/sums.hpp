@@ -18,12 +18,12 @@ enum row_number : int {
     row_maximum,
     row_others,
     row_linear,
-    row_own,        // the label's logit, capped
-    row_top,        // the largest logit before capping
-    row_own_top,    // the label's
-    row_is_first,   // is no class before the label's as large?
+    row_own,       // the label's logit, capped
+    row_top,       // the largest logit before capping
+    row_own_top,   // the label's
+    row_is_first,  // is no class before the label's as large?
     row_coefficient,
-    row_share,      // of linear weights in the gradient
+    row_share,  // of linear weights in the gradient
     row_at_label,
     row_lse,
 };
@@ -158,8 +158,7 @@ struct logit_block {
 
     void hide_labels(index panel) const {
         T* const z = in.z(panel, block);
-        in.each_label(panel, block,
-                      [&](index row, index c) { z[c * lanes + row % lanes] = -T(__builtin_inf()); });
+        in.each_label(panel, block, [&](index row, index c) { z[c * lanes + row % lanes] = -T(__builtin_inf()); });
     }
 };
 
@@ -213,7 +212,8 @@ void merge(const linear_args& args, index begin, index end) {
                 if (row + i >= args.rows) continue;
                 const index t = args.label[row + i];
                 if (t >= first + in.classes(b)) top[i] = here[i] > top[i] ? here[i] : top[i];
-                if (t < first && here[i] > in.row_numbers(row_own_top)[row + i]) in.row_numbers(row_is_first)[row + i] = 0;
+                if (t < first && here[i] > in.row_numbers(row_own_top)[row + i])
+                    in.row_numbers(row_is_first)[row + i] = 0;
                 if (t >= first && t < first + in.classes(b)) {
                     double& own_first = in.row_numbers(row_is_first)[row + i];
                     const double own = in.row_numbers(row_own_top)[row + i];
@@ -247,7 +247,8 @@ double finish_rows(const linear_args& args) {
             of_class[i] = w * in.keep_share();
             q_t[i] = w * in.even_share();
         }
-        const W others_maximum = load<W>(in.row_numbers(row_maximum) + row), own = load<W>(in.row_numbers(row_own) + row);
+        const W others_maximum = load<W>(in.row_numbers(row_maximum) + row),
+                own = load<W>(in.row_numbers(row_own) + row);
         const W maximum = max(others_maximum, own);
         const W others = load<W>(in.row_numbers(row_others) + row) * exp(others_maximum - maximum);
         const W linear = load<W>(in.row_numbers(row_linear) + row) * in.even_share() - maximum * mass;

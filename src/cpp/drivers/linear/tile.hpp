@@ -1,8 +1,8 @@
 // The register tile of matrix products: rows x lanes sums in registers, a step of depth at a time.
 //
-// c[i][j] (+)= sum over k of a[i][k] b[k][j]: a number of `a` is broadcast, a row of a panel of `b` fills two registers.
-// Sums begin at 0 for every product and are added to c at its end, so their bits depend on the depth of a product alone,
-// not on the width of registers.
+// c[i][j] (+)= sum over k of a[i][k] b[k][j]: a number of `a` is broadcast, a row of a panel of `b` fills two
+// registers. Sums begin at 0 for every product and are added to c at its end, so their bits depend on the depth of a
+// product alone, not on the width of registers.
 #pragma once
 
 #include "../memory.hpp"
@@ -49,8 +49,8 @@ struct bf16_unit {
 };
 #endif
 
-// Operands of a product. Its depth is cut into `steps` of `inner` operands: those of b follow each other, those of a are
-// a_step apart. Steps for which `counts` is 0 are left out.
+// Operands of a product. Its depth is cut into `steps` of `inner` operands: those of b follow each other, those of a
+// are a_step apart. Steps for which `counts` is 0 are left out.
 template <class U>
 struct tile_operands {
     using operand = typename U::operand;
