@@ -31,6 +31,8 @@ constexpr preset any_cpu = {"", 0, 0, 0, "any CPU", {0.5, 0.5, 0.5, 2, 1, 1, 0},
 constexpr preset presets[] = {
     // bench/machines/amd-epyc-authenticamd-25-1-2-cores.json
     {"AuthenticAMD", 0x19, 0x00, 0x0f, "AMD Zen 3, server", {0.5, 0.5, 0.5, 2, 1, 1, 0}, {}, 24576},
+    // bench/machines/amd-epyc-authenticamd-25-17-2-cores.json, and lossk tune on it
+    {"AuthenticAMD", 0x19, 0x10, 0x1f, "AMD Zen 4, server", {0.25, 0.25, 0.5, 2, 1, 1, 0}, {}, 24576},
 };
 
 const preset& find_preset() {
