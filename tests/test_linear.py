@@ -214,4 +214,4 @@ def test_is_a_value() -> None:
     loss = lossk.LinearCrossEntropy(weight=[1, 2], label_smoothing=0.1)
     assert pickle.loads(pickle.dumps(loss)) == loss
     assert hash(loss) == hash(lossk.LinearCrossEntropy(weight=[1, 2], label_smoothing=0.1))
-    assert repr(lossk.LinearCrossEntropy()).endswith("chunk_bytes=67108864)")
+    assert repr(lossk.LinearCrossEntropy()).endswith("chunk_bytes=67108864, precision='highest', filter_eps=0.0)")
