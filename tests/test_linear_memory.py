@@ -143,7 +143,7 @@ def test_the_process_grows_by_no_more() -> None:
 
 # ---- windows of classes ---------------------------------------------------------------------------------------------
 
-WINDOWED = [(300, 8, 5000), (50, 3, 20_011), (400, 64, 6001)]
+WINDOWED = [(300, 8, 3000), (50, 3, 9011), (200, 64, 3001)]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, *NARROW], ids=lambda d: np.dtype(d).name)
