@@ -205,6 +205,7 @@ def versions() -> dict[str, str]:
         "caches": _cache_sizes(),
         "usable cache": _core.last_level_cache_source(),
         "isa": isa(),
+        "bfloat16 products": _core.linear_unit(np.empty(0, np.float32), True),
         "available isas": ", ".join(available_isas()),
         "cpu quota": "none" if (quota := _core.cpu_quota()) is None else f"{quota:g} cores",
         "profile": _profile.source,
