@@ -206,7 +206,7 @@ def test_wrong_arguments_say_what_was_got_and_wanted(rng: np.random.Generator) -
     with pytest.raises(ValueError, match="chunk_bytes: got 1000, wanted at least 1048576"):
         lossk.LinearCrossEntropy(chunk_bytes=1000)
     x, w = np.zeros((9, 40_000), np.float32), np.zeros((6, 40_000), np.float32)
-    with pytest.raises(ValueError, match=r"chunk_bytes: got 1048576, wanted at least \d+ for 32 rows"):
+    with pytest.raises(ValueError, match=r"chunk_bytes: got 1048576, wanted at least \d+: 32 rows"):
         lossk.LinearCrossEntropy(chunk_bytes=MB)(x, w, target)
 
 

@@ -140,3 +140,67 @@ def test_shapes_that_fill_no_tile(shape: tuple[int, int, int], dtype: Any, rng: 
     np.testing.assert_allclose(out[1], want[1], rtol=tolerance, atol=tolerance * np.abs(want[1]).max())
     if dtype == wide:
         close(out[0], want[0], dtype, "dx")
+
+
+def test_without_features_logits_are_the_bias(rng: np.random.Generator) -> None:
+    x, w, bias, target = np.zeros((5, 0)), np.zeros((7, 0)), np.arange(7.0), rng.integers(0, 7, 5)
+    loss = lossk.LinearCrossEntropy()
+    value, *want = loss.reference(x, w, target, bias, derivatives=True)
+    got, gradients = loss.value_and_grad(x, w, target, bias)
+    np.testing.assert_allclose(got, value)
+    np.testing.assert_allclose(gradients[2], want[2])
+    assert gradients[0].shape == (5, 0)
+    assert gradients[1].shape == (7, 0)
+
+
+def test_no_row_counts_of_more_classes_than_a_chunk_holds() -> None:
+    loss = lossk.LinearCrossEntropy(chunk_bytes=MB)
+    w = np.zeros((50_000, 4), np.float32)
+    assert loss(np.zeros((3, 4), np.float32), w, np.full(3, -100), reduction="sum") == 0
+    assert loss(np.zeros((0, 4), np.float32), w, np.zeros(0, int), reduction="sum") == 0
+
+
+def test_what_was_filtered_is_told_of_all_windows(rng: np.random.Generator) -> None:
+    x, w, target = np.zeros((64, 4), np.float32), np.zeros((5001, 4), np.float32), rng.integers(4900, 5001, 64)
+    x[:, 0], w[4900:, 0] = 5, 5
+    large, small = (
+        lossk.LinearCrossEntropy(filter_eps=2.0**-12, chunk_bytes=n)
+        .value_and_grad(x, w, target, stats=True)[2]
+        .filtered
+        for n in (64 * MB, MB)
+    )
+    assert large == small > 0.9
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2.5, "2", True, 10**12])
+def test_num_threads_is_checked_as_everywhere(threads: Any, rng: np.random.Generator) -> None:
+    x, w, target = layer(rng, 5, 3, 4)
+    with pytest.raises((TypeError, ValueError), match="num_threads: got"):
+        lossk.LinearCrossEntropy()(x, w, target, num_threads=threads)
+
+
+def test_labels_and_weights_are_not_written_to(rng: np.random.Generator) -> None:
+    x, w, target = layer(rng, 8, 4, 6, np.float64)
+    memory = np.zeros_like(x)
+    labels, weights = memory.reshape(-1).view(np.int64)[:8], memory.reshape(-1)[:8]
+    for given, words in (
+        (({"target": labels}), "target"),
+        ({"target": target, "sample_weight": weights}, "sample_weight"),
+    ):
+        with pytest.raises(ValueError, match=rf"out\[0\]: got memory that overlaps {words}"):
+            lossk.LinearCrossEntropy().value_and_grad(x, w, **given, out=(memory, np.empty_like(w), None))
+
+
+def test_statistics_and_means_are_those_of_cross_entropy(rng: np.random.Generator) -> None:
+    """Weights that are negative, rows that are -infinity throughout, equal logits."""
+    x, w, target = layer(rng, 6, 3, 9, np.float64)
+    w[4] = w[2]
+    bias = np.zeros(9)
+    for shut in (False, True):
+        bias[:] = -np.inf if shut else 0
+        weight = -np.ones(6)
+        z = x @ w.T + bias
+        want, row_stats = lossk.CrossEntropy()(z, target, sample_weight=weight, stats=True)
+        got, own = lossk.LinearCrossEntropy()(x, w, target, bias, sample_weight=weight, stats=True)
+        np.testing.assert_allclose(got, want, rtol=1e-12)
+        np.testing.assert_array_equal(own.correct, row_stats.correct)

@@ -65,8 +65,9 @@ class LinearCrossEntropy(Frozen):
     weight, ignore_index, label_smoothing, z_loss, softcap
         As in `CrossEntropy`.
     chunk_bytes : int
-        Extra memory in bytes, at least 2**20, and enough for 32 rows of `x`. More memory makes chunks of more rows, for
-        each of which `w` is read and `dw` updated: from 256 rows on that is little beside the products.
+        Extra memory in bytes, at least 2**20, and enough for 32 rows of `x` and of `dx`, logits of 252 classes, and,
+        with a bias, 16 bytes a class. More memory makes chunks of more rows, for each of which `w` is read and `dw`
+        updated: from 256 rows on that is little beside the products. The last bits of sums depend on it.
     precision : {"highest", "high", "medium"}
         How float32 inputs may be multiplied, as in ``torch.set_float32_matmul_precision``. "highest" and "high": in
         float32, a root mean square error of 3e-7 where 1,024 products are added up. "medium": rounded to bfloat16,
@@ -204,7 +205,8 @@ class LinearCrossEntropy(Frozen):
         TypeError, ValueError, IndexError
             Where an argument is not as above, before anything is written; a label out of range is an IndexError.
         """
-        problem = self._problem(x, w, target, bias, {"sample_weight": sample_weight}, reduction, normalizer)
+        factors = {"sample_weight": sample_weight}
+        problem = self._problem(x, w, target, bias, factors, reduction, normalizer, num_threads)
         value, row_stats = self._run(problem, num_threads, None, stats)
         return (value, row_stats) if stats else value
 
@@ -230,7 +232,8 @@ class LinearCrossEntropy(Frozen):
         the same form, C-contiguous and apart from the inputs; of 16-bit inputs `dw` and `dbias` may be float32. Other
         parameters are those of calling the loss; with `stats` the `RowStats` come last.
         """
-        problem = self._problem(x, w, target, bias, {"sample_weight": sample_weight}, reduction, normalizer)
+        factors = {"sample_weight": sample_weight}
+        problem = self._problem(x, w, target, bias, factors, reduction, normalizer, num_threads)
         into = make_outputs(problem, (*problem.shape, problem.x.shape[1]), wrt, out)
         value, row_stats = self._run(problem, num_threads, into, stats)
         gradients = into.dx if wrt == "x" else tuple(into)
@@ -255,7 +258,7 @@ class LinearCrossEntropy(Frozen):
     ) -> Any:
         """Return the gradients of the sum of the samples' losses times `cotangent`, which has one entry a sample."""
         factors = {"cotangent": cotangent, "sample_weight": sample_weight}
-        problem = self._problem(x, w, target, bias, factors, "sum", None)
+        problem = self._problem(x, w, target, bias, factors, "sum", None, num_threads)
         into = make_outputs(problem, (*problem.shape, problem.x.shape[1]), wrt, out)
         self._run(problem, num_threads, into, False)
         return into.dx if wrt == "x" else tuple(into)
@@ -282,7 +285,7 @@ class LinearCrossEntropy(Frozen):
         flat = dz.reshape(-1, dz.shape[-1])
         # An ignored row does not count whatever it holds.
         counts = counting(integer_labels(target, x64.shape[:-1], len(w64), self.ignore_index), self.ignore_index)
-        rows = np.where(counts[:, None], x64.reshape(-1, x64.shape[-1]), 0.0)
+        rows = np.where(counts[:, None], x64.reshape(len(flat), x64.shape[-1]), 0.0)
         return value, dz @ w64, flat.T @ rows, None if bias is None else flat.sum(axis=0)
 
     # ---- the way there ------------------------------------------------------------------------------------------
@@ -296,6 +299,7 @@ class LinearCrossEntropy(Frozen):
         factors: dict[str, Any],
         reduction: Reduction,
         normalizer: float | None,
+        threads: int | None = None,
     ) -> Problem:
         """Check all inputs."""
         x, w = float_rows("x", x), float_rows("w", w)
@@ -309,8 +313,9 @@ class LinearCrossEntropy(Frozen):
         shape = x.shape[:-1]
         labels = integer_labels(target, shape, len(w), self.ignore_index)
         weights = tuple(row_factor(name, factor, shape) for name, factor in factors.items() if factor is not None)
-        # The kernel checks reduction and normalizer, on no rows at all.
-        self._loss(np.empty((0, len(w)), x.dtype), np.empty(0, np.int64), reduction=reduction, normalizer=normalizer)
+        # The kernel checks these, on no rows at all.
+        options: dict[str, Any] = {"reduction": reduction, "normalizer": normalizer, "num_threads": threads}
+        self._loss(np.empty((0, len(w)), x.dtype), np.empty(0, np.int64), **options)
         counted = sum(
             int(np.count_nonzero(counting(labels[piece], self.ignore_index))) for piece in pieces(labels.size)
         )

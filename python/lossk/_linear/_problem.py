@@ -58,7 +58,7 @@ class Problem(NamedTuple):
     @property
     def poisoned(self) -> bool:
         """Whether a mean divides by 0, or by NaN: everything becomes NaN."""
-        return self.divisor is not None and not self.divisor > 0
+        return self.divisor is not None and (self.divisor == 0 or self.divisor != self.divisor)
 
     def chunks(self, largest: int) -> Iterator[Rows]:
         """Cut the rows that count into chunks of nearly equal size."""
@@ -194,7 +194,9 @@ def _check_output(name: str, out: Any, shape: Any, dtypes: tuple[np.dtype[Any], 
         raise ValueError(f"{name}: got shape {out.shape}, wanted {shape}")
     if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
         raise ValueError(f"{name}: got a strided or read-only array, wanted a C-contiguous, writeable one")
-    for input_name, array in (("x", problem.x), ("w", problem.w), ("bias", problem.bias)):
+    weights = (("sample_weight or cotangent", factor) for factor in problem.factors)
+    inputs = (("x", problem.x), ("w", problem.w), ("bias", problem.bias), ("target", problem.labels), *weights)
+    for input_name, array in inputs:
         if array is not None and share_memory(out, array):
             raise ValueError(f"{name}: got memory that overlaps {input_name}, wanted separate memory")
 

@@ -38,23 +38,30 @@ class Plan(NamedTuple):
 class Planner:
     """Chooses sizes so that everything together stays below `chunk_bytes`, whatever the number of threads."""
 
-    def __init__(self, problem: Problem, rounds: bool, into: Outputs | None, chunk_bytes: int, threads: int) -> None:
+    def __init__(
+        self, problem: Problem, weighted: bool, rounds: bool, into: Outputs | None, chunk_bytes: int, threads: int
+    ) -> None:
         self.problem, self.rounds, self.into = problem, rounds, into
         self.chunk_bytes, self.threads = chunk_bytes, threads
         self.classes, self.features = map(int, problem.w.shape)
         self.thread_bytes = self._bytes(GROUP, BLOCK)[1]
         self.for_threads = max(chunk_bytes // 8, self.thread_bytes)
-        biased = into is not None and into.dbias is not None
-        self.fixed = RESERVE + (8 * self.classes if biased else 0) + self.for_threads
+        # Sums of dbias, and numbers of classes that are copied where they have another type.
+        of_class = 8 if into is not None and into.dbias is not None else 0
+        of_class += problem.wide.itemsize * ((problem.bias is not None) + weighted)
+        self.fixed = RESERVE + of_class * self.classes + self.for_threads + max(0, 4 * self.features - RESERVE // 2)
 
     def plan(self) -> Plan:
         """Return the sizes; ValueError where there is no room for the least of them."""
-        budget, rows = self.chunk_bytes - self.fixed, self.problem.counted
+        budget, rows = self.chunk_bytes - self.fixed, max(1, self.problem.counted)
         narrow = self.into is not None and self.into.dw is not None and self.into.dw.dtype != self.problem.wide
         window = min(BLOCK, self.classes)
         if self._needed(GROUP, window) > budget:
             wanted = self.fixed + self._needed(GROUP, window)
-            raise ValueError(f"chunk_bytes: got {self.chunk_bytes}, wanted at least {wanted} for {GROUP} rows")
+            raise ValueError(
+                f"chunk_bytes: got {self.chunk_bytes}, wanted at least {wanted}: {GROUP} rows, a window of classes, "
+                "numbers of each class, memory of threads"
+            )
         whole = self._rows(self.classes, budget)
         if whole >= rows or (whole >= WORTHWHILE_ROWS and not narrow):
             return self._sized(self._even(whole), self.classes)
@@ -216,5 +223,6 @@ def run(
     filter_eps: float,
 ) -> tuple[Value, RowStats | None]:
     """Return the value and the statistics of a call, and fill its gradients."""
-    plan = Planner(problem, rounds, into, chunk_bytes, get_num_threads() if threads is None else threads).plan()
+    threads = get_num_threads() if threads is None else int(threads)
+    plan = Planner(problem, loss.weight is not None, rounds, into, chunk_bytes, threads).plan()
     return Run(problem, loss, plan, into, rounds, filter_eps).all(stats)

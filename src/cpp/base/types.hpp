@@ -97,10 +97,10 @@ static constexpr index softmax_scratch_bytes(index classes, index element_bytes,
     return (state + chunk + references + kept * element_bytes * softmax_kept_stride(classes) + 128) / 64 * 64;
 }
 
-// A pass over whole rows writes rows while it reduces those after them, and has slots for both: of one block, several
-// at once; of more, one, and rows then share one place for what is kept of their numbers. Each row keeps its own this
-// many elements before those of the row before it, which have been read there by then: the caches hold one row, not
-// two.
+// A pass over whole rows writes rows while it reduces those after them, so it has two sets of slots: of rows of one
+// block, rows_at_once in each; of longer rows, one. Longer rows keep their numbers in one buffer that all share: row j
+// + 1 begins softmax_shift elements before row j, so that what it writes of a block lies before what is still read of
+// that block in row j, and the caches hold one row, not two.
 constexpr index softmax_shift = row_block + 64;
 static constexpr bool softmax_shares(index classes) { return classes > row_block; }
 static constexpr index softmax_slots(index classes) { return 2 * (softmax_shares(classes) ? 1 : rows_at_once); }
@@ -253,7 +253,7 @@ struct linear_unit {
 static constexpr index linear_up(index n, index to) { return (n + to - 1) / to * to; }
 // Where what is in a chunk's memory, in bytes: panels of x in two forms, dx, logits, sums of blocks, of rows, flags.
 struct linear_layout {
-    index rows, classes, blocks;  // padded; of a window
+    index rows, classes, blocks;  // rows, padded; classes of a window, padded; its blocks
     index x_panels, x_columns, dx, z, block_sums, row_sums, flags, end;
 };
 constexpr int linear_block_numbers = 4, linear_row_numbers = 12;
@@ -279,10 +279,9 @@ static constexpr linear_layout linear_layout_of(const linear_unit& u, index rows
     l.end = at;
     return l;
 }
-// Bytes of a thread's scratch: a block of w or of dw, linear_depth features wide, and a panel that is staged.
-static constexpr index linear_scratch(const linear_unit& u) {
-    return (linear_block + 32) * (linear_depth + 32) * u.bytes;
-}
+// Bytes of a thread's scratch, which holds one of these: rows of w for a tile; half a block of w; a block of dw,
+// linear_depth features wide, and what keeps its rows apart in a cache.
+static constexpr index linear_scratch(const linear_unit& u) { return linear_block * (linear_depth + 16) * u.bytes; }
 
 struct linear_kernels {
     const char* unit;

@@ -81,10 +81,12 @@ struct passes {
             if (again) share(blocks(classes), unit.logits);
             share(blocks(classes), unit.dz_and_dw);
             share_features();
+            count_left_out(classes);
         });
         share(groups, unit.give_dx);
         return total;
     }
+    index all_parts = 0, parts_left_out = 0;  // of dz
     // Each thread takes a range of features, as each range reads all of dz; two where there are enough, as one thread
     // may be slower than another.
     void share_features() const {
@@ -94,19 +96,16 @@ struct passes {
             for (index i = begin; i < end; ++i) unit.dx(own, i * tiles / ranges, (i + 1) * tiles / ranges);
         });
     }
-    // The share of parts of dz that were left out, of the last window.
-    double left_out() const {
-        if (!a.dx || !(a.filter_eps > 0)) return 0;
+    void count_left_out(index classes) {
+        if (!(a.filter_eps > 0)) return;
         const auto* flags = reinterpret_cast<const std::uint8_t*>(a.memory + l.flags);
-        const index window = std::min(a.window, a.classes - (a.classes - 1) / a.window * a.window);
-        index skipped = 0, all = 0;
-        for (index c = 0; c < window; c += linear_filtered)
-            for (index group = 0; group < l.rows / linear_rows; ++group, ++all) {
-                const index block = c / linear_block, part = c % linear_block / linear_filtered;
-                const index groups = l.rows / linear_rows;
-                skipped += !flags[(block * (linear_block / linear_filtered) + part) * groups + group];
-            }
-        return static_cast<double>(skipped) / static_cast<double>(all);
+        const index groups = l.rows / linear_rows;
+        for (index c = 0; c < classes; c += linear_filtered)
+            for (index group = 0; group < groups; ++group, ++all_parts)
+                parts_left_out += !flags[c / linear_filtered * groups + group];
+    }
+    double left_out() const {
+        return all_parts > 0 ? static_cast<double>(parts_left_out) / static_cast<double>(all_parts) : 0.0;
     }
 };
 
@@ -141,6 +140,7 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
     a.lse = data_of<void>(lse);
     a.correct = data_of<std::uint8_t>(correct);
     a.dx = data_of<void>(dx);
+    if (dw.size() > 2 || window < 1) throw py::value_error("linear: got more than two segments, or no window");
     for (std::size_t i = 0; i < dw.size(); ++i) {
         const auto& [begin, rows] = dw[i];
         a.dw[i] = {begin, begin + rows.shape(0), const_cast<void*>(rows.data())};

@@ -25,7 +25,8 @@ struct gradient_block {
         return v;
     }
 
-    // dz of a panel, in place of its logits.
+    // dz of a panel, in place of its logits, or of exponentials from the largest logit of their block on, which is
+    // still in block_numbers. At labels, where -infinity stands, it is anything until the end.
     void make_dz(index panel) const {
         const linear_args& a = in.a;
         T* const z = in.z(panel, block);
@@ -144,6 +145,7 @@ struct gradient_block {
         const linear_args& a = in.a;
         T* const sums = reinterpret_cast<T*>(a.scratch);
         constexpr index stride = widest + 16, deep = linear_depth / lanes;
+        static_assert(linear_block * stride * index{sizeof(T)} <= linear_scratch(chunk::unit));
         for (index k = 0; k < a.features; k += widest) {
             const index wide = smaller(widest, a.features - k);
             for (index column = 0; column < wide; column += lanes)
@@ -190,6 +192,8 @@ struct dx_sums {
     using O = typename chunk::O;
     static constexpr index lanes = chunk::lanes, depth = chunk::depth;
     static constexpr index most = linear_block / 2 / tile_rows;  // tiles at once: L2 holds them beside a block of dz
+
+    static_assert(most * tile_rows * linear_block / depth * index{sizeof(O)} <= linear_scratch(chunk::unit));
 
     const chunk& in;
     O* const packed = reinterpret_cast<O*>(in.a.scratch);  // [tile][class][feature]

@@ -38,6 +38,7 @@ struct logit_block {
     static constexpr int R = tile_registers;
     static constexpr index L = chunk::L, lanes = chunk::lanes, depth = chunk::depth, widest = chunk::widest;
     static constexpr int staged_row = widest / depth + 16;  // no power of two: rows do not share lines of a cache
+    static_assert(tile_rows * staged_row * index{sizeof(O)} <= linear_scratch(chunk::unit));
 
     const chunk& in;
     const index block, n;
@@ -67,7 +68,8 @@ struct logit_block {
 
     void multiply() const {
         O* const staged = reinterpret_cast<O*>(in.a.scratch);
-        for (index k = 0; k < in.a.features; k += widest) {
+        index k = 0;
+        do {  // without features, too: their logits are 0
             const index wide = smaller(widest, in.a.features - k), operands = (wide + depth - 1) / depth;
             for (index first = 0; first < n; first += tile_rows) {
                 stage(first, k, wide, staged);
@@ -75,7 +77,7 @@ struct logit_block {
                     multiply_tile<U, staged_row, 1>({staged, 0, in.x_panel(panel) + k / depth * lanes, 1, operands},
                                                     in.z(panel, block) + first * lanes, lanes, k > 0);
             }
-        }
+        } while ((k += widest) < in.a.features);
     }
 
     // Whether no class of the block before c has as large a logit as c, in lane `lane` of z.
@@ -93,7 +95,7 @@ struct logit_block {
         const bool capped = a.softcap > 0, ranks = a.correct && a.sums;
         const soft_cap<V> cap{static_cast<T>(a.softcap)};
         V largest[R], top[R];
-        for (int r = 0; r < R; ++r) largest[r] = top[r] = splat<V>(lowest<T>);
+        for (int r = 0; r < R; ++r) largest[r] = splat<V>(lowest<T>), top[r] = splat<V>(-T(__builtin_inf()));
         if (bias)
             for (index c = 0; c < n; ++c)
                 for (int r = 0; r < R; ++r) store(z + c * lanes + r * L, load<V>(z + c * lanes + r * L) + bias[c]);
@@ -175,6 +177,23 @@ void logits(const linear_args& args, index begin, index end) {
     }
 }
 
+// The linear terms of the window's blocks, for rows [begin, end).
+template <class U>
+void merge_linear(const linear_chunk<U>& in, index begin, index end) {
+    using T = typename U::sum;
+    double* const linear = in.row_numbers(row_linear);
+    if (in.a.begin == 0)
+        for (index row = begin; row < end; ++row) linear[row] = 0;
+    for (index b = 0; b * linear_block < in.window(); ++b) {
+        double mass = 0;
+        for (index c = 0; c < in.classes(b); ++c)
+            mass += static_cast<double>(in.weight_of_class(in.a.begin + b * linear_block + c));
+        const T *const sums = in.block_numbers(b, linear_sum), *const reference = in.block_numbers(b, largest_logit);
+        for (index row = begin; row < end; ++row)
+            linear[row] += static_cast<double>(sums[row]) + static_cast<double>(reference[row]) * mass;
+    }
+}
+
 // Adds the window's blocks to the sums of rows, in their order, by groups of rows.
 template <class U>
 void merge(const linear_args& args, index begin, index end) {
@@ -182,6 +201,7 @@ void merge(const linear_args& args, index begin, index end) {
     using T = typename U::sum;
     const linear_chunk<U> in(args);
     const index blocks = (in.window() + linear_block - 1) / linear_block;
+    if (args.label_smoothing > 0) merge_linear(in, begin * linear_rows, end * linear_rows);
     for (index row = begin * linear_rows; row < end * linear_rows; row += lanes<W>) {
         const auto numbers = [&](index block, int which) {
             const T* const from = in.block_numbers(block, which) + row;
@@ -190,20 +210,14 @@ void merge(const linear_args& args, index begin, index end) {
             return w;
         };
         W before = load<W>(in.row_numbers(row_maximum) + row), others = load<W>(in.row_numbers(row_others) + row);
-        W linear = load<W>(in.row_numbers(row_linear) + row), top = load<W>(in.row_numbers(row_top) + row);
-        if (args.begin == 0) before = top = splat<W>(lowest<double>), others = linear = W{};
+        W top = load<W>(in.row_numbers(row_top) + row);
+        if (args.begin == 0) before = splat<W>(lowest<double>), top = splat<W>(-__builtin_inf()), others = W{};
         W maximum = before;
         for (index b = 0; b < blocks; ++b) maximum = max(maximum, numbers(b, largest_logit));
         others *= exp(before - maximum);
         for (index b = 0; b < blocks; ++b) {
             const W reference = numbers(b, largest_logit);
             others += numbers(b, exponentials) * exp(reference - maximum);
-            if (args.label_smoothing > 0) {
-                double mass = 0;
-                for (index c = 0; c < in.classes(b); ++c)
-                    mass += static_cast<double>(in.weight_of_class(args.begin + b * linear_block + c));
-                linear += numbers(b, linear_sum) + reference * mass;
-            }
             if (!args.correct) continue;
             // The label's block is where its logit was found; in those before it none may be as large.
             const W here = numbers(b, top_logit);
@@ -217,13 +231,12 @@ void merge(const linear_args& args, index begin, index end) {
                 if (t >= first && t < first + in.classes(b)) {
                     double& own_first = in.row_numbers(row_is_first)[row + i];
                     const double own = in.row_numbers(row_own_top)[row + i];
-                    if (top[i] >= own || here[i] > own) own_first = 0;
+                    if ((first > 0 && top[i] >= own) || here[i] > own) own_first = 0;
                 }
             }
         }
         store(in.row_numbers(row_maximum) + row, maximum);
         store(in.row_numbers(row_others) + row, others);
-        store(in.row_numbers(row_linear) + row, linear);
         store(in.row_numbers(row_top) + row, top);
     }
 }
@@ -251,9 +264,11 @@ double finish_rows(const linear_args& args) {
                 own = load<W>(in.row_numbers(row_own) + row);
         const W maximum = max(others_maximum, own);
         const W others = load<W>(in.row_numbers(row_others) + row) * exp(others_maximum - maximum);
-        const W linear = load<W>(in.row_numbers(row_linear) + row) * in.even_share() - maximum * mass;
+        const W linear = args.label_smoothing > 0
+                             ? load<W>(in.row_numbers(row_linear) + row) * in.even_share() - maximum * mass
+                             : W{};
         const W of_weights = splat<W>(args.label_smoothing > 0 ? mass : 0.0);
-        const row_sums<W> sums{maximum, others, own - maximum, args.label_smoothing > 0 ? linear : W{}, of_weights};
+        const row_sums<W> sums{maximum, others, own - maximum, linear, of_weights};
         const row_result<W> result = formula(sums, of_class, q_t);
         const W factor = weight * args.scale;
         W at_label = result.grad_t * factor;
