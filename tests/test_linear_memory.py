@@ -138,7 +138,7 @@ print(status("VmHWM") - before)
 def test_the_process_grows_by_no_more() -> None:
     """Memory that Python's allocator does not see, too."""
     done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True, timeout=120)
-    assert float(done.stdout) < 32 + 1
+    assert float(done.stdout) < 32 + 4  # and what a thread and its stack take
 
 
 # ---- windows of classes ---------------------------------------------------------------------------------------------
