@@ -18,8 +18,8 @@ from ._sums import Segment, passes, plain_sums, wide_sums
 
 BLOCK = 252  # classes whose sums are added up apart: windows hold whole blocks
 # Rows of a chunk from which on keeping its logits pays. A chunk reads w twice and reads and writes dw, 16 bytes an
-# element in float32, which takes as long as 160 to 320 operations (10 to 20 in the time of a byte); computing logits a
-# second time takes 2 operations an element and row.
+# element in float32, which takes as long as 160 to 320 operations, as the CPUs of bench/machines do 10 to 20 in the
+# time of a byte; computing logits a second time takes 2 operations an element and row.
 WORTHWHILE_ROWS = 96
 # Beside arrays of the chunk: masks of a piece of rows, labels and numbers of a chunk's rows.
 RESERVE, ROW_RESERVE = 128 << 10, 40

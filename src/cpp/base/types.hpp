@@ -107,7 +107,7 @@ static constexpr index softmax_slots(index classes) { return 2 * (softmax_shares
 static constexpr index softmax_slot_bytes(index classes, index element_bytes, int kept) {
     return softmax_scratch_bytes(classes, element_bytes, softmax_shares(classes) ? 0 : kept);
 }
-// Elements of that place, for one array of numbers of each of so many rows.
+// Elements of that buffer, for one array of numbers of each of so many rows.
 static constexpr index softmax_shared_stride(index classes, index rows) {
     return softmax_kept_stride(classes) + rows * softmax_shift;
 }
@@ -239,7 +239,7 @@ struct linear_args {
     index window;           // classes whose logits are held at once, from class `begin` on
     index begin;
     bool sums;      // are sums of blocks wanted, or logits alone?
-    char* memory;   // of linear_memory bytes
+    char* memory;   // as linear_layout says
     char* scratch;  // of the calling thread, of linear_scratch bytes
 };
 

@@ -191,7 +191,7 @@ struct dx_sums {
     using V = typename chunk::V;
     using O = typename chunk::O;
     static constexpr index lanes = chunk::lanes, depth = chunk::depth;
-    static constexpr index most = linear_block / 2 / tile_rows;  // tiles at once: L2 holds them beside a block of dz
+    static constexpr index most = linear_block / 2 / tile_rows;  // tiles at once: 127 KB in f32
 
     static_assert(most * tile_rows * linear_block / depth * index{sizeof(O)} <= linear_scratch(chunk::unit));
 
