@@ -227,11 +227,7 @@ void count_norm(const kernel_table& t, element type) {
 
 void count_copies(const kernel_table& t, element type) {
     const storage kind = storage_of(type);
-    if (kind == storage::same) {
-        void* x = fresh_numbers(p_at, type, samples);
-        count("add", type, samples, [&] { t.add[arithmetic_of(type)](x, numbers(y_at, type), 0, samples); });
-        return;
-    }
+    if (kind == storage::same) return;
     float* wide = reinterpret_cast<float*>(memory[x_at]);
     const void* narrow = numbers(z_at, type);
     count("widen", type, samples, [&] { t.widen(kind, narrow, wide, 0, samples); });

@@ -57,8 +57,6 @@ constexpr kernel_table make_table() {
     t.sum_of_squares[1] = sum_of_squares<double>;
     t.scale[0] = scale<float>;
     t.scale[1] = scale<double>;
-    t.add[0] = add<float>;
-    t.add[1] = add<double>;
     t.widen = widen_elements;
     t.narrow = narrow_elements;
     t.twin = twin;

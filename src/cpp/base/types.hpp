@@ -297,10 +297,9 @@ struct linear_kernels {
 
 // ---- the rest ---------------------------------------------------------------------------------------------------
 
-// Between 16 bits and f32; x += y in the type of the arithmetic. All over elements [begin, end).
+// Between 16 bits and f32, elements [begin, end).
 using widen_kernel = void (*)(storage, const void* from, float* to, index begin, index end);
 using narrow_kernel = void (*)(storage, const float* from, void* to, index begin, index end);
-using add_kernel = void (*)(void* x, const void* y, index begin, index end);
 
 using unary_kernel = void (*)(const void* x, void* out, index n);
 using sum_kernel = double (*)(const void* x, index begin, index end);
@@ -369,7 +368,6 @@ struct kernel_table {
     sum_kernel sum[element_count];
     norm_kernel sum_of_squares[element_count];
     scale_kernel scale[element_count];
-    add_kernel add[element_count];
     widen_kernel widen;
     narrow_kernel narrow;
     twin_kernel twin;

@@ -1,4 +1,4 @@
-// Binding of what happens between matrix products: copies between 16 bits and f32, and sums in place.
+// Binding of copies between 16 bits and f32.
 #include "arrays.hpp"
 #include "families.hpp"
 #include "pieces.hpp"
@@ -50,21 +50,11 @@ void convert(py::handle out, py::handle x, py::handle num_threads) {
         throw py::type_error("convert: wanted one array of 16 bits and one of float32");
 }
 
-// out += x, both of a type that arithmetic is done in.
-void add_to(py::handle out, py::handle x, py::handle num_threads) {
-    const call c(out, x, num_threads);
-    if (c.out_type != c.x_type || storage_of(c.x_type) != storage::same)
-        throw py::type_error("add_to: wanted two arrays of float32 or two of float64");
-    const add_kernel add = kernels().add[arithmetic_of(c.x_type)];
-    c.each([&](void* p, const void* q, index begin, index end) { add(p, q, begin, end); });
-}
-
 }  // namespace copies
 
 void bind_copies(py::module_& m) {
     using namespace copies;
     m.def("convert", convert);
-    m.def("add_to", add_to);
 }
 
 }  // namespace lossk
