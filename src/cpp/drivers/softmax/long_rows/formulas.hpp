@@ -1,7 +1,7 @@
 // Long softmax rows: what is written, a register at a time.
 //
 // at(i, reach) is the result for the elements of a row from i on. What a formula reads lies at from + i, for
-// prefetching.
+// prefetching; reads_kept: these are e_k, which the row reduced meanwhile keeps, too.
 #pragma once
 
 #include "row.hpp"
@@ -13,6 +13,7 @@ namespace {
 template <class T>
 struct scaled_exponentials {
     using V = vec<T>;
+    static constexpr bool reads_kept = true;
     const T* from;  // the row's e_k
     V factor, constant;
 
@@ -26,6 +27,7 @@ struct scaled_exponentials {
 template <class T, class E>
 struct targeted_exponentials {
     using V = vec<T>;
+    static constexpr bool reads_kept = true;
     const T* from;
     const E* y;
     V factor, share, constant;
@@ -40,6 +42,7 @@ struct targeted_exponentials {
 template <class T>
 struct capped_exponentials {
     using V = vec<T>;
+    static constexpr bool reads_kept = true;
     const T *from, *y;
     V factor, constant;
     soft_cap<V> cap;
@@ -54,6 +57,7 @@ struct capped_exponentials {
 template <class T, class E>
 struct shifted_logits {
     using V = vec<T>;
+    static constexpr bool reads_kept = false;
     const E* from;  // the row's z_k
     V maximum, log_total;
 

@@ -85,10 +85,15 @@ class chunk_reduction {
         out.largest = first + first_equal(z + first, n, largest);
     }
 
+    // Whether e_k are kept: what writes a result meanwhile is compiled for that, else it is asked.
     template <bool subtracting, class X, class F>
     V take(const row_piece<T, E, X>& block, F meanwhile) {
-        if (kept && (caps || !in.capped)) return exponentiate<subtracting, linear, true>(r, block, total, meanwhile);
-        return exponentiate<subtracting, linear, false>(r, block, total, meanwhile);
+        if constexpr (requires { F::reads_kept; })
+            return exponentiate<subtracting, linear, F::reads_kept>(r, block, total, meanwhile);
+        else if (kept && (caps || !in.capped))
+            return exponentiate<subtracting, linear, true>(r, block, total, meanwhile);
+        else
+            return exponentiate<subtracting, linear, false>(r, block, total, meanwhile);
     }
 
     // The exponentials of a block whose (capped) logits are x.

@@ -14,6 +14,7 @@ struct result_block {
     using V = typename Formula::V;
     static constexpr int L = lanes<V>, K = line_bytes / register_bytes;
     static constexpr index group = K * L;
+    static constexpr bool reads_kept = Formula::reads_kept;
 
     Formula formula;
     G* g;  // the row's
@@ -59,6 +60,7 @@ struct result_block {
 // Writes a block group by group. Inlined always: a call would empty the registers of the loop that makes it.
 template <bool streaming, class Block>
 struct group_writer {
+    static constexpr bool reads_kept = Block::reads_kept;
     Block block;
     [[gnu::always_inline]] void operator()(index i) const { block.template write_group<streaming>(i); }
 };
@@ -165,7 +167,8 @@ public:
     // The result of a block. Calls work once, with what is to be called for each whole group of the block meanwhile.
     template <class F>
     void block(index first, index n, F&& work) {
-        if (by_formula) return write_formula(first, n, work);
+        if constexpr (kind != row_kind::other)
+            if (by_formula) return write_formula(first, n, work);
         work(idle{});
         write_other(first, n);
     }
