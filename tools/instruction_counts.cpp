@@ -19,8 +19,8 @@ namespace {
 
 using std::string;
 
-constexpr index samples = 4099;  // a prime: there are always tails
-constexpr index buffer_size = 65536;    // elements of the largest case
+constexpr index samples = 4099;       // a prime: there are always tails
+constexpr index buffer_size = 65536;  // elements of the largest case
 constexpr element f32 = element::f32, f64 = element::f64, bf16 = element::bf16;
 
 const char* name_of(element type) { return type == f32 ? "f32" : type == f64 ? "f64" : "bf16"; }
@@ -168,11 +168,12 @@ void count_softmax(const kernel_table& t, const softmax_case& c, element type) {
         index rows, classes;
     };
     for (const auto [rows, classes] : {shape{512, 3}, shape{512, 10}, shape{16, 3001}}) {
-        const bool few = classes <= short_row_classes;
-        if (few && c.streaming) continue;
+        const bool short_rows = classes <= short_row_classes;
+        if (short_rows && c.streaming) continue;
         const softmax_args a = softmax_arguments(c, type, rows, classes);
         const string of = " of " + std::to_string(classes);
-        count(c.name + of, type, rows * classes, [&] { (few ? kernels.few : kernels.whole)(a, 0, rows); });
+        count(c.name + of, type, rows * classes,
+              [&] { (short_rows ? kernels.short_rows : kernels.long_rows)(a, 0, rows); });
     }
 }
 
@@ -184,7 +185,7 @@ void count_split_softmax(const kernel_table& t, element type) {
     a.scratch_stride = softmax_scratch_bytes(classes, type == f64 ? 8 : 4, 2);
     count("cross_entropy value_and_grad, split", type, classes, [&] {
         kernels.reduce(a, 0, chunks);
-        kernels.finish(a, 0, 1);
+        kernels.normalise(a, 0, 1);
         kernels.write(a, 0, chunks);
     });
 }

@@ -36,7 +36,7 @@ static constexpr bool wants_hess(verb v) { return v == verb::grad_and_hess; }
 constexpr index pointwise_chunk = 16384;  // elements of arrays that are worked on one by one
 constexpr index row_block = 1024;         // elements of a row that share one reference maximum
 constexpr index row_chunk = 16384;        // elements of a row that one thread takes when rows are few
-constexpr index rows_at_once = 8;         // rows of one block each that are finished together
+constexpr index rows_at_once = 8;         // rows of one block each that are normalised together
 constexpr index short_row_classes = 64;   // up to here a vector lane holds a row, not an element of a row
 constexpr int max_parameters = 8;
 
@@ -289,7 +289,7 @@ struct linear_kernels {
     void (*pack)(const linear_args&, index begin, index end);       // panels of linear_rows rows
     void (*logits)(const linear_args&, index begin, index end);     // blocks of the window
     void (*merge)(const linear_args&, index begin, index end);      // groups of linear_rows rows
-    double (*finish)(const linear_args&);                           // all rows; returns the sum of their losses
+    double (*normalise)(const linear_args&);                        // all rows; returns the sum of their losses
     void (*dz_and_dw)(const linear_args&, index begin, index end);  // blocks of the window
     void (*dx)(const linear_args&, index begin, index end);         // tiles of features
     void (*give_dx)(const linear_args&, index begin, index end);    // groups of linear_rows rows
@@ -322,9 +322,9 @@ struct pointwise_entry {
     pointwise_kernel kernel[element_count][verb_count];
 };
 struct softmax_entry {
-    softmax_kernel few, whole;
+    softmax_kernel short_rows, long_rows;
     softmax_part reduce;
-    softmax_kernel finish;
+    softmax_kernel normalise;
     softmax_part write;
 };
 struct rows_entry {

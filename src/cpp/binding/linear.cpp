@@ -74,7 +74,7 @@ struct passes {
             share(blocks(classes), unit.logits);
             share(groups, unit.merge);
         });
-        const double total = unit.finish(a);
+        const double total = unit.normalise(a);
         if (!a.dx) return total;
         a.sums = false;
         each_window([&](index classes) {

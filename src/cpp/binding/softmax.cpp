@@ -121,7 +121,7 @@ index rows_per_piece(index rows, index classes) {
 
 double call::run_rows() {
     const index per_piece = rows_per_piece(a.rows, a.classes);
-    const softmax_kernel rows = a.classes <= short_row_classes ? entry->few : entry->whole;
+    const softmax_kernel rows = a.classes <= short_row_classes ? entry->short_rows : entry->long_rows;
     const int most = worthwhile_threads(threads, 2 * in.z->size());
     const index bytes = arithmetic_dtype(in.type).itemsize();
     a.scratch_stride = softmax_slot_bytes(a.classes, bytes, kept);
@@ -144,7 +144,7 @@ double call::run_split() {
     parallel_for(items, threads, [&](index first, index last) { rows.reduce(a, first, last); });
     double total = 0;  // added up as run_rows does
     for (index row = 0, step = rows_per_piece(a.rows, a.classes); row < a.rows; row += step)
-        total += rows.finish(a, row, std::min(row + step, a.rows));
+        total += rows.normalise(a, row, std::min(row + step, a.rows));
     if (wants_grad(what)) parallel_for(items, threads, [&](index first, index last) { rows.write(a, first, last); });
     return total;
 }

@@ -22,8 +22,8 @@ class activation_driver {
 
     // A function of its own, with copies of its own: the formula stays in registers, whatever is stored. K registers
     // are read before any is written, as the compiler must not move reads before writes.
-    [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const Formula formula, const E* x, const E* c, index n, way_out how,
-                                                  E* out) {
+    [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const Formula formula, const E* x, const E* c, index n,
+                                                  store_kind how, E* out) {
         for (index j = 0; j < n; j += K * L) {
             V at[K], by[K];
             load_group(x + j, at);
@@ -38,7 +38,7 @@ class activation_driver {
         const auto bytes = static_cast<std::size_t>(n) * sizeof(E);
         __builtin_memcpy(x_of, x, bytes);
         if constexpr (what == map::vjp) __builtin_memcpy(c_of, c, bytes);
-        run_groups(formula, x_of, c_of, K * L, way_out::usual, results);
+        run_groups(formula, x_of, c_of, K * L, store_kind::cached, results);
         __builtin_memcpy(out, results, bytes);
     }
 
@@ -48,14 +48,14 @@ public:
         const E *x = static_cast<const E*>(a.x) + begin, *c = what == map::vjp ? static_cast<const E*>(a.c) + begin : x;
         E* const out = static_cast<E*>(a.out) + begin;
         const index n = end - begin;
-        // Past the caches go whole lines: elements before the first one are left as usual.
+        // Whole lines are streamed; elements before the first one are stored as usual.
         const index head = a.streaming ? smaller(n, to_line(out)) : 0;
-        const way_out how = a.streaming ? way_out::streaming : way_out::usual;
+        const store_kind how = a.streaming ? store_kind::streaming : store_kind::cached;
         for (index i = 0, m; i < n; i += m) {
             const index left = i < head ? head - i : n - i;
             m = left / (K * L) * (K * L);
             if (m > 0) {
-                run_groups(formula, x + i, c + i, m, i < head ? way_out::usual : how, out + i);
+                run_groups(formula, x + i, c + i, m, i < head ? store_kind::cached : how, out + i);
             } else {
                 m = left;
                 run_rest(formula, x + i, c + i, m, out + i);

@@ -17,7 +17,7 @@ constexpr index piece = 512;
 // A piece of an array as a loop over elements T wants it: where it is, or in a buffer of f32.
 template <class T>
 class piece_buffer {
-    alignas(line_bytes) T room_[piece];
+    alignas(line_bytes) T buffer_[piece];
 
 public:
     // Are pieces of such arrays in the buffer?
@@ -25,14 +25,14 @@ public:
     // Elements [i, i + n) of the array at p, to read.
     const T* read(storage kind, const void* p, index i, index n) {
         if (!holds(kind)) return static_cast<const T*>(p) + i;
-        if constexpr (sizeof(T) == sizeof(float)) widen_tile(kind, p, i, n, room_);
-        return room_;
+        if constexpr (sizeof(T) == sizeof(float)) widen_tile(kind, p, i, n, buffer_);
+        return buffer_;
     }
     // Where to leave results for elements from i on; write() brings n of them to the array.
-    T* place(storage kind, void* p, index i) { return holds(kind) ? room_ : static_cast<T*>(p) + i; }
+    T* place(storage kind, void* p, index i) { return holds(kind) ? buffer_ : static_cast<T*>(p) + i; }
     void write(storage kind, void* p, index i, index n) const {
         if constexpr (sizeof(T) == sizeof(float))
-            if (holds(kind)) narrow_tile(kind, room_, n, p, i);
+            if (holds(kind)) narrow_tile(kind, buffer_, n, p, i);
     }
 };
 

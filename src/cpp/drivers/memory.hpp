@@ -80,9 +80,11 @@ inline index to_line(const T* p) {
 }
 
 // How a loop may stream whole registers to an array that begins at p; `usual`: not at all.
-inline way_out streaming_to(const void* p) {
+inline store_kind streaming_to(const void* p) {
     const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(p);
-    return at % register_bytes == 0 ? way_out::streaming : at % 16 == 0 ? way_out::streaming_by_16 : way_out::usual;
+    return at % register_bytes == 0 ? store_kind::streaming
+           : at % 16 == 0           ? store_kind::streaming_by_16
+                                    : store_kind::cached;
 }
 
 // A contiguous array streamed in order: pieces are left at here(), and whole cache lines of them go out at once. What a
@@ -111,7 +113,7 @@ public:
     line_stream(const line_stream&) = delete;
     ~line_stream() { copy_plainly(own_, filled_); }
 
-    // Room for the next piece; push tells how long it has become.
+    // A buffer for the next piece; push tells how long it has become.
     T* here() { return buffer_ + filled_; }
     [[gnu::noinline]] void push(index n) {
         filled_ += n;

@@ -21,13 +21,13 @@ class pointwise_driver {
     // Groups stream their gradients themselves. Calls with weights, single losses or second derivatives, registers of
     // 16 bytes, and addresses that are no multiple of 16 are streamed by each_result_streamed.
     const bool grouped = !a.w && !a.each;
-    const way_out of_groups;
+    const store_kind group_stores;
     pointwise_findings<T> found;
     pointwise_inputs<E> in;
 
-    way_out way(index begin) const {
+    store_kind stores_from(index begin) const {
         const bool may = loop.streams && a.streaming && grouped && !piece_buffer<E>::holds(a.kind);
-        return may ? streaming_to(static_cast<E*>(a.g) + begin) : way_out::usual;
+        return may ? streaming_to(static_cast<E*>(a.g) + begin) : store_kind::cached;
     }
 
     // The elements [first, n) of a piece; those that fill no register from a copy that does.
@@ -56,18 +56,18 @@ class pointwise_driver {
         at.g = g;
         at.h = h;
         const index in_groups = grouped ? n - n % (K * L) : 0;
-        const auto groups = of_groups == way_out::usual ? loop.groups : loop.streamed_groups;
-        if (in_groups > 0) groups(formula, at, in_groups, static_cast<T>(a.scale), of_groups, found);
+        const auto groups = group_stores == store_kind::cached ? loop.groups : loop.streamed_groups;
+        if (in_groups > 0) groups(formula, at, in_groups, static_cast<T>(a.scale), group_stores, found);
         run_each(at, in_groups, n);
     }
 
 public:
     pointwise_driver(const pointwise_args& args, const pointwise_loops<E>& loops, const void* of, index begin)
-        : a(args), loop(loops), formula(of), of_groups(way(begin)) {}
+        : a(args), loop(loops), formula(of), group_stores(stores_from(begin)) {}
 
     double run(index begin, index end) {
         each_result<E>(
-            a, begin, end, loop.hess, of_groups != way_out::usual,
+            a, begin, end, loop.hess, group_stores != store_kind::cached,
             [](void* self, index i, index n, E* g, E* h) {
                 static_cast<pointwise_driver*>(self)->run_piece(i, n, g, h);
             },

@@ -30,7 +30,7 @@ struct pointwise_place {
 // pieces are converted before and after.
 template <class E, class T = arithmetic<E>>
 struct pointwise_loops {
-    using group_loop = void (*)(const void* formula, const pointwise_piece<E>& at, index n, T scale, way_out how,
+    using group_loop = void (*)(const void* formula, const pointwise_piece<E>& at, index n, T scale, store_kind how,
                                 pointwise_findings<T>& found);
     group_loop groups, streamed_groups;
     void (*registers)(const void* formula, const pointwise_piece<E>& at, index n, T scale, pointwise_place<T>& place,
@@ -46,10 +46,10 @@ struct pointwise_formula {
     static constexpr int K = group_registers, L = lanes<V>;
     static constexpr int inputs = inputs_of<Formula>();
     // Registers that are computed side by side: their chains of operations hide each other's latency.
-    static constexpr int beside = compact                        ? 1
-                                  : is_short<Formula>            ? (K < 4 ? K : 4)
-                                  : K <= 4 && !branches<Formula> ? K
-                                                                 : 1;
+    static constexpr int interleaved = compact                        ? 1
+                                       : is_short<Formula>            ? (K < 4 ? K : 4)
+                                       : K <= 4 && !branches<Formula> ? K
+                                                                      : 1;
     // Second derivatives, which few ask for, and registers of 16 bytes, whose code would be long, stream by way of a
     // buffer.
     static constexpr bool streams = wants_grad(what) && !wants_hess(what) && register_bytes > 16;
@@ -57,11 +57,11 @@ struct pointwise_formula {
     // Calls work(k, inputs...) for the registers of a group at j.
     template <class F>
     static void each_of_group(const pointwise_piece<E>& at, index j, F&& work) {
-        V z[beside], y[beside], x[beside];
+        V z[interleaved], y[interleaved], x[interleaved];
         load_group(at.z + j, z);
         load_group(at.y + j, y);
         if constexpr (inputs == 3) load_group(at.x + j, x);
-        unrolled<beside>([&](auto k) {
+        unrolled<interleaved>([&](auto k) {
             if constexpr (inputs == 3)
                 work(k, z[k], y[k], x[k]);
             else
@@ -74,7 +74,7 @@ struct pointwise_formula {
     // copies of its own: what it needs stays in registers, whatever is stored.
     template <bool streamed>
     [[LOSSK_SIDE_BY_SIDE]] static void run_groups(const void* of, const pointwise_piece<E>& piece_at, index n, T scale,
-                                                  way_out how, pointwise_findings<T>& found) {
+                                                  store_kind how, pointwise_findings<T>& found) {
         const Formula formula = *static_cast<const Formula*>(of);
         const pointwise_piece<E> at = piece_at;
         bits<V> outside{};
@@ -82,9 +82,9 @@ struct pointwise_formula {
             V sum[K]{};
             const index end = smaller(begin + piece, n);
             for (index i = begin; i < end; i += K * L)
-                for (int done = 0; done < K; done += beside) {
+                for (int done = 0; done < K; done += interleaved) {
                     const index j = i + done * L;
-                    V g[beside], h[beside];
+                    V g[interleaved], h[interleaved];
                     each_of_group(at, j, [&](auto k, auto... x) {
                         if constexpr (has_domain<Formula>) outside |= formula.outside(x...);
                         const point<V> p = formula(x...);
@@ -95,8 +95,8 @@ struct pointwise_formula {
                     if constexpr (streamed)
                         store_group_streaming(how, at.g + j, g);
                     else if constexpr (wants_grad(what))
-                        store_group<way_out::usual>(at.g + j, g);
-                    if constexpr (wants_hess(what)) store_group<way_out::usual>(at.h + j, h);
+                        store_group<store_kind::cached>(at.g + j, g);
+                    if constexpr (wants_hess(what)) store_group<store_kind::cached>(at.h + j, h);
                 }
             found.total.add_all(sum);
         }

@@ -11,7 +11,7 @@ class result_array {
     const storage kind_;
     void* const array_;
     const bool streaming_;
-    piece_buffer<T> room_;
+    piece_buffer<T> buffer_;
     line_stream<T, piece> stream_;
 
     T* at(index i) const { return static_cast<T*>(array_) + i; }
@@ -26,8 +26,8 @@ public:
     result_array(const result_array&) = delete;
 
     // Where to leave elements from i on, up to a piece of them; write() tells how many they are.
-    T* place(index i) { return streaming_ ? stream_.here() : room_.place(kind_, array_, i); }
-    void write(index i, index n) { streaming_ ? stream_.push(n) : room_.write(kind_, array_, i, n); }
+    T* place(index i) { return streaming_ ? stream_.here() : buffer_.place(kind_, array_, i); }
+    void write(index i, index n) { streaming_ ? stream_.push(n) : buffer_.write(kind_, array_, i, n); }
 
     // Zeros.
     void clear(index begin, index end) {
@@ -36,9 +36,9 @@ public:
 
     // Another value for an element that was written.
     void change(index i, double x) {
-        T* const p = streaming_ ? stream_.pushed(at(i)) : room_.place(kind_, array_, i);
+        T* const p = streaming_ ? stream_.pushed(at(i)) : buffer_.place(kind_, array_, i);
         *p = static_cast<T>(x);
-        if (!streaming_) room_.write(kind_, array_, i, 1);
+        if (!streaming_) buffer_.write(kind_, array_, i, 1);
     }
 };
 

@@ -7,7 +7,7 @@
 //     dloss/dz_k = slope p_k - q_k - a [k == t]            with slope = a + sum q + 2 z_loss lse
 //     d2loss/dz_k2 = slope p_k (1 - p_k) + 2 z_loss p_k^2
 //
-// V holds a row per lane (few classes) or the same row in all lanes.
+// V holds a row per lane (short rows) or the same row in all lanes.
 #pragma once
 
 #include "logit.hpp"

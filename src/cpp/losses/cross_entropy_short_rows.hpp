@@ -1,4 +1,4 @@
-// Softmax cross-entropy of rows of few classes, rows in lanes: the formula of cross_entropy.hpp for the options that
+// Softmax cross-entropy of short rows, a row a lane: the formula of cross_entropy.hpp for the options that
 // say the same of every class, from sums in registers.
 #pragma once
 

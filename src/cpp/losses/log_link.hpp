@@ -13,9 +13,9 @@ inline V times_exp(V y, V x) {
     return keep<V>((y != lane_t<V>(0)) | (x != x), y * root * root);
 }
 
-// y b, but 0 where y is; and where a is infinite, 0: of a - y b the first decides.
+// y b of a - y b: 0 where y is, and 0 where a is infinite, which then decides alone.
 template <class V>
-inline V beside(V a, V y, V b) {
+inline V share_of(V a, V y, V b) {
     const lane_t<V> inf = lane_t<V>(__builtin_inf());
     return a == inf ? y * lane_t<V>(0) : keep<V>(y != lane_t<V>(0), y * b);
 }

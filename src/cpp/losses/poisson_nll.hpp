@@ -19,7 +19,7 @@ struct poisson_nll_log {
     template <class V>
     point<V> operator()(V z, V y) const {
         const V mean = exp_over(z);
-        return {mean - beside(mean, y, z), mean - y, mean};
+        return {mean - share_of(mean, y, z), mean - y, mean};
     }
 };
 
@@ -43,7 +43,7 @@ struct poisson_nll {
             above = y * (expm1(d) - keep<V>(d != T(__builtin_inf()), d));
         } else {
             const V gap = ((z - y) + eps) / y;
-            above = (z - y) - beside(z, y, abs(gap) < T(0.5) ? log1p(gap) : log((z + eps) / y));
+            above = (z - y) - share_of(z, y, abs(gap) < T(0.5) ? log1p(gap) : log((z + eps) / y));
         }
         return above + T(0.5) * (log(y) + T(1.8378770664093455));
     }
@@ -52,7 +52,7 @@ struct poisson_nll {
     point<V> of_mean(V z, V y) const {
         const V near = z + eps;
         const bits<V> flat = ((y == T(0)) & (z == z)) | (z == T(__builtin_inf()));
-        return {z - beside(z, y, log(near)), flat ? splat<V>(1) : ((z - y) + eps) / near,
+        return {z - share_of(z, y, log(near)), flat ? splat<V>(1) : ((z - y) + eps) / near,
                 keep<V>(~flat, y / near / near)};
     }
 

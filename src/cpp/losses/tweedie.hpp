@@ -44,7 +44,7 @@ struct tweedie_power {
             return {r * r * T(0.5), grad, hess};
         }
         const V p = a == T(0) ? keep<V>(second != inf, z) : first / a;
-        const V q = b == T(0) ? beside(first, y, z) : second / b;
+        const V q = b == T(0) ? share_of(first, y, z) : second / b;
         return {p - q, grad, hess};
     }
 };

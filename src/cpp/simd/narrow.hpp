@@ -164,7 +164,7 @@ inline void load_group(const bf16* p, vec<float> (&r)[n]) {
         r[k + n / 2] = (vec<float>)(w & 0xffff0000);
     }
 }
-template <way_out how, int n>
+template <store_kind how, int n>
 inline void store_group(bf16* p, const vec<float> (&r)[n]) {
     for (int k = 0; k < n / 2; ++k)
         store_by<how>(p + 2 * k * lanes<vec<float>>, join_words(round_bf16(r[k]), round_bf16(r[k + n / 2])));
@@ -173,23 +173,23 @@ template <int n>
 inline void load_group(const f16* p, vec<float> (&r)[n]) {
     for (int k = 0; k < n; ++k) r[k] = load<vec<float>>(p + k * lanes<vec<float>>);
 }
-template <way_out how, int n>
+template <store_kind how, int n>
 inline void store_group(f16* p, const vec<float> (&r)[n]) {
     for (int k = 0; k < n; ++k) store_by<how>(p + k * lanes<vec<float>>, narrow_f16(r[k]));
 }
 
 // The same, with `how` known only at run time.
 template <class E, int n>
-inline void store_group_streaming(way_out how, E* p, const vec<arithmetic<E>> (&r)[n]) {
-    if (how == way_out::streaming)
-        store_group<way_out::streaming>(p, r);
+inline void store_group_streaming(store_kind how, E* p, const vec<arithmetic<E>> (&r)[n]) {
+    if (how == store_kind::streaming)
+        store_group<store_kind::streaming>(p, r);
     else
-        store_group<way_out::streaming_by_16>(p, r);
+        store_group<store_kind::streaming_by_16>(p, r);
 }
 template <class E, int n>
-inline void store_group(way_out how, E* p, const vec<arithmetic<E>> (&r)[n]) {
-    if (how == way_out::usual)
-        store_group<way_out::usual>(p, r);
+inline void store_group(store_kind how, E* p, const vec<arithmetic<E>> (&r)[n]) {
+    if (how == store_kind::cached)
+        store_group<store_kind::cached>(p, r);
     else
         store_group_streaming(how, p, r);
 }

@@ -180,19 +180,19 @@ inline void stream_fence() {
 }
 
 // How registers are left in memory.
-enum class way_out { usual, streaming, streaming_by_16 };
+enum class store_kind { cached, streaming, streaming_by_16 };
 
-template <way_out how, class W>
+template <store_kind how, class W>
 inline void store_by(void* p, W w) {
-    if constexpr (how == way_out::usual)
+    if constexpr (how == store_kind::cached)
         __builtin_memcpy(p, &w, sizeof w);
-    else if constexpr (how == way_out::streaming)
+    else if constexpr (how == store_kind::streaming)
         store_streaming(p, w);
     else
         store_streaming_by_16(p, w);
 }
 
-template <way_out how, class V, int n>
+template <store_kind how, class V, int n>
 inline void store_group(lane_t<V>* p, const V (&r)[n]) {
     for (int k = 0; k < n; ++k) store_by<how>(p + k * lanes<V>, r[k]);
 }

@@ -302,8 +302,9 @@ void add_dx(const linear_args& args, index begin, index end) {
 
 template <class U>
 constexpr linear_kernels linear_kernels_of(const char* name) {
-    return {name,           linear_chunk<U>::unit, pack_rows<U>, logits<U>, merge<U>,
-            finish_rows<U>, dz_and_dw<U>,          add_dx<U>,    give_dx<U>};
+    return {name,      linear_chunk<U>::unit, pack_rows<U>, logits<U>,
+            merge<U>,  normalise_rows<U>,     dz_and_dw<U>, add_dx<U>,
+            give_dx<U>};
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ struct logit_block {
     }
 
     // Bias, cap, and the largest logits of a panel's rows.
-    void finish_logits(index panel) const {
+    void complete_logits(index panel) const {
         const linear_args& a = in.a;
         T* const z = in.z(panel, block);
         const T* const bias = a.bias ? static_cast<const T*>(a.bias) + a.begin + block * linear_block : nullptr;
@@ -171,7 +171,7 @@ void logits(const linear_args& args, index begin, index end) {
         const logit_block<U> block{in, b, in.classes(b)};
         block.multiply();
         for (index panel = 0; panel < in.panels(); ++panel) {
-            block.finish_logits(panel);
+            block.complete_logits(panel);
             args.sums ? block.add_up(panel) : block.hide_labels(panel);
         }
     }
@@ -243,7 +243,7 @@ void merge(const linear_args& args, index begin, index end) {
 
 // Losses and statistics of all rows, and what the gradient wants of them; returns the sum of the losses.
 template <class U>
-double finish_rows(const linear_args& args) {
+double normalise_rows(const linear_args& args) {
     using W = vec<double>;
     using T = typename U::sum;
     const linear_chunk<U> in(args);

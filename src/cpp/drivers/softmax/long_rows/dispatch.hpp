@@ -1,10 +1,10 @@
 // Long softmax rows: a lane holds an element of a row, and a row is read from memory once.
 //
-// reduce leaves sums of a row's chunks (reduce.hpp); finish makes the row's loss and coefficients of them, in f64
-// (finish.hpp); write makes the result (write.hpp), while a later row is being reduced.
+// reduce leaves sums of a row's chunks (reduce.hpp); normalise makes the row's loss and coefficients of them, in f64
+// (normalise.hpp); write makes the result (write.hpp), while a later row is being reduced.
 #pragma once
 
-#include "finish.hpp"
+#include "normalise.hpp"
 #include "reduce.hpp"
 #include "write.hpp"
 
@@ -83,7 +83,7 @@ double whole_rows(const long_rows<E>& in, index begin, index end) {
     const auto each_chunk = [&](auto&& work) {
         for (index chunk = 0; chunk < row_scratch<T>::chunks(in.a.classes); ++chunk) work(chunk);
     };
-    row_finish<E> finish(in);
+    row_normaliser<E> normalise(in);
     row_ahead<T> ahead{end};
     double total = 0;
     index written = in.a.g ? begin : end;
@@ -98,7 +98,7 @@ double whole_rows(const long_rows<E>& in, index begin, index end) {
                 written = done + 1;
             }
         }
-        total += finish(row, n, slot);
+        total += normalise(row, n, slot);
     }
     for (; written < end; ++written) each_chunk([&](index chunk) { pass.write(in, written, chunk, slot(written)); });
     return total;
@@ -115,13 +115,14 @@ inline auto with_elements(const softmax_args& a, F&& work) {
 }
 
 template <class T>
-double softmax_whole(const softmax_args& a, index begin, index end) {
+double softmax_long_rows(const softmax_args& a, index begin, index end) {
     const double total = with_elements<T>(a, [&](const auto& in) { return whole_rows(in, begin, end); });
     if (a.streaming) stream_fence();
     return total;
 }
 
-// The same in three steps for few rows: reduce and write by chunks (item = row * chunks + chunk), finish by rows.
+// The same in three steps where rows are few: reduce and write by chunks (item = row * chunks + chunk), normalise by
+// rows.
 template <class T>
 void softmax_reduce(const softmax_args& a, index begin, index end) {
     const index chunks = row_scratch<T>::chunks(a.classes);
@@ -132,11 +133,11 @@ void softmax_reduce(const softmax_args& a, index begin, index end) {
     });
 }
 template <class T>
-double softmax_finish(const softmax_args& a, index begin, index end) {
+double softmax_normalise(const softmax_args& a, index begin, index end) {
     return with_elements<T>(a, [&](const auto& in) {
         double total = 0;
         for (index row = begin; row < end; ++row)
-            total += row_finish(in)(row, 1, [&](index at) { return row_scratch<T>(a, at); });
+            total += row_normaliser(in)(row, 1, [&](index at) { return row_scratch<T>(a, at); });
         return total;
     });
 }

@@ -22,7 +22,7 @@ template <class E, class T = arithmetic<E>, class V = vec<T>>
     return m[0];
 }
 
-// What is summed up beside the exponentials: nothing, z_k - r, or q_k (z_k - r) and q_k for probabilities y.
+// What is summed up together with the exponentials: nothing, z_k - r, or q_k (z_k - r) and q_k for probabilities y.
 enum class linear_terms { none, equal, weighted };
 
 // A block of n elements: its logits, its probabilities (null: none), its label (negative or past the end: not here),

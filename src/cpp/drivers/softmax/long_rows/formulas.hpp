@@ -67,7 +67,7 @@ struct shifted_logits {
     }
 };
 
-// The formula of a block that begins at `first`; `s` holds what finish has left of the row.
+// The formula of a block that begins at `first`; `s` holds what normalise has left of the row.
 template <row_kind kind, class E, class T = arithmetic<E>>
 inline auto formula_at(const long_rows<E>& in, index row, index first, const row_scratch<T>& s) {
     using V = vec<T>;

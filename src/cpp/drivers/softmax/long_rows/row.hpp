@@ -16,7 +16,7 @@ struct chunk_sums {
     index largest;   // its first index in the row
 };
 
-// What finish leaves of a row for write, and where it keeps the label's element.
+// What normalise leaves of a row for write, and where it keeps the label's element.
 struct row_state {
     double maximum, inverse, slope, factor, logit_t, grad_t, hess_t, log_total;
 };
@@ -100,7 +100,7 @@ struct row_ahead {
     vec<T> maxima{};
 };
 
-// A softmax problem of many classes, of elements E: which of them a register holds, and where the e_k are kept between
+// A softmax problem of long rows, of elements E: which of them a register holds, and where the e_k are kept between
 // the passes.
 template <class E>
 struct long_rows : softmax_problem<arithmetic<E>> {

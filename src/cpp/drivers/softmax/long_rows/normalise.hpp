@@ -8,7 +8,7 @@ namespace lossk {
 namespace {
 
 template <class E>
-class row_finish {
+class row_normaliser {
     using T = arithmetic<E>;
     using W = vec<double>;
 
@@ -38,7 +38,7 @@ class row_finish {
         return at;
     }
 
-    // Adds up the chunks of a row, the j-th of those that are finished together.
+    // Adds up the chunks of a row, the j-th of those that are normalised together.
     void gather(index row, index j, const chunk_sums* chunk) {
         const index chunks = row_scratch<T>::chunks(in.a.classes), t = in.label(row);
         double top = chunk[0].top, reference = chunk[0].reference;
@@ -101,7 +101,7 @@ class row_finish {
     }
 
 public:
-    explicit row_finish(const long_rows<E>& problem) : in(problem) {}
+    explicit row_normaliser(const long_rows<E>& problem) : in(problem) {}
 
     // The sum of the (weighted) losses of n rows, 0 where a row does not count.
     template <class Slots>
