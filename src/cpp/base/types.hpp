@@ -205,10 +205,9 @@ using scale_kernel = void (*)(storage, void* x, double by, index begin, index en
 
 // A chunk of rows is worked on at once, and a window of classes: drivers/linear/README.md draws how. Blocks are fixed,
 // so sums do not depend on threads or registers.
-constexpr index linear_block = 252;    // classes whose partial sums are added up apart: a multiple of any tile's rows
-constexpr index linear_depth = 256;    // features, or rows, whose products are added up in registers
-constexpr index linear_rows = 32;      // rows are padded to a multiple of this
-constexpr index linear_filtered = 12;  // classes of a block of dz that filter_eps may leave out, with linear_rows rows
+constexpr index linear_block = 252;  // classes whose partial sums are added up apart: a multiple of any tile's rows
+constexpr index linear_depth = 256;  // features, or rows, whose products are added up in registers
+constexpr index linear_rows = 32;    // rows are padded to a multiple of this
 
 // Rows of dw that are summed up: those of classes [first, end).
 struct linear_segment {
@@ -247,6 +246,7 @@ struct linear_args {
 struct linear_unit {
     index lanes;      // rows of a panel
     index tile_rows;  // classes of a tile
+    index filtered;   // classes of a block of dz that filter_eps may leave out, with linear_rows rows
     index depth;      // neighbours that are multiplied together
     index bytes;      // of a sum
 };
@@ -261,7 +261,7 @@ static constexpr linear_layout linear_layout_of(const linear_unit& u, index rows
                                                 bool gradient) {
     linear_layout l{};
     l.rows = linear_up(rows, linear_rows);
-    l.classes = linear_up(window, linear_filtered);
+    l.classes = linear_up(window, u.filtered);
     l.blocks = (window + linear_block - 1) / linear_block;
     index at = 0;
     const auto take = [&](index bytes) {
@@ -271,11 +271,11 @@ static constexpr linear_layout linear_layout_of(const linear_unit& u, index rows
     };
     l.x_panels = take(l.rows * linear_up(features, u.depth) / u.depth * u.bytes);
     l.x_columns = take(gradient ? l.rows / u.depth * linear_up(features, u.lanes) * u.bytes : 0);
-    l.dx = take(gradient ? l.rows * linear_up(features, linear_filtered) * u.bytes : 0);
+    l.dx = take(gradient ? l.rows * linear_up(features, u.filtered) * u.bytes : 0);
     l.z = take(l.rows * l.classes * u.bytes);
     l.block_sums = take(l.blocks * linear_block_numbers * l.rows * u.bytes);
     l.row_sums = take(linear_row_numbers * l.rows * 8);
-    l.flags = take(gradient ? l.blocks * (linear_block / linear_filtered) * (l.rows / linear_rows) : 0);
+    l.flags = take(gradient ? l.blocks * (linear_block / u.filtered) * (l.rows / linear_rows) : 0);
     l.end = at;
     return l;
 }
@@ -293,6 +293,7 @@ struct linear_kernels {
     void (*dz_and_dw)(const linear_args&, index begin, index end);  // blocks of the window
     void (*dx)(const linear_args&, index begin, index end);         // tiles of features
     void (*give_dx)(const linear_args&, index begin, index end);    // groups of linear_rows rows
+    bool (*is_right)();  // does it multiply as it should? Asked once; null: no doubt
 };
 
 // ---- the rest ---------------------------------------------------------------------------------------------------

@@ -32,8 +32,17 @@ element element_of_array(const py::array& a) {
 // or `rounds` says that those may go.
 const linear_kernels& unit_of(element type, bool rounds) {
     const kernel_table& table = kernels();
-    if (type == element::bf16 || (rounds && type == element::f32))
-        if (const linear_kernels* pairs = bf16_unit_of(table)) return *pairs;
+    if (type == element::bf16 || (rounds && type == element::f32)) {
+        const linear_kernels* const pairs = bf16_unit_of(table);
+        static bool told = false;
+        if (amx_is_wrong() && !told) {
+            told = true;
+            if (PyErr_WarnEx(PyExc_RuntimeWarning,
+                             "lossk: this CPU's AMX multiplied known numbers wrongly; it is not used", 1) < 0)
+                throw py::error_already_set();
+        }
+        if (pairs) return *pairs;
+    }
     return *table.linear[arithmetic_of(type)];
 }
 
@@ -100,9 +109,9 @@ struct passes {
         if (!(a.filter_eps > 0)) return;
         const auto* flags = reinterpret_cast<const std::uint8_t*>(a.memory + l.flags);
         const index groups = l.rows / linear_rows;
-        for (index c = 0; c < classes; c += linear_filtered)
+        for (index c = 0; c < classes; c += unit.shape.filtered)
             for (index group = 0; group < groups; ++group, ++all_parts)
-                parts_left_out += !flags[c / linear_filtered * groups + group];
+                parts_left_out += !flags[c / unit.shape.filtered * groups + group];
     }
     double left_out() const {
         return all_parts > 0 ? static_cast<double>(parts_left_out) / static_cast<double>(all_parts) : 0.0;

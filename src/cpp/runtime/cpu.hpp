@@ -20,6 +20,8 @@ const kernel_table& table_named(const std::string& name, const std::string& aske
 
 // The unit for products of bf16 that goes with a table; null: none, or one that is slower than multiplying in f32.
 const linear_kernels* bf16_unit_of(const kernel_table& table);
+// Did AMX's tiles multiply known numbers wrongly? Then they are not used.
+bool amx_is_wrong();
 
 void set_isa(const std::string& name);
 // Was it named, by set_isa or by LOSSK_ISA? Then every family of kernels runs it.

@@ -1,6 +1,7 @@
 // Second pass: logits become dz, block by block, and dz meets x and w while it is in the caches.
 #pragma once
 
+#include "../../simd/transpose.hpp"
 #include "sums.hpp"
 
 namespace lossk {
@@ -12,11 +13,11 @@ struct gradient_block {
     using T = typename chunk::T;
     using V = typename chunk::V;
     using O = typename chunk::O;
-    static constexpr int R = tile_registers;
+    static constexpr int R = chunk::R;
     static constexpr index L = chunk::L, lanes = chunk::lanes, depth = chunk::depth, widest = chunk::widest;
 
     const chunk& in;
-    const index block, n, padded = linear_up(n, linear_filtered);
+    const index block, n, padded = linear_up(n, U::filtered);
 
     // A register of a row number of a panel.
     V of_rows(int which, index row) const {
@@ -63,16 +64,16 @@ struct gradient_block {
     // Marks the parts of dz that count, by group of rows.
     void mark(index group) const {
         const T eps = static_cast<T>(in.a.filter_eps);
-        for (index c = 0; c < padded; c += linear_filtered) {
+        for (index c = 0; c < padded; c += U::filtered) {
             V largest{};
             for (index row = group * linear_rows; row < (group + 1) * linear_rows; row += lanes) {
                 const T* const z = in.z(row / lanes, block) + c * lanes;
-                for (index i = 0; i < linear_filtered * lanes; i += L) {
+                for (index i = 0; i < U::filtered * lanes; i += L) {
                     const V g = abs(load<V>(z + i));
                     largest = choose(g < eps, largest, splat<V>(1));  // NaN counts
                 }
             }
-            in.flags(block)[c / linear_filtered * in.groups() + group] = any<V>(largest > T(0));
+            in.flags(block)[c / U::filtered * in.groups() + group] = any<V>(largest > T(0));
         }
     }
 
@@ -113,7 +114,7 @@ struct gradient_block {
     void prefetch_dw(index c, index k, index wide) const {
         const linear_args& a = in.a;
         if (a.first) return;
-        for (index i = c; i < smaller(c + tile_rows, n); ++i) {
+        for (index i = c; i < smaller(c + U::rows, n); ++i) {
             const index at = a.begin + block * linear_block + i;
             for (const linear_segment& s : a.dw)
                 if (at >= s.first && at < s.end)
@@ -150,18 +151,18 @@ struct gradient_block {
             const index wide = smaller(widest, a.features - k);
             for (index column = 0; column < wide; column += lanes)
                 for (index panel = 0; panel < in.panels(); panel += deep)
-                    for (index c = 0; c < n; c += tile_rows) {
+                    for (index c = 0; c < n; c += U::rows) {
                         tile_operands<U> of{along_rows(panel) + c * (lanes / depth), in.panel_stride(),
                                             in.x_columns((k + column) / lanes) + panel * (lanes / depth) * lanes,
                                             smaller(deep, in.panels() - panel), lanes / depth};
                         if (a.filter_eps > 0) {
-                            of.counts =
-                                in.flags(block) + c / linear_filtered * in.groups() + panel * lanes / linear_rows;
+                            of.counts = in.flags(block) + c / U::filtered * in.groups() + panel * lanes / linear_rows;
                             of.counts_stride = 1;
                             of.steps_per_count = linear_rows / lanes;
                         }
                         if (panel == 0) prefetch_dw(c, k + column, smaller(lanes, wide - column));
-                        multiply_tile<U, lanes / depth, 1>(of, sums + c * stride + column, stride, panel > 0);
+                        multiply_tile<U, lanes / depth, 1, lanes / depth>(of, sums + c * stride + column, stride,
+                                                                          panel > 0);
                     }
             give(sums, stride, k, wide);
         }
@@ -171,6 +172,7 @@ struct gradient_block {
 template <class U>
 void dz_and_dw(const linear_args& args, index begin, index end) {
     const linear_chunk<U> in(args);
+    [[maybe_unused]] const typename U::session open{linear_chunk<U>::lanes / U::depth};
     const bool wants_dw = args.dw[0].first < args.dw[0].end || args.dw[1].first < args.dw[1].end;
     for (index b = begin; b < end; ++b) {
         const gradient_block<U> block{in, b, in.classes(b)};
@@ -191,58 +193,86 @@ struct dx_sums {
     using V = typename chunk::V;
     using O = typename chunk::O;
     static constexpr index lanes = chunk::lanes, depth = chunk::depth;
-    static constexpr index most = linear_block / 2 / tile_rows;  // tiles at once: 127 KB in f32
+    static constexpr index most = linear_block / 2 / U::rows;  // tiles at once: 127 KB in f32
+    static constexpr int step = U::filtered / depth;           // operands of a step
+    // Registers want a step's operands by classes, [class][feature]; tiles by features, each in a line of its own.
+    static constexpr int feature_stride = U::in_registers ? 1 : line_bytes / sizeof(O);
+    static constexpr int class_stride = U::in_registers ? U::rows : 1;
+    static constexpr index step_operands = U::rows * (U::in_registers ? step : feature_stride);
+    static constexpr index steps_of_block = linear_block / U::filtered;
 
-    static_assert(most * tile_rows * linear_block / depth * index{sizeof(O)} <= linear_scratch(chunk::unit));
+    static_assert((most * steps_of_block * step_operands + (U::in_registers ? 0 : feature_stride * most * U::rows)) *
+                      index{sizeof(O)} <=
+                  linear_scratch(chunk::unit));
 
     const chunk& in;
-    O* const packed = reinterpret_cast<O*>(in.a.scratch);  // [tile][class][feature]
+    O* const packed = reinterpret_cast<O*>(in.a.scratch);  // [tile][step]
+
+    O* packed_tile(index t) const { return packed + t * steps_of_block * step_operands; }
 
     index blocks() const { return (in.window() + linear_block - 1) / linear_block; }
-    index wide(index tile, index tiles) const { return smaller(tiles * tile_rows, in.a.features - tile * tile_rows); }
+    index wide(index tile, index tiles) const { return smaller(tiles * U::rows, in.a.features - tile * U::rows); }
 
-    // A row's operands, to each tile its own.
-    void give_tiles(const O* from, index k, index deep, index tiles) const {
-        for (index t = 0; t < tiles; ++t)
-            __builtin_memcpy(packed + (t * deep + k) * tile_rows, from + t * tile_rows, tile_rows * sizeof(O));
+    // The k-th row of operands, to each tile its own.
+    void give_tiles(const O* from, index k, index tiles) const {
+        if constexpr (U::in_registers) {
+            for (index t = 0; t < tiles; ++t)
+                __builtin_memcpy(packed_tile(t) + k * U::rows, from + t * U::rows, U::rows * sizeof(O));
+        } else {
+            O* const rows = packed_tile(most);
+            __builtin_memcpy(rows + k % step * most * U::rows, from,
+                             static_cast<std::size_t>(tiles * U::rows) * sizeof(O));
+            if (k % step == step - 1) transpose_step(rows, k / step, tiles);
+        }
+    }
+    // Rows of a step, to lines of features; what a line has past the step is not read.
+    void transpose_step(const O* rows, index at_step, index tiles) const {
+        constexpr index n = columns<V>;
+        static_assert(U::rows % n == 0);
+        for (index f = 0; f < tiles * U::rows; f += n) {
+            V r[n];
+            load_columns<V>(reinterpret_cast<const float*>(rows) + f, most * U::rows, r);
+            O* const to = packed_tile(f / U::rows) + at_step * step_operands + f % U::rows * feature_stride;
+            for (index i = 0; i < n; ++i) store(reinterpret_cast<float*>(to + i * feature_stride), r[i]);
+        }
     }
 
     // Classes of a block of w, as the tiles want them.
     void pack(const gradient_block<U>& block, index tile, index tiles) const {
         const linear_args& a = in.a;
-        const index deep = block.padded / depth, n = wide(tile, tiles);
-        T numbers[depth][most * tile_rows]{};
-        O operands[most * tile_rows];
-        const bool direct = depth == 1 && a.kind == storage::same && n == tiles * tile_rows;
+        const index n = wide(tile, tiles);
+        T numbers[depth][most * U::rows]{};
+        O operands[most * U::rows];
+        const bool direct = depth == 1 && a.kind == storage::same && n == tiles * U::rows;
         const auto* const w = static_cast<const T*>(a.w) + (a.begin + block.block * linear_block) * a.features;
         for (index c = 0; c < block.padded; c += depth) {
             if constexpr (depth == 1) {
                 if (direct && c < block.n) {
-                    give_tiles(w + c * a.features + tile * tile_rows, c, deep, tiles);
+                    give_tiles(w + c * a.features + tile * U::rows, c, tiles);
                     continue;
                 }
-            } else if (a.kind == storage::bf16 && n == tiles * tile_rows && c + 1 < block.n) {
+            } else if (a.kind == storage::bf16 && n == tiles * U::rows && c + 1 < block.n) {
                 const auto* const row = static_cast<const bf16*>(a.w) +
-                                        (a.begin + block.block * linear_block + c) * a.features + tile * tile_rows;
+                                        (a.begin + block.block * linear_block + c) * a.features + tile * U::rows;
                 each_register<V>(n, [&](index i, auto reach) {
                     const V low = reach.load(row + i), high = reach.load(row + a.features + i);
                     reach.store(reinterpret_cast<float*>(operands) + i, (V)(((words32)low >> 16) | (words32)high));
                 });
-                give_tiles(operands, c / depth, deep, tiles);
+                give_tiles(operands, c / depth, tiles);
                 continue;
             }
             for (index j = 0; j < depth; ++j) {
                 const index row = a.begin + block.block * linear_block + c + j;
                 if (c + j < block.n)
-                    read_numbers(a.kind, a.w, row * a.features + tile * tile_rows, n, numbers[j]);
+                    read_numbers(a.kind, a.w, row * a.features + tile * U::rows, n, numbers[j]);
                 else
                     __builtin_memset(numbers[j], 0, sizeof numbers[j]);
             }
             if constexpr (depth == 1) {
-                give_tiles(numbers[0], c, deep, tiles);
+                give_tiles(numbers[0], c, tiles);
             } else {
-                operands_across<U>(numbers[0], numbers[1], tiles * tile_rows, operands);
-                give_tiles(operands, c / depth, deep, tiles);
+                operands_across<U>(numbers[0], numbers[1], tiles * U::rows, operands);
+                give_tiles(operands, c / depth, tiles);
             }
         }
     }
@@ -256,29 +286,27 @@ struct dx_sums {
         const index next = last ? begin : tile + most, n = wide(next, smaller(most, end - next));
         const index first = a.begin + (block.block + last) * linear_block;
         for (index c = part * linear_block / parts; c < (part + 1) * linear_block / parts; ++c)
-            if (first + c < a.classes) prefetch_numbers<T>(a.kind, a.w, (first + c) * a.features + next * tile_rows, n);
+            if (first + c < a.classes) prefetch_numbers<T>(a.kind, a.w, (first + c) * a.features + next * U::rows, n);
         if (!last || block.block + 1 >= blocks()) return;
-        const index tiles = parts / in.panels(), step = linear_block * lanes / tiles;
-        prefetch_numbers<T>(storage::same, in.z(part % in.panels(), block.block + 1), part / in.panels() * step, step);
+        const index tiles = parts / in.panels(), n_z = linear_block * lanes / tiles;
+        prefetch_numbers<T>(storage::same, in.z(part % in.panels(), block.block + 1), part / in.panels() * n_z, n_z);
     }
 
     // The product of a tile of features with every panel; ahead(panel) comes before each.
     template <class F>
     void multiply(const gradient_block<U>& block, index tile, index t, F&& ahead) const {
         const linear_args& a = in.a;
-        const index deep = block.padded / depth;
+        const index steps = block.padded / U::filtered;
         for (index panel = 0; panel < in.panels(); ++panel) {
             ahead(panel);
-            tile_operands<U> of{packed + t * deep * tile_rows, 0, block.pairs_of_classes(panel), 1, deep};
+            tile_operands<U> of{packed_tile(t), step_operands, block.pairs_of_classes(panel), steps, step};
+            if (U::in_registers && !(a.filter_eps > 0)) of.steps = 1, of.inner = steps * step;
             if (a.filter_eps > 0) {
-                of.steps = block.padded / linear_filtered;
-                of.inner = linear_filtered / depth;
-                of.a_step = of.inner * tile_rows;
                 of.counts = in.flags(block.block) + panel * lanes / linear_rows;
                 of.counts_stride = in.groups();
             }
-            T* const to = in.dx(panel) + (tile + t) * tile_rows * lanes;
-            multiply_tile<U, 1, tile_rows>(of, to, lanes, a.begin + block.block > 0);
+            T* const to = in.dx(panel) + (tile + t) * U::rows * lanes;
+            multiply_tile<U, feature_stride, class_stride, step>(of, to, lanes, a.begin + block.block > 0);
         }
     }
 };
@@ -286,6 +314,7 @@ struct dx_sums {
 template <class U>
 void add_dx(const linear_args& args, index begin, index end) {
     const linear_chunk<U> in(args);
+    [[maybe_unused]] const typename U::session open{dx_sums<U>::step};
     const dx_sums<U> sums{in};
     for (index b = 0; b < sums.blocks(); ++b) {
         const gradient_block<U> block{in, b, in.classes(b)};
@@ -301,10 +330,12 @@ void add_dx(const linear_args& args, index begin, index end) {
 }
 
 template <class U>
-constexpr linear_kernels linear_kernels_of(const char* name) {
-    return {name,      linear_chunk<U>::unit, pack_rows<U>, logits<U>,
-            merge<U>,  normalise_rows<U>,     dz_and_dw<U>, add_dx<U>,
-            give_dx<U>};
+constexpr linear_kernels linear_kernels_of(const char* name, bool (*is_right)() = nullptr) {
+    return {name,         linear_chunk<U>::unit,
+            pack_rows<U>, logits<U>,
+            merge<U>,     normalise_rows<U>,
+            dz_and_dw<U>, add_dx<U>,
+            give_dx<U>,   is_right};
 }
 
 }  // namespace

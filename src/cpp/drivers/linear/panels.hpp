@@ -57,7 +57,8 @@ struct linear_chunk {
     using V = vec<T>;
     using O = typename U::operand;
     static constexpr index L = lossk::lanes<V>, lanes = U::lanes, depth = U::depth, widest = linear_depth;
-    static constexpr linear_unit unit{lanes, tile_rows, depth, sizeof(T)};
+    static constexpr int R = static_cast<int>(lanes / L);  // registers of a panel
+    static constexpr linear_unit unit{lanes, U::rows, U::filtered, depth, sizeof(T)};
 
     const linear_args& a;
     const linear_layout l;
@@ -76,7 +77,7 @@ struct linear_chunk {
     bool keeps_exponentials() const { return a.window >= a.classes && !(a.softcap > 0); }
     // Operands of all features of a panel.
     index features() const { return linear_up(a.features, depth) / depth; }
-    index padded_features() const { return linear_up(a.features, linear_filtered); }
+    index padded_features() const { return linear_up(a.features, U::filtered); }
     // Classes of the window, and of one of its blocks.
     index window() const { return smaller(a.window, a.classes - a.begin); }
     index classes(index block) const { return smaller(linear_block, window() - block * linear_block); }
@@ -94,9 +95,9 @@ struct linear_chunk {
         return at<T>(l.block_sums) + (block * linear_block_numbers + which) * l.rows;
     }
     double* row_numbers(int which) const { return at<double>(l.row_sums) + which * l.rows; }
-    // Whether blocks of dz count: [block of linear_filtered classes][group of rows]
+    // Whether blocks of dz count: [block of U::filtered classes][group of rows]
     std::uint8_t* flags(index block) const {
-        return at<std::uint8_t>(l.flags) + block * (linear_block / linear_filtered) * groups();
+        return at<std::uint8_t>(l.flags) + block * (linear_block / U::filtered) * groups();
     }
 
     index place(index row) const { return a.at ? a.at[row] : row; }

@@ -35,10 +35,10 @@ struct logit_block {
     using T = typename chunk::T;
     using V = typename chunk::V;
     using O = typename chunk::O;
-    static constexpr int R = tile_registers;
+    static constexpr int R = chunk::R, at_once = 16;  // operands
     static constexpr index L = chunk::L, lanes = chunk::lanes, depth = chunk::depth, widest = chunk::widest;
     static constexpr int staged_row = widest / depth + 16;  // no power of two: rows do not share lines of a cache
-    static_assert(tile_rows * staged_row * index{sizeof(O)} <= linear_scratch(chunk::unit));
+    static_assert(U::rows * staged_row * index{sizeof(O)} <= linear_scratch(chunk::unit));
 
     const chunk& in;
     const index block, n;
@@ -47,7 +47,7 @@ struct logit_block {
     void stage(index first, index k, index wide, O* to) const {
         const linear_args& a = in.a;
         T numbers[widest];
-        for (int i = 0; i < tile_rows; ++i) {
+        for (int i = 0; i < U::rows; ++i) {
             O* const row = to + i * staged_row;
             if (first + i >= n) {
                 __builtin_memset(row, 0, staged_row * sizeof(O));
@@ -71,11 +71,12 @@ struct logit_block {
         index k = 0;
         do {  // without features, too: their logits are 0
             const index wide = smaller(widest, in.a.features - k), operands = (wide + depth - 1) / depth;
-            for (index first = 0; first < n; first += tile_rows) {
+            for (index first = 0; first < n; first += U::rows) {
                 stage(first, k, wide, staged);
                 for (index panel = 0; panel < in.panels(); ++panel)
-                    multiply_tile<U, staged_row, 1>({staged, 0, in.x_panel(panel) + k / depth * lanes, 1, operands},
-                                                    in.z(panel, block) + first * lanes, lanes, k > 0);
+                    multiply_tile<U, staged_row, 1, at_once>(
+                        {staged, 0, in.x_panel(panel) + k / depth * lanes, 1, operands},
+                        in.z(panel, block) + first * lanes, lanes, k > 0);
             }
         } while ((k += widest) < in.a.features);
     }
@@ -167,6 +168,7 @@ struct logit_block {
 template <class U>
 void logits(const linear_args& args, index begin, index end) {
     const linear_chunk<U> in(args);
+    [[maybe_unused]] const typename U::session open{logit_block<U>::at_once};
     for (index b = begin; b < end; ++b) {
         const logit_block<U> block{in, b, in.classes(b)};
         block.multiply();

@@ -1,4 +1,4 @@
-// The register tile of matrix products: rows x lanes sums in registers, a step of depth at a time.
+// The register tile of matrix products: rows x lanes sums in registers, an operand of depth at a time.
 //
 // c[i][j] (+)= sum over k of a[i][k] b[k][j]: a number of `a` is broadcast, a row of a panel of `b` fills two
 // registers. Sums begin at 0 for every product and are added to c at its end, so their bits depend on the depth of a
@@ -11,16 +11,26 @@
 namespace lossk {
 namespace {
 
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int tile_rows = 12;  // 24 of 32 registers hold sums
-#else
-constexpr int tile_rows = 6;  // 12 of 16
-#endif
 constexpr int tile_registers = 2;
+
+// What units in registers share.
+struct register_tile {
+#if defined(__AVX512F__) || defined(__aarch64__)
+    static constexpr int rows = 12;  // 24 of 32 registers hold sums
+#else
+    static constexpr int rows = 6;  // 12 of 16
+#endif
+    static constexpr index filtered = 12;  // classes that filter_eps may leave out: the same for all of these
+    static constexpr bool in_registers = true;
+    // What is open while a thread multiplies by steps of so many operands.
+    struct session {
+        explicit session(index) {}
+    };
+};
 
 // Multiplies numbers of type T and adds them up in it.
 template <class T>
-struct fma_unit {
+struct fma_unit : register_tile {
     using sum = T;
     using operand = T;  // what is broadcast: `depth` neighbours in k
     using V = vec<T>;
@@ -33,7 +43,7 @@ struct fma_unit {
 
 #if defined(__AVX512BF16__)
 // Multiplies pairs of bf16, and adds them up in f32, flushing denormals.
-struct bf16_unit {
+struct bf16_unit : register_tile {
     using sum = float;
     using operand = word32;
     using V = vec<float>;
@@ -62,13 +72,15 @@ struct tile_operands {
     index counts_stride = 0, steps_per_count = 1;
 };
 
-// Row i of c begins at c + i c_stride; operand k of row i of a at a + i a_row + k a_inner.
-template <class U, int a_row, int a_inner>
+// Row i of c begins at c + i c_stride; operand k of row i of a at a + i a_row + k a_inner. Units in registers do not
+// need to know how many operands a session takes at once.
+template <class U, int a_row, int a_inner, int at_once>
+    requires U::in_registers
 [[gnu::noinline]] void multiply_tile(const tile_operands<U>& of, typename U::sum* c, index c_stride, bool adds) {
     using V = typename U::V;
     constexpr int R = tile_registers, L = lanes<V>;
-    V sum[tile_rows][R];
-    unrolled<tile_rows>([&](auto i) { unrolled<R>([&](auto r) { sum[i][r] = V{}; }); });
+    V sum[U::rows][R];
+    unrolled<U::rows>([&](auto i) { unrolled<R>([&](auto r) { sum[i][r] = V{}; }); });
     const auto* b = of.b;
     for (index step = 0; step < of.steps; ++step) {
         if (of.counts && !of.counts[step / of.steps_per_count * of.counts_stride]) {
@@ -78,14 +90,14 @@ template <class U, int a_row, int a_inner>
         const auto* a = of.a + step * of.a_step;
         for (index k = 0; k < of.inner; ++k, b += U::lanes, a += a_inner) {
             const auto b0 = U::load(b), b1 = U::load(b + L);
-            unrolled<tile_rows>([&](auto i) {
+            unrolled<U::rows>([&](auto i) {
                 const auto x = U::broadcast(a + i * a_row);
                 sum[i][0] = U::multiply(x, b0, sum[i][0]);
                 sum[i][1] = U::multiply(x, b1, sum[i][1]);
             });
         }
     }
-    unrolled<tile_rows>([&](auto i) {
+    unrolled<U::rows>([&](auto i) {
         unrolled<R>([&](auto r) {
             auto* const to = c + i * c_stride + r * L;
             store(to, adds ? load<V>(to) + sum[i][r] : sum[i][r]);

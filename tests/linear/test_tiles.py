@@ -1,0 +1,136 @@
+"""Products by AMX's tiles, through a model of them that gives the same bits: what every CPU can show of them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lossk
+from tests.support.linear import BFLOAT16, draw_layer
+
+STORAGE = {"float32": 0, "bfloat16": 2}  # as enum class storage counts
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    compiler = os.environ.get("CXX") or shutil.which("c++")
+    if compiler is None or platform.machine() != "x86_64":
+        pytest.skip("wants a C++ compiler, and AMX is of x86-64")
+    library = tmp_path_factory.mktemp("tiles") / "model.so"
+    flags = "-std=c++20 -O2 -shared -fPIC -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi".split()
+    source = str(Path(__file__).with_name("tile_model.cpp"))
+    subprocess.run([compiler, *flags, f"-I{ROOT / 'src/cpp'}", source, "-o", library], check=True, timeout=300)
+    loaded = ctypes.CDLL(str(library))
+    loaded.run.restype = loaded.multiplies_right.restype = ctypes.c_bool
+    return loaded
+
+
+def pointer(array: np.ndarray[Any, Any] | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if array is None else array.ctypes.data)
+
+
+def run(
+    model: ctypes.CDLL,
+    x: Any,
+    w: Any,
+    bias: Any,
+    target: Any,
+    *,
+    options: tuple[float, float, float] = (0, 0, 0),
+    filter_eps: float = 0.0,
+    window: int | None = None,
+    dw_type: str = "float32",
+) -> tuple[float, Any, Any, Any, Any]:
+    """Return loss, losses of rows, dx, dw and dbias of the sum over rows."""
+    (n, d), c = x.shape, len(w)
+    each, dbias = np.empty(n, np.float32), np.zeros(c)
+    dx, dw = np.empty_like(x), np.empty((c, d), BFLOAT16 if dw_type == "bfloat16" else np.float32)
+    loss, chosen = np.empty(1), np.array(options, np.float64)
+    target = target.astype(np.int64)
+    size = ctypes.c_int64
+    intact = model.run(
+        pointer(x), pointer(w), pointer(bias), STORAGE[x.dtype.name], size(n), size(d), size(c), pointer(target),
+        pointer(chosen), ctypes.c_double(1.0), ctypes.c_double(filter_eps), size(window or c), pointer(each),
+        pointer(dx), pointer(dw), STORAGE[dw_type], pointer(dbias), pointer(loss),
+    )  # fmt: skip
+    assert intact
+    return float(loss[0]), each, dx, dw, dbias
+
+
+def test_the_known_product_is_right(model: ctypes.CDLL) -> None:
+    assert model.multiplies_right()
+
+
+SHAPES = [(1, 1, 2), (3, 2, 28), (33, 31, 29), (17, 96, 1003), (64, 600, 252), (40, 33, 505), (300, 64, 260)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
+@pytest.mark.parametrize("dtype", [np.float32, BFLOAT16], ids=lambda d: np.dtype(d).name)
+def test_losses_and_gradients_are_the_reference_s(
+    model: ctypes.CDLL, shape: tuple[int, int, int], dtype: Any, rng: np.random.Generator
+) -> None:
+    """Inputs that bf16 holds: what is lost is what dz and gradients lose by rounding, 2**-9 of an entry."""
+    x, w, target = draw_layer(rng, *shape, BFLOAT16)
+    x, w = x.astype(dtype), w.astype(dtype)
+    bias = rng.normal(size=shape[2]).astype(np.float32)
+    wide = [a.astype(np.float64) for a in (x, w)]
+    spec = lossk.LinearCrossEntropy()
+    wanted, *gradients = spec.reference(*wide, target, bias=bias, reduction="sum", derivatives=True)
+    loss, each, *found = run(model, x, w, bias, target)
+    assert abs(loss - wanted) <= 1e-6 * wanted
+    assert abs(each.sum(dtype=np.float64) - loss) <= 1e-6 * loss
+    for got, want in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(got.astype(np.float64), want, rtol=2**-7, atol=2**-8 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("options", [(0.1, 0, 0), (0, 1e-2, 0), (0, 0, 5.0), (0.1, 1e-3, 10.0)])
+def test_options_and_windows(
+    model: ctypes.CDLL, options: tuple[float, float, float], rng: np.random.Generator
+) -> None:
+    x, w, target = draw_layer(rng, 50, 40, 700, BFLOAT16)
+    smoothing, z_loss, cap = options
+    spec = lossk.LinearCrossEntropy(label_smoothing=smoothing, z_loss=z_loss, logit_softcap=cap or None)
+    wide = [a.astype(np.float64) for a in (x, w)]
+    wanted, *gradients = spec.reference(*wide, target, reduction="sum", derivatives=True)
+    whole = run(model, x, w, None, target, options=options)
+    assert abs(whole[0] - wanted) <= 1e-6 * wanted
+    for got, want in zip(whole[2:4], gradients[:2], strict=True):
+        np.testing.assert_allclose(got.astype(np.float64), want, rtol=2**-7, atol=2**-8 * np.abs(want).max())
+    parts = run(model, x, w, None, target, options=options, window=252)
+    assert abs(parts[0] - whole[0]) <= 1e-7 * wanted
+    for got, want in zip(parts[2:4], whole[2:4], strict=True):
+        want = want.astype(np.float64)
+        np.testing.assert_allclose(got.astype(np.float64), want, rtol=2**-6, atol=2**-8 * np.abs(want).max())
+
+
+def test_filtering_leaves_out_small_parts_alone(model: ctypes.CDLL, rng: np.random.Generator) -> None:
+    x, w, target = draw_layer(rng, 60, 48, 600, BFLOAT16)
+    whole, filtered = (run(model, x, w, None, target, filter_eps=eps) for eps in (0.0, 2.0**-30))
+    for a, b in zip(whole[:4], filtered[:4], strict=True):
+        np.testing.assert_array_equal(a, b)
+    eps = 2.0**-8
+    _, _, dx, dw, _ = run(model, x, w, None, target, filter_eps=eps)
+    wide = [np.abs(a.astype(np.float64)) for a in (x, w)]
+    assert np.all(np.abs(dx.astype(np.float64) - whole[2].astype(np.float64)) <= eps * wide[1].sum(0) + 2**-6)
+    assert np.all(np.abs(dw.astype(np.float64) - whole[3]) <= eps * wide[0].sum(0) + 2**-6)
+
+
+@pytest.mark.skipif(lossk.versions()["bfloat16 products"] != "AMX-BF16", reason="this CPU has no AMX to compare with")
+def test_the_model_gives_the_cpu_s_bits(model: ctypes.CDLL, rng: np.random.Generator) -> None:
+    x, w, target = draw_layer(rng, 60, 96, 1003, BFLOAT16)
+    loss, _, dx, dw, _ = run(model, x, w, None, target)
+    out = (np.empty_like(x), np.empty((1003, 96), np.float32), None)
+    got, _ = lossk.LinearCrossEntropy().value_and_grad(x, w, target, reduction="sum", out=out)
+    assert got == loss
+    np.testing.assert_array_equal(out[0], dx)
+    np.testing.assert_array_equal(out[1], dw)
