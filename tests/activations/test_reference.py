@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any
 
 import numpy as np
+import pytest
 
 import lossk
 from lossk.activations import Activation
-from tests.support.activations import COMPUTED, draw_activation, each_activation, each_verb
+from tests.support.activations import ACTIVATIONS_TRIED, COMPUTED, draw_activation, each_activation
 from tests.support.arrays import INF, NAN, Array, bits, each_dtype
 from tests.support.cases import LARGE_SIZES, SIZES
+from tests.support.narrow import NARROW
+from tests.support.tolerances import assert_close
 
 # Largest errors in ULP, of value and derivative, as the headers in src/cpp/activations state them.
 ULPS = {
@@ -23,41 +28,36 @@ ULPS = {
 }
 
 
-def exact(act: Activation, verb: str, x: Array, c: Array) -> Array:
-    value, derivative = act.reference(x.astype(np.float64))
-    return value if verb == "value" else derivative if verb == "derivative" else derivative * c
-
-
-def close(act: Activation, got: Array, want: Array, dtype: Any) -> None:
+def close(act: Activation, got: Any, want: Array, dtype: Any) -> None:
     """Within 5 ULP and one rounding of the argument, which a slope or beta multiplies."""
-    rtol = float(np.finfo(dtype).eps) * 45
-    np.testing.assert_allclose(got, want.astype(dtype), rtol=rtol, atol=4 * np.finfo(dtype).tiny, err_msg=repr(act))
+    assert_close(got, want, float(np.finfo(dtype).eps) * 45, 4 * float(np.finfo(dtype).tiny), repr(act))
 
 
-@each_verb
 @each_dtype
 @each_activation
-def test_activations_match_their_reference(
-    act: Activation, dtype: Any, verb: str, isa: str, rng: np.random.Generator
-) -> None:
-    for n in (0, *SIZES, *LARGE_SIZES):
-        x, c = draw_activation(rng, n, dtype)
-        got = COMPUTED[verb](act, x, c)
-        assert got.dtype == dtype
-        close(act, got, exact(act, verb, x, c), dtype)
-    for shape in ((), (3, 5), (2, 0, 4), (1, 2, 3, 4)):
-        x, c = draw_activation(rng, shape, dtype)
-        close(act, COMPUTED[verb](act, np.asarray(x), np.asarray(c)), exact(act, verb, np.asarray(x), c), dtype)
+def test_activations_match_their_reference(act: Activation, dtype: Any, isa: str, rng: np.random.Generator) -> None:
+    for shape in (0, *SIZES, *LARGE_SIZES, (), (3, 5), (2, 0, 4), (1, 2, 3, 4)):
+        x, c = (np.asarray(a) for a in draw_activation(rng, shape, dtype))
+        value, derivative = act.reference(x.astype(np.float64))
+        for verb, want in (("value", value), ("derivative", derivative), ("vjp", derivative * c)):
+            got = COMPUTED[verb](act, x, c)
+            assert np.asarray(got).dtype == dtype
+            close(act, got, want, dtype)
 
 
-@each_activation
-def test_errors_are_no_larger_than_stated(act: Activation, isa: str) -> None:
-    """Every 2,039th float32, against float64; where results are normal numbers."""
-    if getattr(act, "beta", 1.0) != 1.0:
-        return
+@functools.cache
+def swept(act: Activation) -> tuple[Array, ...]:
+    """Every 2,039th float32, and value and derivative there in float64."""
     x = np.arange(0, 2**32, 2039, dtype=np.uint64).astype(np.uint32).view(np.float32)
     x = x[np.isfinite(x)]
-    for got, want, ulps in zip((act(x), act.derivative(x)), act.reference(x), ULPS[act._kernel], strict=True):
+    return x, *act.reference(x)
+
+
+@pytest.mark.parametrize("act", [act for act in ACTIVATIONS_TRIED if getattr(act, "beta", 1.0) == 1.0], ids=repr)
+def test_errors_are_no_larger_than_stated(act: Activation, isa: str) -> None:
+    """Where results are normal numbers."""
+    x, *wanted = swept(act)
+    for got, want, ulps in zip((act(x), act.derivative(x)), wanted, ULPS[act._kernel], strict=True):
         with np.errstate(over="ignore"):
             normal = (np.abs(want) >= 4 * np.finfo(np.float32).tiny) & np.isfinite(want.astype(np.float32))
         unit = np.spacing(np.abs(want[normal]).astype(np.float32)).astype(np.float64)
@@ -100,22 +100,15 @@ def test_subnormal_numbers_are_kept() -> None:
         assert bits(lossk.ReLU()(x)) == bits(np.maximum(x, 0))
 
 
-@each_verb
 @each_activation
-def test_results_of_16_bits_are_rounded_once(act: Activation, verb: str, isa: str, rng: np.random.Generator) -> None:
-    """f16 and bf16: the f32 result of the same numbers, rounded once."""
-    types = [np.dtype(np.float16)]
-    try:
-        import ml_dtypes
-
-        types.append(np.dtype(ml_dtypes.bfloat16))
-    except ImportError:
-        pass
-    for dtype in types:
-        for n in (1, 5, 511, 513, 20_001):
-            x, c = (a.astype(dtype) for a in draw_activation(rng, n, np.float32))
-            want = COMPUTED[verb](act, x.astype(np.float32), c.astype(np.float32)).astype(dtype)
-            got = COMPUTED[verb](act, x, c)
+def test_results_of_16_bits_are_rounded_once(act: Activation, isa: str, rng: np.random.Generator) -> None:
+    """The f32 result of the same numbers, rounded once."""
+    for dtype, n in itertools.product(NARROW, (1, 5, 511, 513, 20_001)):
+        x, c = (a.astype(dtype) for a in draw_activation(rng, n, np.float32))
+        for verb, compute in COMPUTED.items():
+            want = compute(act, x.astype(np.float32), c.astype(np.float32)).astype(dtype)
+            got = compute(act, x, c)
             assert got.dtype == dtype
-            assert bits(got) == bits(want)
-            assert bits(COMPUTED[verb](act, x, c, out=x)) == bits(want)
+            assert bits(got) == bits(want), (verb, n)
+            own = x.copy()
+            assert bits(compute(act, own, c, out=own)) == bits(want), (verb, n)

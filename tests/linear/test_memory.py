@@ -16,9 +16,9 @@ from lossk._linear._run import Plan
 from tests.support.linear import BFLOAT16, MB, NARROW, close, of_dz, problem
 
 SHAPES_OF_MEMORY = [
-    (2000, 64, 20_000, 16 * MB),  # logits of 160 MB
-    (300_000, 4, 8, 2 * MB),  # many rows
-    (40, 8, 100_000, 8 * MB),  # few features
+    (1000, 64, 10_000, 8 * MB),  # logits of 40 MB
+    (150_000, 4, 8, 2 * MB),  # many rows
+    (40, 8, 100_000, 8 * MB),  # narrow
     (500, 512, 3000, 8 * MB),
 ]
 
@@ -27,7 +27,7 @@ RESIDENT = """
 import numpy as np, lossk
 def status(key):
     return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith(key))
-x, w, t = np.ones((600, 256), np.float32), np.ones((60_000, 256), np.float32), np.zeros(600, int)
+x, w, t = np.ones((400, 256), np.float32), np.ones((40_000, 256), np.float32), np.zeros(400, int)
 out = np.ones_like(x), np.ones_like(w), None
 loss = lossk.LinearCrossEntropy(chunk_bytes=32 << 20)
 loss.value_and_grad(x[:300, :16], w[:2000, :16], t[:300])  # threads, and what a small product needs
@@ -93,7 +93,7 @@ def test_options_keep_to_chunk_bytes(
     [
         *(((500, 32, 100_000), dtype) for dtype in (np.float64, np.float32, *NARROW)),
         *(((300, 256, 20_000), dtype) for dtype in (np.float64, np.float32, *NARROW)),
-        *(((20_000, 8, 20_000), dtype) for dtype in (np.float32, BFLOAT16)),
+        *(((8_000, 8, 20_000), dtype) for dtype in (np.float32, BFLOAT16)),
     ],
     ids=lambda x: str(x) if isinstance(x, tuple) else np.dtype(x).name,
 )

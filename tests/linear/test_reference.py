@@ -33,22 +33,26 @@ def test_layers_match_their_reference(
         if shape[2] <= 3:
             target[:] = 3
     loss = loss_of(options, shape[2], rng, chunk_bytes=MB)
-    for b in (None, bias):
-        for weight in (None, rng.uniform(0.5, 2, shape[0]).astype(dtype)):
-            for reduction in ("mean", "none"):
-                given: dict[str, Any] = {"sample_weight": weight, "reduction": reduction}
-                value, *want = loss.reference(x, w, target, b, derivatives=True, **given)
-                what = f"{loss} {shape} {reduction}"
-                close(loss(x, w, target, b, **given), value, dtype, what)
-                got, gradients = loss.value_and_grad(x, w, target, b, **given)
-                close(got, value, dtype, what)
-                for gradient, wanted in zip(gradients, want, strict=True):
-                    assert (gradient is None) == (wanted is None)
-                    if gradient is not None:
-                        assert gradient.dtype == dtype
-                        close(gradient, wanted, dtype, what)
-                _, dx = loss.value_and_grad(x, w, target, b, wrt="x", **given)
-                assert bits(dx) == bits(gradients[0])
+    weights = rng.uniform(0.5, 2, shape[0]).astype(dtype)
+    for b, weight, reduction in (
+        (None, None, "mean"),
+        (bias, weights, "mean"),
+        (None, weights, "none"),
+        (bias, None, "none"),
+    ):
+        given: dict[str, Any] = {"sample_weight": weight, "reduction": reduction}
+        value, *want = loss.reference(x, w, target, b, derivatives=True, **given)
+        what = f"{loss} {shape} {reduction}"
+        close(loss(x, w, target, b, **given), value, dtype, what)
+        got, gradients = loss.value_and_grad(x, w, target, b, **given)
+        close(got, value, dtype, what)
+        for gradient, wanted in zip(gradients, want, strict=True):
+            assert (gradient is None) == (wanted is None)
+            if gradient is not None:
+                assert gradient.dtype == dtype
+                close(gradient, wanted, dtype, what)
+        _, dx = loss.value_and_grad(x, w, target, b, wrt="x", **given)
+        assert bits(dx) == bits(gradients[0])
 
 
 @each_dtype

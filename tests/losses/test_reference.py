@@ -9,7 +9,7 @@ import pytest
 
 from lossk._families import LOSSES
 from tests.support.arrays import each_dtype
-from tests.support.cases import LARGE_SIZES, REDUCTIONS, SIZES, VERBS, Case, draw, each_case
+from tests.support.cases import LARGE_SIZES, REDUCTIONS, SIZES, Case, draw, each_case
 from tests.support.tolerances import assert_matches_reference
 
 
@@ -32,15 +32,12 @@ def test_losses_match_their_reference_across_chunks(case: Case, dtype: Any, isa:
             assert_matches_reference(loss, draw(case, rng, shape, dtype, n % 2 == 1), dtype, note=isa)
 
 
-@pytest.mark.parametrize("verb", VERBS)
 @each_dtype
 @each_case
-def test_arrays_of_several_axes_match_the_reference(
-    case: Case, dtype: Any, verb: str, rng: np.random.Generator
-) -> None:
+def test_arrays_of_several_axes_match_the_reference(case: Case, dtype: Any, rng: np.random.Generator) -> None:
     loss = case.make()
     for shape in ((4, 3, 5), (2, 1, 7, 3), (1, 1, 1), (3, 2, 129)):
-        assert_matches_reference(loss, draw(case, rng, shape, dtype, True), dtype, (verb,))
+        assert_matches_reference(loss, draw(case, rng, shape, dtype, True), dtype)
 
 
 @each_dtype

@@ -6,8 +6,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.support.sources import CPP, PYTHON, ROOT, code, folder, includes, modules, shown, sources, system_includes
 
 # A folder or a file directly in src/cpp, and its floor.
@@ -30,9 +28,6 @@ FLOORS = {
 PER_ISA = ("simd", "losses", "activations", "optimizers", "drivers", "registry.hpp", "kernels.cpp", "linear_bf16.cpp")
 # The only system headers there: types and intrinsics, nothing that could become a weak symbol.
 HARMLESS = {"cstdint", "cstddef", "immintrin.h", "arm_neon.h"}
-
-
-each_source = pytest.mark.parametrize("file", sources(), ids=shown)
 
 
 FAMILIES = (
@@ -114,26 +109,27 @@ def test_there_is_something_to_look_at() -> None:
     assert any(system_includes(f) for f in sources())
 
 
-@each_source
-def test_includes_go_down(file: Path) -> None:
-    for other in includes(file):
-        assert other.exists(), f"{shown(file)} includes {other}, which does not exist"
-        own, theirs = folder(file), folder(other)
-        beside = own == theirs or {own, theirs} == {"registry.hpp", "kernels.cpp"}
-        assert beside or FLOORS[theirs] < FLOORS[own], (
-            f"{shown(file)} (floor {FLOORS[own]}) includes {shown(other)} (floor {FLOORS[theirs]})"
-        )
+def test_includes_go_down() -> None:
+    for file in sources():
+        for other in includes(file):
+            assert other.exists(), f"{shown(file)} includes {other}, which does not exist"
+            own, theirs = folder(file), folder(other)
+            beside = own == theirs or {own, theirs} == {"registry.hpp", "kernels.cpp"}
+            assert beside or FLOORS[theirs] < FLOORS[own], (
+                f"{shown(file)} (floor {FLOORS[own]}) includes {shown(other)} (floor {FLOORS[theirs]})"
+            )
 
 
-@each_source
-def test_code_of_one_instruction_set_stays_in_its_object(file: Path) -> None:
-    if folder(file) in (*PER_ISA, "base"):
-        assert system_includes(file) <= HARMLESS, f"{shown(file)} includes {sorted(system_includes(file) - HARMLESS)}"
-        for word in ("std::vector", "std::max", "std::min", "std::numeric_limits", "std::array", "throw "):
-            assert word not in code(file), f"{shown(file)} uses {word.strip()}"
-    else:
-        leaking = [shown(other) for other in includes(file) if folder(other) in PER_ISA]
-        assert not leaking, f"{shown(file)} is compiled once, but includes {leaking}"
+def test_code_of_one_instruction_set_stays_in_its_object() -> None:
+    for file in sources():
+        if folder(file) in (*PER_ISA, "base"):
+            others = sorted(system_includes(file) - HARMLESS)
+            assert not others, f"{shown(file)} includes {others}"
+            for word in ("std::vector", "std::max", "std::min", "std::numeric_limits", "std::array", "throw "):
+                assert word not in code(file), f"{shown(file)} uses {word.strip()}"
+        else:
+            leaking = [shown(other) for other in includes(file) if folder(other) in PER_ISA]
+            assert not leaking, f"{shown(file)} is compiled once, but includes {leaking}"
 
 
 def test_includes_have_no_cycles() -> None:
@@ -152,44 +148,42 @@ def test_includes_have_no_cycles() -> None:
     assert len(done) == len(sources())
 
 
-@each_source
-def test_macros_are_in_base_alone(file: Path) -> None:
-    if folder(file) != "base":
-        defined = re.findall(r"^\s*#\s*define\s+(\w+)", code(file), re.MULTILINE)
-        assert not defined, f"{shown(file)} defines {defined}"
+def test_macros_are_in_base_alone() -> None:
+    for file in sources():
+        if folder(file) != "base":
+            defined = re.findall(r"^\s*#\s*define\s+(\w+)", code(file), re.MULTILINE)
+            assert not defined, f"{shown(file)} defines {defined}"
 
 
-@each_source
-def test_threads_are_in_the_runtime_alone(file: Path) -> None:
-    if file not in [CPP / "runtime" / name for name in ("parallel.cpp", "team.cpp", "openmp.cpp")]:
-        words = r"#\s*pragma\s+omp|\bomp_\w+|<omp\.h>|std::thread|std::async|pthread_(?!atfork)\w+"
-        threads = re.findall(words, code(file))
-        assert not threads, f"{shown(file)} knows threads: {threads}"
+def test_threads_are_in_the_runtime_alone() -> None:
+    words = r"#\s*pragma\s+omp|\bomp_\w+|<omp\.h>|std::thread|std::async|pthread_(?!atfork)\w+"
+    for file in sources():
+        if file not in [CPP / "runtime" / name for name in ("parallel.cpp", "team.cpp", "openmp.cpp")]:
+            threads = re.findall(words, code(file))
+            assert not threads, f"{shown(file)} knows threads: {threads}"
 
 
 def test_openmp_is_in_one_file() -> None:
     assert [shown(file) for file in sources() if "#pragma omp" in code(file)] == ["src/cpp/runtime/openmp.cpp"]
 
 
-@each_source
-def test_headers_are_included_once(file: Path) -> None:
-    if file.suffix == ".hpp":
-        assert "#pragma once" in code(file)
+def test_headers_are_included_once() -> None:
+    assert [shown(file) for file in sources() if file.suffix == ".hpp" and "#pragma once" not in code(file)] == []
 
 
-@each_source
-def test_kernels_have_internal_linkage(file: Path) -> None:
-    if folder(file) in PER_ISA and file.suffix == ".hpp":
-        assert re.search(r"^namespace \{$", code(file), re.MULTILINE), f"{shown(file)} has no anonymous namespace"
+def test_kernels_have_internal_linkage() -> None:
+    for file in sources():
+        if folder(file) in PER_ISA and file.suffix == ".hpp":
+            assert re.search(r"^namespace \{$", code(file), re.MULTILINE), f"{shown(file)} has no anonymous namespace"
 
 
-@pytest.mark.parametrize("file", modules(), ids=shown)
-def test_imports_go_down(file: Path) -> None:
-    own = part(file.relative_to(PYTHON).with_suffix("").parts)
-    assert own in PYTHON_FLOORS, f"{shown(file)} has no floor"
-    for other in imported(file):
-        allowed = other == own or (own, other) in BESIDE or PYTHON_FLOORS[other] < PYTHON_FLOORS[own]
-        assert allowed, f"{shown(file)} (floor {PYTHON_FLOORS[own]}) imports {other} (floor {PYTHON_FLOORS[other]})"
+def test_imports_go_down() -> None:
+    for file in modules():
+        own = part(file.relative_to(PYTHON).with_suffix("").parts)
+        assert own in PYTHON_FLOORS, f"{shown(file)} has no floor"
+        for other in imported(file):
+            allowed = other == own or (own, other) in BESIDE or PYTHON_FLOORS[other] < PYTHON_FLOORS[own]
+            assert allowed, f"{shown(file)} (floor {PYTHON_FLOORS[own]}) imports {other} (floor {PYTHON_FLOORS[other]})"
 
 
 def test_imports_are_found() -> None:
@@ -197,21 +191,20 @@ def test_imports_are_found() -> None:
     assert {"_runtime", "regression", "rows"} <= imported(PYTHON / "__init__.py")
 
 
-@pytest.mark.parametrize("file", modules(), ids=shown)
-def test_only_families_and_runtime_call_the_compiled_module(file: Path) -> None:
-    own = part(file.relative_to(PYTHON).with_suffix("").parts)
-    if "_core" in imported(file):
-        callers = (*FAMILIES, "_families", "_rows", "_runtime", "_profile", "_arrays")
-        assert own in callers, f"{shown(file)} calls _core itself"
+def test_only_families_and_runtime_call_the_compiled_module() -> None:
+    callers = (*FAMILIES, "_families", "_rows", "_runtime", "_profile", "_arrays")
+    for file in modules():
+        if "_core" in imported(file):
+            own = part(file.relative_to(PYTHON).with_suffix("").parts)
+            assert own in callers, f"{shown(file)} calls _core itself"
 
 
-@pytest.mark.parametrize("file", [*sources(), *modules(), *sorted((ROOT / "tests").rglob("*.py"))], ids=shown)
-def test_the_first_line_says_what_the_file_does(file: Path) -> None:
-    text = file.read_text(encoding="utf-8")
-    if file.suffix == ".py":
-        doc = ast.get_docstring(ast.parse(text))
-        assert doc, f"{shown(file)} has no docstring"
-    else:
-        first = text.split("\n", 1)[0]
-        said = first.startswith("// ") or file.stem in {o.stem for o in includes(file)}  # said by its header
-        assert said, f"{shown(file)} starts with {first!r}"
+def test_the_first_line_says_what_the_file_does() -> None:
+    for file in [*sources(), *modules(), *sorted((ROOT / "tests").rglob("*.py"))]:
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".py":
+            assert ast.get_docstring(ast.parse(text)), f"{shown(file)} has no docstring"
+        else:
+            first = text.split("\n", 1)[0]
+            said = first.startswith("// ") or file.stem in {o.stem for o in includes(file)}  # said by its header
+            assert said, f"{shown(file)} starts with {first!r}"

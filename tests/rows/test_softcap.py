@@ -32,7 +32,7 @@ def test_capped_logits_saturate(dtype: Any, isa: str) -> None:
 def test_infinite_logits_are_capped(dtype: Any, isa: str, rng: np.random.Generator) -> None:
     """tanh(infinity) is 1: capped logits are finite, wherever the infinities lie."""
     loss, tolerance = lossk.CrossEntropy(softcap=5.0), TOLERANCE[np.dtype(dtype)]
-    for classes in (3, 64, 70, 600, 1300, 20_000, 40_000):
+    for classes in (3, 64, 70, 600, 1300, 20_000):
         for sign, run in itertools.product((-1, 1), (1, classes // 2, classes - 1, classes)):
             for at_the_end in (False, True):
                 z, t = rows_around(rng.normal(size=classes), dtype, rng)

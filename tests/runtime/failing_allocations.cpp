@@ -1,5 +1,5 @@
 // Calls of parallel_for in which the k-th allocation fails, each followed by one without failures; for
-// test_thread_counts.py.
+// test_engines.py.
 #include "parallel.hpp"
 
 #include <unistd.h>

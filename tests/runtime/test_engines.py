@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from tests.support.processes import python
 from tests.support.sources import CPP
 
 OF_ENGINE = """
@@ -33,14 +33,7 @@ print(lossk._core.parallel_runtime(), *set(results))
 """
 
 
-def run_by(engine: str, script: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LOSSK_THREADS_BY": engine}
-    return subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-FEW_THREADS = """
+SHORT_OF_THREADS = """
 import resource, threading
 import numpy as np
 import lossk
@@ -69,7 +62,7 @@ print("done")
 def test_every_engine_gives_the_same_bits() -> None:
     engines, hashes = {}, set()
     for asked in ("auto", "openmp", "team"):
-        done = run_by(asked, OF_ENGINE)
+        done = python(OF_ENGINE, LOSSK_THREADS_BY=asked)
         if asked == "openmp" and "built without OpenMP" in done.stderr:
             continue
         assert done.returncode == 0, done.stderr
@@ -81,7 +74,7 @@ def test_every_engine_gives_the_same_bits() -> None:
 
 
 def test_an_unknown_engine_is_refused_at_import() -> None:
-    done = run_by("tbb", "import lossk")
+    done = python("import lossk", LOSSK_THREADS_BY="tbb")
     assert done.returncode != 0
     assert "LOSSK_THREADS_BY: got 'tbb', wanted 'auto'" in done.stderr
 
@@ -90,7 +83,7 @@ def test_an_unknown_engine_is_refused_at_import() -> None:
 @pytest.mark.parametrize("engine", ["auto", "openmp", "team"])
 def test_calls_do_without_threads_that_cannot_be_started(engine: str) -> None:
     """libgomp ends the process where a pool cannot grow, also one that was larger before."""
-    done = run_by(engine, FEW_THREADS)
+    done = python(SHORT_OF_THREADS, LOSSK_THREADS_BY=engine)
     if engine == "openmp" and "built without OpenMP" in done.stderr:
         pytest.skip("built without OpenMP")
     assert done.stdout == "done\n", done.stderr
@@ -100,34 +93,26 @@ def test_calls_do_without_threads_that_cannot_be_started(engine: str) -> None:
 @pytest.mark.parametrize("engine", ["auto", "openmp"])
 def test_openmp_s_threads_with_small_stacks_are_not_used(engine: str, name: str) -> None:
     script = """
-import numpy as np
-import lossk
+        import numpy as np
+        import lossk
 
-lossk.CrossEntropy()(np.ones((600, 600), np.float32), np.zeros(600, int))
-print(lossk._core.parallel_runtime())
-"""
-    environment = {**os.environ, "LOSSK_THREADS_BY": engine, name: "16"}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+        lossk.CrossEntropy()(np.ones((600, 600), np.float32), np.zeros(600, int))
+        print(lossk._core.parallel_runtime())
+    """
+    done = python(script, **{"LOSSK_THREADS_BY": engine, name: "16"})
     if engine == "openmp" and "built without OpenMP" in done.stderr:
         pytest.skip("built without OpenMP")
     assert done.stdout == "team\n", done.stderr
 
 
-MANY = max(16, 4 * len(os.sched_getaffinity(0))) if sys.platform == "linux" else 16
+MOST_KEPT = max(16, 4 * len(os.sched_getaffinity(0))) if sys.platform == "linux" else 16
 linux = pytest.mark.skipif(sys.platform != "linux", reason="threads and control groups are those of Linux")
 
 
 @linux
-def test_no_more_threads_are_kept_than_a_few_for_each_core(rng: np.random.Generator) -> None:
+def test_no_more_threads_are_kept_than_a_few_for_each_core() -> None:
     code = """
-import os, threading
+import os, sys, threading, time
 import numpy as np, lossk
 z = np.random.default_rng(1).normal(size=(1 << 22,)).astype(np.float32)
 before, got = len(os.listdir("/proc/self/task")), []
@@ -137,18 +122,15 @@ for thread in many: thread.start()
 for thread in many: thread.join()
 want = lossk.Huber().grad(z, z, num_threads=1)
 assert all((g == want).all() for g in got)
-import time
 for _ in range(200):
     kept = len(os.listdir("/proc/self/task")) - before
-    if kept <= int(os.environ["MANY"]): break
+    if kept <= int(sys.argv[1]): break
     time.sleep(0.01)
 print(kept)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "MANY": str(MANY)}, text=True, capture_output=True, check=False
-    )
+    done = python(code, str(MOST_KEPT))
     assert done.returncode == 0, done.stderr
-    assert 0 < int(done.stdout) <= MANY
+    assert 0 < int(done.stdout) <= MOST_KEPT
 
 
 @linux
@@ -163,7 +145,7 @@ def test_threads_that_there_is_no_memory_for_are_done_without(tmp_path: Path) ->
         *(runtime / f"{n}.cpp" for n in ("parallel", "team", "openmp", "quota")),
     ]
     program = tmp_path / "program"
-    command = [compiler, "-std=c++20", "-O1", "-g", "-fsanitize=address", f"-I{runtime}", *map(str, sources)]
+    command = [compiler, "-std=c++20", "-O0", "-fsanitize=address", f"-I{runtime}", *map(str, sources)]
     subprocess.run([*command, "-o", str(program), "-lpthread", "-ldl"], check=True, timeout=300)
     done = subprocess.run([program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

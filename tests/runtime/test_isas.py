@@ -7,6 +7,7 @@ import re
 import pytest
 
 import lossk
+from tests.support.isas import REGISTER_BYTES
 from tests.support.processes import python
 
 
@@ -31,7 +32,7 @@ def test_the_environment_chooses_the_instruction_set(name: str) -> None:
     assert done.returncode == 0, done.stderr
     got, width = done.stdout.split()
     assert got == name
-    assert int(width) == {"base": 16, "neon": 16, "x86-64-v3": 32, "x86-64-v4": 64}[name]
+    assert int(width) == REGISTER_BYTES[name]
 
 
 def test_the_best_instruction_set_is_the_default() -> None:

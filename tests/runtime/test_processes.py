@@ -5,14 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 import warnings
 
 import pytest
 
+from tests.support.processes import python
 from tests.support.threads import run_in_child, work
 
 
@@ -84,12 +82,6 @@ def test_processes_of_multiprocessing_compute_the_same(method: str) -> None:
     assert [child.exitcode for child in children] == [0, 0]
 
 
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh interpreter."""
-    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
 COMPUTING = """
     import sys, threading, time
     import numpy as np
@@ -153,14 +145,14 @@ IN_SUBINTERPRETER = """
     "family", ["softmax", "rows", "pointwise", "activation", "clip", "convert", "step", "strided step"]
 )
 def test_a_process_ends_while_daemon_threads_compute(family: str) -> None:
-    for _ in range(3):
-        done = run(COMPUTING, family)
+    for _ in range(2):
+        done = python(COMPUTING, family)
         assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("where", ["first", "only"])
 def test_a_subinterpreter_is_refused(where: str) -> None:
     """Whether or not the main interpreter has imported lossk; NumPy may refuse before lossk does."""
-    done = run(IN_SUBINTERPRETER, where)
+    done = python(IN_SUBINTERPRETER, where, warn="default")
     assert done.returncode == 0, done.stderr
     assert "subinterpreter" in done.stdout or "more than once per process" in done.stdout

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
-import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +13,14 @@ import pytest
 
 import lossk
 from lossk import _core
+from tests.support.processes import python
 
 
-def python(code: str, **environment: str) -> str:
-    """Run code in a fresh interpreter with warnings as errors."""
-    inherited = {k: v for k, v in os.environ.items() if k not in ("LOSSK_NUM_THREADS", "OMP_NUM_THREADS", "LOSSK_ISA")}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+@pytest.fixture
+def _restored() -> Iterator[None]:
+    before = lossk.get_num_threads()
+    yield
+    lossk.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("_restored")
@@ -89,22 +81,46 @@ def test_threads_belong_to_their_python_thread() -> None:
 
 
 def test_the_environment_sets_the_number_of_threads() -> None:
-    show = "import lossk; print(lossk.get_num_threads())"
-    assert python(show, LOSSK_NUM_THREADS="3") == "3"
-    assert python(show, OMP_NUM_THREADS="5") == "5"
-    assert python(show, LOSSK_NUM_THREADS="3", OMP_NUM_THREADS="5") == "3"
+    """And the library says where the number comes from."""
     cores, quota = len(os.sched_getaffinity(0)), _core.cpu_quota()
-    assert python(show) == str(cores if quota is None else min(cores, math.ceil(quota)))
+    default = cores if quota is None else min(cores, math.ceil(quota))
+    by_default = ("the cores that the process may use", "the CPU quota of the process's cgroup")
+    cases: list[tuple[dict[str, str], str, int, tuple[str, ...]]] = [
+        ({}, "", default, by_default),
+        ({}, "lossk.threads(2).__enter__()", 2, ("a block of threads()",)),
+        ({"LOSSK_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, "", 3, ("LOSSK_NUM_THREADS",)),
+        ({"OMP_NUM_THREADS": "5"}, "", 5, ("OMP_NUM_THREADS",)),
+        ({"OMP_NUM_THREADS": "5"}, "lossk.set_num_threads(2)", 2, ("set_num_threads",)),
+    ]
+    for environment, code, threads, sources in cases:
+        show = "print(lossk.get_num_threads(), lossk._core.threads_source())"
+        done = python(f"import lossk; {code}\n{show}", **environment)
+        number, _, source = done.stdout.strip().partition(" ")
+        assert int(number) == threads, done.stderr
+        assert source in sources
 
 
-def test_environment_with_nonsense_says_what_is_wanted() -> None:
-    show = "import lossk; print(lossk.get_num_threads())"
-    assert python(show, LOSSK_NUM_THREADS="") == python(show)
-    for nonsense in ("0", "-4", "many", "3x", "99999"):
-        with pytest.raises(
-            AssertionError, match=f"LOSSK_NUM_THREADS: got '{nonsense}', wanted an integer from 1 to 4096"
-        ):
-            python(show, LOSSK_NUM_THREADS=nonsense)
+NONSENSE = """
+    import os, sys
+
+    for value in ("0", "-4", "many", "3x", "99999", ""):
+        os.environ["LOSSK_NUM_THREADS"] = value
+        try:
+            import lossk
+            print("imported, by", lossk._core.threads_source())
+        except ImportError as error:
+            print(error)
+            for name in [name for name in sys.modules if name.startswith("lossk")]:
+                del sys.modules[name]
+"""
+
+
+def test_nonsense_in_the_environment_is_refused_at_import() -> None:
+    *refused, empty = python(NONSENSE).stdout.splitlines()
+    assert len(refused) == 5
+    for said, nonsense in zip(refused, ("0", "-4", "many", "3x", "99999"), strict=True):
+        assert said == f"LOSSK_NUM_THREADS: got {nonsense!r}, wanted an integer from 1 to 4096"
+    assert empty.startswith("imported, by the "), "an empty variable says nothing"
 
 
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup rw,nsdelegate"
@@ -154,15 +170,6 @@ QUOTAS = {
 }
 
 
-def source(code: str = "pass", **environment: str) -> str:
-    inherited = {k: v for k, v in os.environ.items() if k not in ("LOSSK_NUM_THREADS", "OMP_NUM_THREADS")}
-    show = f"import lossk; {code}; from lossk import _core; print(_core.threads_source())"
-    command = [sys.executable, "-c", show]
-    return subprocess.run(
-        command, env=inherited | environment, text=True, capture_output=True, check=True
-    ).stdout.strip()
-
-
 @pytest.mark.parametrize("case", QUOTAS)
 def test_the_quota_of_control_groups_is_found(case: str, tmp_path: Path) -> None:
     mounts, groups, files, want = QUOTAS[case]
@@ -174,11 +181,3 @@ def test_the_quota_of_control_groups_is_found(case: str, tmp_path: Path) -> None
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
     assert _core.cpu_quota(str(tmp_path)) == want
-
-
-def test_where_the_number_of_threads_comes_from() -> None:
-    assert source(LOSSK_NUM_THREADS="3", OMP_NUM_THREADS="2") == "LOSSK_NUM_THREADS"
-    assert source(OMP_NUM_THREADS="2") == "OMP_NUM_THREADS"
-    assert source("lossk.set_num_threads(2)", OMP_NUM_THREADS="2") == "set_num_threads"
-    assert source("lossk.threads(2).__enter__()") == "a block of threads()"
-    assert source() in ("the cores that the process may use", "the CPU quota of the process's cgroup")

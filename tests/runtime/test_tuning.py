@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from typer.testing import CliRunner
 from lossk import _core, _profile
 from lossk.cli import tune
 from lossk.cli.app import app
+from tests.support.processes import python
 from tests.support.streaming import last_level_cache
 
 MIB = 1 << 20
@@ -48,16 +48,15 @@ print(_profile.source)
 """
 
 
-def run(profile: str | Path, flags: tuple[str, ...] = (), **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "LOSSK_ISA"}
-    return subprocess.run(
-        [sys.executable, *flags, "-c", SCRIPT],
-        env={**environment, "LOSSK_PROFILE": str(profile), **more},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def run(profile: str | Path, warn: str = "error", **more: str) -> subprocess.CompletedProcess[str]:
+    return python(SCRIPT, warn=warn, LOSSK_PROFILE=str(profile), **more)
+
+
+@pytest.fixture(scope="module")
+def bits_without_profile() -> str:
+    done = run("off")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[0]
 
 
 def written(path: Path, **changes: Any) -> Path:
@@ -81,7 +80,7 @@ def test_a_machine_that_reports_no_cache_is_given_a_guess() -> None:
     assert "a guess" in source
 
 
-def test_no_profile_changes_a_bit(tmp_path: Path) -> None:
+def test_no_profile_changes_a_bit(bits_without_profile: str, tmp_path: Path) -> None:
     families = list(_core.choices())
     profiles = [
         written(
@@ -95,13 +94,11 @@ def test_no_profile_changes_a_bit(tmp_path: Path) -> None:
             for elements, stream_from in ((1, 1), (10**9, _profile.NEVER))
         )
     ]
-    off = run("off")
-    assert off.returncode == 0, off.stderr
     for profile in profiles:
-        done = run(profile, ("-W", "error"))
+        done = run(profile)
         assert done.returncode == 0, done.stderr
         bits, source = done.stdout.splitlines()
-        assert bits == off.stdout.splitlines()[0]
+        assert bits == bits_without_profile
         assert source == str(profile)
 
 
@@ -121,45 +118,52 @@ def test_no_profile_changes_a_bit(tmp_path: Path) -> None:
     ],
     ids=lambda text: str(text)[:30],
 )
-def test_a_broken_or_foreign_profile_is_said_to_be_so_once_and_ignored(
-    text: str | dict[str, Any], said: str, tmp_path: Path
+def test_a_broken_or_foreign_profile_is_said_to_be_so_and_ignored(
+    text: str | dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "profile.json"
+    path, before = tmp_path / "profile.json", (_core.choices(), _core.elements_per_thread())
     if isinstance(text, str):
         path.write_text(text, encoding="utf-8")
     else:
         written(path, **text)
-    done = run(path, ("-W", "always"))
+    monkeypatch.setenv("LOSSK_PROFILE", str(path))
+    monkeypatch.setattr(_profile, "source", "none")
+    with pytest.warns(RuntimeWarning, match=rf"(?s)^profile {re.escape(str(path))} is ignored: .*{re.escape(said)}"):
+        _profile.load.__wrapped__()
+    assert _profile.source == f"none ({path} is ignored)"
+    assert (_core.choices(), _core.elements_per_thread()) == before
+
+
+@pytest.mark.parametrize("text", ["{", None], ids=["broken", "missing"])
+def test_a_profile_that_cannot_be_used_is_told_once(
+    text: str | None, bits_without_profile: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "profile.json"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    done = run(path, "always")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("RuntimeWarning") == 1
     assert f"profile {path} is ignored: " in done.stderr
-    assert said in done.stderr
-    assert done.stdout.splitlines() == [run("off").stdout.splitlines()[0], _profile_less(path)]
+    source = f"none; choices are those for {_core.preset()} ({path} is ignored)"
+    assert done.stdout.splitlines() == [bits_without_profile, source]
 
 
-def test_a_profile_that_is_asked_for_and_missing_is_told(tmp_path: Path) -> None:
-    done = run(tmp_path / "none.json", ("-W", "always"))
-    assert done.returncode == 0, done.stderr
-    assert "none.json is ignored" in done.stderr
-
-
-def _profile_less(path: Path) -> str:
-    return f"none; choices are those for {_core.preset()} ({path} is ignored)"
-
-
-def test_the_user_s_own_profile_is_ignored_in_silence_where_it_is_for_other_cpus(tmp_path: Path) -> None:
+def test_the_user_s_own_profile_is_ignored_in_silence_where_it_is_for_other_cpus(
+    bits_without_profile: str, tmp_path: Path
+) -> None:
     """As it may be under taskset; one that cannot be read is none."""
     (tmp_path / "lossk").mkdir()
     written(tmp_path / "lossk" / "profile.json", cpus=4097)
     for home in (tmp_path, tmp_path / "lossk" / "profile.json", tmp_path / "nowhere"):
-        done = run("", ("-W", "error"), XDG_CONFIG_HOME=str(home))
+        done = run("", XDG_CONFIG_HOME=str(home))
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[0] == run("off").stdout.splitlines()[0]
+        assert done.stdout.splitlines()[0] == bits_without_profile
 
 
 def test_what_tune_writes_is_a_profile_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By few measurements of small arrays: what they choose is chance, how it is kept is not."""
-    monkeypatch.setattr(tune, "SECONDS", 0.0)
+    monkeypatch.setattr(tune.advantage, "__defaults__", (0.0,))
     path = tmp_path / "folder" / "profile.json"
     try:
         with last_level_cache(MIB):
@@ -172,6 +176,6 @@ def test_what_tune_writes_is_a_profile_of_this_machine(tmp_path: Path, monkeypat
     assert f"wrote {path}" in done.stdout
     profile = json.loads(path.read_text(encoding="utf-8"))
     assert {name: profile[name] for name in ("cpu", "cpus")} == _profile.machine()
-    assert run(path, ("-W", "error")).stdout.splitlines()[1] == str(path)
+    assert run(path).stdout.splitlines()[1] == str(path)
     for family in profile["families"]:
         assert family in done.stdout

@@ -19,7 +19,6 @@ COMPUTED: dict[str, Callable[..., Array]] = {
     "derivative": lambda act, x, c, **options: act.derivative(x, **options),
     "vjp": lambda act, x, c, **options: act.vjp(x, c, **options),
 }
-each_verb = pytest.mark.parametrize("verb", COMPUTED)
 
 
 def draw_activation(rng: np.random.Generator, shape: Any, dtype: Any) -> tuple[Array, Array]:
