@@ -47,7 +47,7 @@ def test_wrong_options_are_refused(name: str) -> None:
     p = [np.ones(3, np.float32)]
     shown = repr(cls(p))
     wrong: dict[str, tuple[Any, ...]] = {
-        "lr": (-1.0, np.inf, "1", True),
+        "lr": (-1.0, np.inf, np.nan, "1", True),
         "betas": (0.9, (0.9,), (0.9, 1.0), (-0.1, 0.9), (0.9, "x")),
         "eps": (-1e-8, np.nan),
         "weight_decay": (-0.1, np.inf, "no"),
@@ -68,7 +68,7 @@ def test_wrong_options_are_refused(name: str) -> None:
             cls(p, **option)
 
 
-def test_wrong_gradients_change_nothing(rng: np.random.Generator) -> None:
+def test_wrong_lists_of_gradients_change_nothing(rng: np.random.Generator) -> None:
     params = [rng.normal(size=(4, 3)), rng.normal(size=5)]
     sgd = lossk.SGD(params, lr=0.1, momentum=0.9)
     good = [rng.normal(size=(4, 3)), rng.normal(size=5)]
@@ -77,16 +77,10 @@ def test_wrong_gradients_change_nothing(rng: np.random.Generator) -> None:
     wrong: list[tuple[Any, str]] = [
         ([good[0]], r"grads: got 1 arrays, wanted 2"),
         ([*good, good[1]], r"grads: got 3 arrays, wanted 2"),
-        ([good[0], good[1].astype(np.float32)], r"grads\[1\]: got dtype float32, wanted float64"),
-        ([good[0], good[1][:4]], r"grads\[1\]: got shape \(4,\), wanted \(5,\)"),
-        ([good[0].T, good[1]], r"grads\[0\]: got shape \(3, 4\), wanted \(4, 3\)"),
-        ([good[0], good[1].tolist()], r"grads\[1\]: got list, wanted a NumPy array or None"),
         ([good[0], 0.0], r"grads\[1\]: got float, wanted a NumPy array or None"),
         (good[1], r"grads: got ndarray, wanted a list"),
         ({"0": good[0], "1": good[1]}, r"grads: got dict, wanted a list"),
         (None, r"grads: got NoneType, wanted a list"),
-        ([good[0], params[1]], r"grads\[1\]: got memory that overlaps params\[1\]"),
-        ([params[0], good[1]], r"grads\[0\]: got memory that overlaps params\[0\]"),
     ]
     for grads, message in wrong:
         with pytest.raises((TypeError, ValueError), match=message):
@@ -116,7 +110,6 @@ def test_wrong_parameters_are_refused() -> None:
         ([locked], r"params\[0\]: got a read-only array, wanted a writeable one"),
         ([p, p], r"params\[1\]: got memory that overlaps params\[0\]"),
         ({"a": p[:4], "b": p[3:]}, r"params\['b'\]: got memory that overlaps params\['a'\]"),
-        ([np.lib.stride_tricks.as_strided(np.zeros(1), (5,), (0,))], r"params\[0\]: got an array whose elements share"),
     ]
     for params, message in wrong:
         with pytest.raises((TypeError, ValueError), match=message):
@@ -127,11 +120,6 @@ def test_wrong_parameters_are_refused() -> None:
 def test_options_of_sgd_that_do_not_go_together_are_refused() -> None:
     p = [np.zeros(3)]
     wrong: list[tuple[dict[str, Any], type[Exception], str]] = [
-        ({"lr": -0.1}, ValueError, "lr: got -0.1"),
-        ({"lr": np.nan}, ValueError, "lr: got nan"),
-        ({"lr": "0.1"}, TypeError, "lr: got '0.1'"),
-        ({"momentum": -0.9}, ValueError, "momentum: got -0.9"),
-        ({"weight_decay": -1}, ValueError, "weight_decay: got -1"),
         ({"dampening": np.inf}, ValueError, "dampening: got inf"),
         ({"style": "jax"}, ValueError, "style: got 'jax', wanted 'torch' or 'keras'"),
         ({"nesterov": True}, ValueError, "nesterov: got momentum 0"),

@@ -200,10 +200,10 @@ def test_parameters_may_have_many_shapes(dtype: Any, isa: str, rng: np.random.Ge
     for threads in (1, 3):
         params = [p.copy() for p in start]
         sgd = lossk.SGD(params, lr=0.1, momentum=0.9)
-        for _ in range(2):
+        for _ in range(3):
             sgd.step(grads, num_threads=threads)
         for p, p0, g in zip(params, start, grads, strict=True):
-            want, _ = follow(p0, [g, g], {"lr": 0.1, "momentum": 0.9})
+            want, _ = follow(p0, [g, g, g], {"lr": 0.1, "momentum": 0.9})
             np.testing.assert_allclose(p, want, rtol=RTOL[p.dtype], atol=RTOL[p.dtype])
 
 
@@ -219,19 +219,3 @@ def test_none_leaves_the_parameter_and_its_state(rng: np.random.Generator) -> No
     assert bits(after["momentum_buffer.0"]) != bits(state["momentum_buffer.0"])
     sgd.step([None, None])
     np.testing.assert_array_equal(p[1], before)
-
-
-@each_dtype
-def test_torch_and_keras_agree_where_their_definitions_do(dtype: Any, rng: np.random.Generator) -> None:
-    """Without weight decay and dampening, the buffers differ by the factor -lr and the parameters not at all."""
-    start, grads = rng.normal(size=300).astype(dtype), [rng.normal(size=300).astype(dtype) for _ in range(4)]
-    for nesterov in (False, True):
-        a, b = start.copy(), start.copy()
-        torch, keras = (
-            lossk.SGD([p], lr=0.1, momentum=0.9, nesterov=nesterov, style=style)
-            for p, style in ((a, "torch"), (b, "keras"))
-        )
-        for g in grads:
-            torch.step([g])
-            keras.step([g])
-        np.testing.assert_allclose(a, b, rtol=10 * RTOL[np.dtype(dtype)], atol=10 * RTOL[np.dtype(dtype)])

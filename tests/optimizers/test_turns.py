@@ -174,16 +174,6 @@ def test_lists_that_lie_about_their_length_are_refused() -> None:
     assert len(lossk.SGD(Lying([np.ones(2), np.ones(2)]))._params) == 2
 
 
-def test_copies_have_turns_of_their_own() -> None:
-    p, g = np.ones(8, np.float32), [np.ones(8, np.float32)]
-    adam = lossk.Adam([p])
-    adam.step(g)
-    for other in (copy.copy(adam), copy.deepcopy(adam), pickle.loads(pickle.dumps(adam))):
-        assert other._turn is not adam._turn
-        assert other.step(g).applied
-        assert other._steps == [2]
-
-
 def test_two_steps_at_once_are_refused() -> None:
     """A second step of the same optimizer, while the first runs without the interpreter lock, is refused."""
     p = np.zeros(1 << 22, np.float32)

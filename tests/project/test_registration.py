@@ -13,7 +13,6 @@ from lossk._families import LOSSES, PointwiseLoss
 from lossk._rows import RowLoss
 from lossk.activations import ACTIVATIONS
 from lossk.optimizers import OPTIMIZERS
-from tests.support.optimizers import each_optimizer
 from tests.support.sources import CPP, code, includes, shown
 
 
@@ -88,6 +87,7 @@ def test_a_class_has_docstring_reference_and_variants(name: str) -> None:
     assert cls._variants
     assert cls._variants[0] == {}, f"{cls.__name__}: the first variant is that of the defaults"
     assert cls.__name__ in lossk.__all__, f"{cls.__name__} is not exported by lossk/__init__.py"
+    assert getattr(lossk, cls.__name__) is cls
 
 
 def test_an_optimizer_has_its_parts() -> None:
@@ -97,6 +97,11 @@ def test_an_optimizer_has_its_parts() -> None:
     assert {kernel for kernel, _ in made} == kernels, "some kernel is of no variant of an optimizer"
     for kernel, slots in made:
         assert len(slots) == _core.optimizer_kernels[kernel][1], f"{kernel} has another number of slots"
+    for name, cls in OPTIMIZERS.items():
+        assert name in lossk.__all__
+        assert cls._variants[0] == {}
+        assert "References\n" in (cls.__doc__ or ""), f"{name}: the docstring names no source"
+        assert cls._reference is not lossk.optimizers.Optimizer._reference
 
 
 def test_an_activation_has_its_three_parts() -> None:
@@ -115,19 +120,3 @@ def test_an_activation_has_its_three_parts() -> None:
 def test_names_of_headers_are_those_of_their_formulas() -> None:
     for name, file in formulas("losses").items():
         assert name.startswith(file.stem), f"{shown(file)} holds {name}: grep must find every place"
-
-
-@each_optimizer
-def test_an_optimizer_is_documented(name: str) -> None:
-    cls = OPTIMIZERS[name]
-    assert name in lossk.__all__
-    assert cls._variants[0] == {}
-    assert cls.__doc__
-    assert "References\n" in cls.__doc__
-    assert cls._reference is not lossk.optimizers.Optimizer._reference
-
-
-def test_the_catalogue_is_public() -> None:
-    for cls in LOSSES.values():
-        assert getattr(lossk, cls.__name__) is cls
-        assert cls.__name__ in lossk.__all__

@@ -110,6 +110,8 @@ def test_the_first_bad_label_of_many_is_named(dtype: Any, rng: np.random.Generat
     labels[2, 1, 3] = labels[3, 0, 0] = -1
     with pytest.raises(IndexError, match=r"target\[2, 1, 3\]: got -1"):
         lossk.CrossEntropy()(np.zeros((4, 3, 5, 6), dtype), labels)
+    with pytest.raises(IndexError, match=r"target\[2, 1, 3\]: got -1"):
+        lossk.CrossEntropy()(np.zeros((4, 6, 3, 5), dtype), labels, axis=1)
 
 
 @each_dtype
@@ -119,13 +121,6 @@ def test_a_bad_label_leaves_a_strided_output_alone(dtype: Any) -> None:
     with pytest.raises(IndexError, match=r"target\[4\]: got 5"):
         lossk.CrossEntropy().grad(np.zeros((6, 5), dtype), np.array([0, 1, 2, 3, 5, 9]), out=out)
     assert (memory == 7).all()
-
-
-def test_a_bad_label_is_named_in_the_callers_axes() -> None:
-    t = np.zeros((2, 4), int)
-    t[1, 2] = 3
-    with pytest.raises(IndexError, match=r"target\[1, 2\]: got 3, wanted a label in \[0, 3\)"):
-        lossk.CrossEntropy()(np.zeros((2, 3, 4)), t, axis=1)
 
 
 @pytest.mark.parametrize("kind", ["i8", "i1"])

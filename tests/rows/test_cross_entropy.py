@@ -132,12 +132,6 @@ def test_a_softcap_is_that_worked_out_by_hand() -> None:
     assert got == pytest.approx(want, rel=1e-14)
 
 
-@pytest.mark.parametrize("smoothing", [-0.1, 1.1, np.nan, np.inf, -1e-300])
-def test_smoothing_outside_0_1_is_an_error(smoothing: float) -> None:
-    with pytest.raises(ValueError, match=r"label_smoothing: got .*, wanted a number in \[0, 1\]"):
-        lossk.CrossEntropy(label_smoothing=smoothing)
-
-
 def test_ignore_index_and_probabilities_exclude_each_other(rng: np.random.Generator) -> None:
     z, y = rng.normal(size=(4, 3)), draw_probabilities(rng, (4, 3), np.float64)
     for ignored in (0, 1, 255):
@@ -145,13 +139,9 @@ def test_ignore_index_and_probabilities_exclude_each_other(rng: np.random.Genera
             lossk.CrossEntropy(ignore_index=ignored)(z, y)
         with pytest.raises(ValueError, match=f"ignore_index: got {ignored}, wanted None or a negative one"):
             lossk.CrossEntropy(ignore_index=ignored)(z, y.tolist())
+        with pytest.raises(ValueError, match=f"ignore_index: got {ignored}, wanted None or a negative one"):
+            lossk.CrossEntropy(ignore_index=ignored)(z.astype(ml_dtypes.bfloat16), y.astype(ml_dtypes.bfloat16))
     assert np.isfinite(lossk.CrossEntropy(ignore_index=-7)(z, y))
-
-
-def test_bfloat16_probabilities_have_no_label_to_ignore() -> None:
-    y = np.full((2, 4), 0.25, ml_dtypes.bfloat16)
-    with pytest.raises(ValueError, match=r"ignore_index: got 2, wanted None or a negative one"):
-        lossk.CrossEntropy(ignore_index=2)(np.zeros((2, 4), ml_dtypes.bfloat16), y)
 
 
 def test_class_weights_need_one_weight_a_class(rng: np.random.Generator) -> None:

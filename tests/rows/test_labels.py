@@ -12,7 +12,7 @@ import lossk
 from lossk._families import LOSSES
 from tests.support.arrays import bits
 from tests.support.cases import Batch
-from tests.support.rows import LABEL_LOSSES, LOGITS, draw_rows
+from tests.support.rows import LABEL_LOSSES, LOGITS
 from tests.support.tolerances import assert_matches_reference
 
 INTEGERS = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "q", "Q", ">i4", ">u2", "intp")
@@ -36,6 +36,8 @@ def test_labels_of_every_integer_type(classes: int, integer: str, isa: str, rng:
     assert bits(grad) == bits(want_grad)
     assert not grad[[0, 7]].any()
     assert grad[t != ignored].any(axis=1).all()
+    for other, labels in ((lossk.NLL(ignore_index=ignored), t), (lossk.MultiMargin(), np.abs(t))):
+        assert other(z, labels.astype(integer)) == other(z, labels)
 
 
 @pytest.mark.parametrize("classes", [3, 100])
@@ -82,32 +84,6 @@ def test_none_goes_with_probabilities(rng: np.random.Generator) -> None:
     assert lossk.CrossEntropy(ignore_index=None)(z, y) == lossk.CrossEntropy()(z, y)
 
 
-def test_labels_must_be_integers_of_the_right_shape(rng: np.random.Generator) -> None:
-    z, ce = rng.normal(size=(4, 3)), lossk.CrossEntropy()
-    with pytest.raises(ValueError, match=r"target: got int64 of shape \(3,\), wanted integer labels of shape \(4,\)"):
-        ce(z, np.zeros(3, int))
-    with pytest.raises(ValueError, match=r"target: got int64 of shape \(4, 1\), .*: target\.ravel\(\)$"):
-        ce(z, np.zeros((4, 1), int))
-    with pytest.raises(ValueError, match=r"target: got int64 of shape \(4, 3\), .*: target\.argmax\(-1\)"):
-        ce(z, np.zeros((4, 3), int))
-    with pytest.raises(ValueError, match=r"target\[1\]: got 0.5, wanted an integer"):
-        ce(z, np.array([0.0, 0.5, 1.0, 2.0]))
-    with pytest.raises(TypeError, match=r"target: got dtype bool"):
-        ce(z, np.zeros(4, bool))
-    with pytest.raises(
-        ValueError, match=r"target: got float64 of shape \(4, 2\), wanted .* probabilities of shape \(4, 3\)$"
-    ):
-        ce(z, np.zeros((4, 2)))
-
-
-@pytest.mark.parametrize("kind", "bhilqBHILQ")
-def test_labels_of_any_integer_type(kind: str, rng: np.random.Generator) -> None:
-    for name in ("NLL", "MultiMargin"):
-        batch = draw_rows(name, rng, (30, 7), np.float32)
-        loss = getattr(lossk, name)()
-        assert loss(batch.z, batch.target.astype(kind)) == loss(batch.z, batch.target)
-
-
 def test_targets_of_the_wrong_kind_are_refused(rng: np.random.Generator) -> None:
     z = rng.normal(size=(3, 5))
     for loss in (lossk.NLL(), lossk.MultiMargin()):
@@ -117,6 +93,11 @@ def test_targets_of_the_wrong_kind_are_refused(rng: np.random.Generator) -> None
         with pytest.raises(TypeError, match="target: got None, wanted integer labels"):
             loss(z, None)
         assert loss(z, [0, 1, 2]) == loss(z, np.array([0, 1, 2]))
+    for loss in LABEL_LOSSES:
+        with pytest.raises(ValueError, match=r"target: got int64 of shape \(4,\), wanted .* of shape \(3,\)"):
+            loss(z, np.zeros(4, int))
+    with pytest.raises(ValueError, match=r"target: got float64 of shape \(3, 2\), wanted .* of shape \(3, 5\)$"):
+        lossk.CrossEntropy()(z, np.zeros((3, 2)))
     kl = lossk.KLDivergence()
     with pytest.raises(TypeError, match=r"target: got int64 of shape .*, wanted probabilities"):
         kl(z, np.array([0, 1, 2]))
@@ -126,13 +107,6 @@ def test_targets_of_the_wrong_kind_are_refused(rng: np.random.Generator) -> None
         kl(z, np.abs(z[:, :4]))
     one_hot = np.eye(5, dtype=int)[:3]
     assert kl(z, one_hot) == kl(z, one_hot.astype(float)) == kl(z, one_hot.tolist())
-
-
-def test_only_nll_ignores_labels(rng: np.random.Generator) -> None:
-    z = rng.normal(size=(3, 5))
-    lossk.NLL()(z, np.array([0, -100, 1]))
-    with pytest.raises(IndexError, match=r"target\[1\]: got -100, wanted a label in \[0, 5\)$"):
-        lossk.MultiMargin()(z, np.array([0, -100, 1]))
 
 
 ONE_HOT = np.eye(4, dtype=int)[:3]

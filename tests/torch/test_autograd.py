@@ -81,12 +81,6 @@ def test_upstream_gradients_are_multiplied(dtype: Any, scale: float) -> None:
         close(grad, want, dtype, name)
 
 
-def test_loss_scaling_keeps_small_gradients_of_float16() -> None:
-    z, t = torch.zeros(64, 2000, dtype=torch.float16, requires_grad=True), torch.zeros(64, dtype=torch.long)
-    (ours.cross_entropy(z, t) * 4096).backward()
-    assert z.grad[0, 1].item() == pytest.approx(4096 / 64 / 2000, rel=1e-3)
-
-
 def test_backward_passes_are_repeated_and_accumulated() -> None:
     z, y = torch.randn(5, 3, requires_grad=True), torch.randn(5, 3)
     loss = ours.mse_loss(z, y)

@@ -196,26 +196,18 @@ def test_gaussian_nll_is_torchs(full: bool, eps: float, rng: np.random.Generator
 
 
 @each_dtype
-def test_row_functions(dtype: Any, rng: np.random.Generator) -> None:
-    tolerance = CE_TOLERANCE[np.dtype(dtype)]
-    for shape in ((7, 3), (4, 500), (2, 3, 65)):
-        x = rng.normal(scale=4, size=shape).astype(dtype)
-        wide = tensor(x.astype(np.float64))
-        close(lossk.softmax(x), torch.softmax(wide, -1).numpy(), tolerance, "softmax")
-        close(lossk.log_softmax(x), torch.log_softmax(wide, -1).numpy(), tolerance, "log_softmax")
-        close(lossk.logsumexp(x), torch.logsumexp(wide, -1).numpy(), tolerance, "logsumexp")
-
-
 @each_function
-def test_row_functions_are_torchs(function: RowFunction, rng: np.random.Generator) -> None:
-    for axis in (-1, 0, 1):
-        x = rng.normal(scale=3, size=(4, 30, 7))
-        z = torch.from_numpy(x.copy()).requires_grad_()
+def test_row_functions_are_torchs(function: RowFunction, dtype: Any, rng: np.random.Generator) -> None:
+    """Values and what is passed back, of any axis; in f32 against torch in float64 on the same rounded numbers."""
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    for shape, axis in (((4, 30, 7), -1), ((4, 30, 7), 0), ((4, 30, 7), 1), ((7, 3), -1), ((4, 500), 1)):
+        x = rng.normal(scale=3, size=shape).astype(dtype)
+        z = tensor(x.astype(np.float64)).requires_grad_()
         value = getattr(torch, function._name)(z, axis)
-        c = rng.normal(size=value.shape)
-        value.backward(torch.from_numpy(c.copy()))
-        np.testing.assert_allclose(function(x, axis=axis), value.detach().numpy(), rtol=1e-13, atol=1e-14)
-        np.testing.assert_allclose(function.vjp(x, c, axis=axis), z.grad.numpy(), rtol=1e-12, atol=1e-14)
+        c = rng.normal(size=value.shape).astype(dtype)
+        value.backward(tensor(c.astype(np.float64)))
+        close(function(x, axis=axis), value.detach().numpy(), tolerance, f"{function} {shape} {axis}")
+        close(function.vjp(x, c, axis=axis), z.grad.numpy(), tolerance, f"vjp of {function} {shape} {axis}")
 
 
 @each_dtype
@@ -265,9 +257,9 @@ def test_activations_are_torchs(rng: np.random.Generator) -> None:
     x, c = draw_activation(rng, 1000, np.float64)
     x[:3] = [0.0, INF, -INF]
     for act, function in pairs:
-        z = torch.from_numpy(x.copy()).requires_grad_()
+        z = tensor(x).requires_grad_()
         value = function(z)
-        value.backward(torch.from_numpy(c.copy()))
+        value.backward(tensor(c))
         np.testing.assert_allclose(act(x), value.detach().numpy(), rtol=1e-13, atol=1e-16, err_msg=repr(act))
         # torch's 1 - tanh^2 cancels
         np.testing.assert_allclose(act.vjp(x, c), z.grad.numpy(), rtol=1e-12, atol=1e-15, err_msg=repr(act))
