@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from support import REGISTER_BYTES
 
 import lossk
 from lossk import _core
+from tests.support.isas import REGISTER_BYTES
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,5 +50,6 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def torch_seed() -> None:
-    torch = pytest.importorskip("torch", reason="torch is not installed: its random numbers have no seed to set")
+    import torch
+
     torch.manual_seed(5)

@@ -1,0 +1,1 @@
+"""Activations: results, outputs, arguments."""

@@ -1,0 +1,1 @@
+"""The command lossk: what it prints, measures and draws."""

@@ -1,0 +1,1 @@
+"""Elementary functions of the SIMD layer."""

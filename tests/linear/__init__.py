@@ -1,0 +1,1 @@
+"""Cross-entropy of a linear layer: results, products, memory."""

@@ -1,0 +1,1 @@
+"""Losses: what holds for all of them, and pointwise ones."""

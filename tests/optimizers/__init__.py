@@ -1,0 +1,1 @@
+"""Optimizers: steps, state, clipping, 16 bits, turns."""

@@ -1,0 +1,1 @@
+"""The project: its architecture, names, types and documentation."""

@@ -1,0 +1,122 @@
+"""What a new formula is made of: a header, an entry, a class; and what is still missing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import lossk
+from lossk import _core
+from lossk._families import LOSSES, PointwiseLoss
+from lossk._rows import RowLoss
+from lossk.activations import ACTIVATIONS
+from lossk.optimizers import OPTIMIZERS
+from tests.support.sources import CPP, code, includes, shown
+
+
+def formulas(folder: str) -> dict[str, Path]:
+    """Names of the formulas in a folder's headers, and where each is."""
+    return {
+        name: file
+        for file in sorted((CPP / folder).glob("*.hpp"))
+        for name in re.findall(r'static constexpr const char\* name = "(\w+)"', code(file))
+    }
+
+
+def registered(what: str) -> set[str]:
+    return set(re.findall(rf"\b{what}<(\w+)>\(\)", code(CPP / "registry.hpp")))
+
+
+# A family of losses: the function of registry.hpp that makes its entries, its kernels by name, its base class.
+LOSS_FAMILIES = {
+    "pointwise_loss": (_core.pointwise_kernels, PointwiseLoss),
+    "row_loss": (_core.rows_kernels, RowLoss),
+}
+
+
+def test_every_formula_is_reachable_from_the_registry() -> None:
+    reached: set[Path] = set()
+
+    def visit(file: Path) -> None:
+        if file not in reached:
+            reached.add(file)
+            for other in includes(file):
+                visit(other)
+
+    visit(CPP / "registry.hpp")
+    for folder in ("losses", "activations", "optimizers", "drivers", "simd"):
+        for file in (CPP / folder).glob("*.hpp"):
+            assert file in reached, f"{shown(file)} is not included by registry.hpp, not even indirectly"
+
+
+@pytest.mark.parametrize("entry", LOSS_FAMILIES)
+def test_a_loss_has_its_three_parts(entry: str) -> None:
+    places, base = LOSS_FAMILIES[entry]
+    entries, kernels = registered(entry), set(places) - registered("row_vjp")
+    elsewhere = {name for other in LOSS_FAMILIES if other != entry for name in registered(other)}
+    headers = {name: file for name, file in formulas("losses").items() if name not in elsewhere}
+    # Cross-entropy is a family of its own: the softmax kernels.
+    named = {name for cls in LOSSES.values() if issubclass(cls, base) for name in (cls._kernel, *cls._also)}
+    classes = named - {"cross_entropy"}
+    missing = []
+    for name in sorted(set(headers) | entries | kernels | classes):
+        if name not in headers:
+            missing.append(f"{name}: a header src/cpp/losses/{name}.hpp with a struct whose `name` is {name!r}")
+        if name not in entries:
+            missing.append(f"{name}: an entry {entry}<{name}>() in src/cpp/registry.hpp")
+        elif name in headers and name not in kernels:
+            missing.append(f"{name}: a build; the compiled module is older than the registry")
+        if name not in classes:
+            missing.append(f"{name}: a Python class with _kernel = {name!r}, a docstring and a reference")
+    assert not missing, "still missing:\n" + "\n".join(missing)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_class_has_docstring_reference_and_variants(name: str) -> None:
+    cls = LOSSES[name]
+    assert cls.__doc__, f"{cls.__name__} lacks a docstring"
+    own = {key for base in cls.__mro__[: -2 if issubclass(cls, PointwiseLoss) else -1] for key in vars(base)}
+    wanted = "_reference" if issubclass(cls, PointwiseLoss) else "reference"
+    implemented = getattr(cls, wanted) is not getattr(PointwiseLoss, wanted, None)
+    assert wanted in own, f"{cls.__name__} lacks {wanted}"
+    assert implemented, f"{cls.__name__} lacks {wanted}"
+    if issubclass(cls, RowLoss):
+        assert {"reference", "_reference"} & set(vars(cls)), f"{cls.__name__} lacks _reference"
+    assert cls._variants
+    assert cls._variants[0] == {}, f"{cls.__name__}: the first variant is that of the defaults"
+    assert cls.__name__ in lossk.__all__, f"{cls.__name__} is not exported by lossk/__init__.py"
+    assert getattr(lossk, cls.__name__) is cls
+
+
+def test_an_optimizer_has_its_parts() -> None:
+    headers, entries, kernels = formulas("optimizers"), registered("optimizer"), set(_core.optimizer_kernels)
+    assert set(headers) == entries == kernels
+    made = {cls([], **variant)._kernel() for cls in OPTIMIZERS.values() for variant in cls._variants}
+    assert {kernel for kernel, _ in made} == kernels, "some kernel is of no variant of an optimizer"
+    for kernel, slots in made:
+        assert len(slots) == _core.optimizer_kernels[kernel][1], f"{kernel} has another number of slots"
+    for name, cls in OPTIMIZERS.items():
+        assert name in lossk.__all__
+        assert cls._variants[0] == {}
+        assert "References\n" in (cls.__doc__ or ""), f"{name}: the docstring names no source"
+        assert cls._reference is not lossk.optimizers.Optimizer._reference
+
+
+def test_an_activation_has_its_three_parts() -> None:
+    headers, kernels = formulas("activations"), set(_core.activation_kernels)
+    headers = {name: file for name, file in headers.items() if name not in registered("row_vjp")}
+    assert set(headers) == kernels == set(ACTIVATIONS)
+    assert {f"{name}_unit" for name in headers} == registered("activation")
+    for name, cls in ACTIVATIONS.items():
+        assert headers[name].stem == name
+        assert cls.__doc__
+        assert "_reference" in vars(cls)
+        assert cls._variants[0] == {}
+        assert cls.__name__ in lossk.__all__
+
+
+def test_names_of_headers_are_those_of_their_formulas() -> None:
+    for name, file in formulas("losses").items():
+        assert name.startswith(file.stem), f"{shown(file)} holds {name}: grep must find every place"

@@ -1,0 +1,1 @@
+"""The runtime: threads, processes, instruction sets, memory, choices by machine."""

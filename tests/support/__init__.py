@@ -1,0 +1,1 @@
+"""What tests share, a module a subject."""
