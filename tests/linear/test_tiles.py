@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import lossk
+from lossk._runtime import versions
 from tests.support.linear import BFLOAT16, draw_layer
 
 STORAGE = {"float32": 0, "bfloat16": 2}  # as enum class storage counts
@@ -99,7 +100,7 @@ def test_options_and_windows(
 ) -> None:
     x, w, target = draw_layer(rng, 50, 40, 700, BFLOAT16)
     smoothing, z_loss, cap = options
-    spec = lossk.LinearCrossEntropy(label_smoothing=smoothing, z_loss=z_loss, logit_softcap=cap or None)
+    spec = lossk.LinearCrossEntropy(label_smoothing=smoothing, z_loss=z_loss, softcap=cap or None)
     wide = [a.astype(np.float64) for a in (x, w)]
     wanted, *gradients = spec.reference(*wide, target, reduction="sum", derivatives=True)
     whole = run(model, x, w, None, target, options=options)
@@ -125,7 +126,7 @@ def test_filtering_leaves_out_small_parts_alone(model: ctypes.CDLL, rng: np.rand
     assert np.all(np.abs(dw.astype(np.float64) - whole[3]) <= eps * wide[0].sum(0) + 2**-6)
 
 
-@pytest.mark.skipif(lossk.versions()["bfloat16 products"] != "AMX-BF16", reason="this CPU has no AMX to compare with")
+@pytest.mark.skipif(versions()["bfloat16 products"] != "AMX-BF16", reason="this CPU has no AMX to compare with")
 def test_the_model_gives_the_cpu_s_bits(model: ctypes.CDLL, rng: np.random.Generator) -> None:
     x, w, target = draw_layer(rng, 60, 96, 1003, BFLOAT16)
     loss, _, dx, dw, _ = run(model, x, w, None, target)

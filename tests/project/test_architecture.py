@@ -19,13 +19,15 @@ FLOORS = {
     "registry.hpp": 4,
     "kernels.cpp": 4,
     "linear_bf16.cpp": 4,
+    "linear_amx.cpp": 4,
     "runtime": 5,
     "binding": 6,
     "module.cpp": 7,
 }
 # What is compiled once per instruction set. The rest must not see its inline functions: the linker keeps one copy of
 # each, and it may be the one with AVX-512.
-PER_ISA = ("simd", "losses", "activations", "optimizers", "drivers", "registry.hpp", "kernels.cpp", "linear_bf16.cpp")
+UNITS = ("linear_bf16.cpp", "linear_amx.cpp")
+PER_ISA = ("simd", "losses", "activations", "optimizers", "drivers", "registry.hpp", "kernels.cpp", *UNITS)
 # The only system headers there: types and intrinsics, nothing that could become a weak symbol.
 HARMLESS = {"cstdint", "cstddef", "immintrin.h", "arm_neon.h"}
 

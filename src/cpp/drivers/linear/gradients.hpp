@@ -227,13 +227,15 @@ struct dx_sums {
     }
     // Rows of a step, to lines of features; what a line has past the step is not read.
     void transpose_step(const O* rows, index at_step, index tiles) const {
-        constexpr index n = columns<V>;
-        static_assert(U::rows % n == 0);
+        constexpr index n = columns<V>, L = chunk::L;
+        static_assert(U::rows % n == 0 && feature_stride % L == 0);
         for (index f = 0; f < tiles * U::rows; f += n) {
-            V r[n];
-            load_columns<V>(reinterpret_cast<const float*>(rows) + f, most * U::rows, r);
             O* const to = packed_tile(f / U::rows) + at_step * step_operands + f % U::rows * feature_stride;
-            for (index i = 0; i < n; ++i) store(reinterpret_cast<float*>(to + i * feature_stride), r[i]);
+            for (index k = 0; k < feature_stride; k += L) {
+                V r[n];
+                load_columns<V>(reinterpret_cast<const float*>(rows + k * most * U::rows) + f, most * U::rows, r);
+                for (index i = 0; i < n; ++i) store(reinterpret_cast<float*>(to + i * feature_stride + k), r[i]);
+            }
         }
     }
 
