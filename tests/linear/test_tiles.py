@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     if compiler is None or platform.machine() != "x86_64":
         pytest.skip("wants a C++ compiler, and AMX is of x86-64")
     library = tmp_path_factory.mktemp("tiles") / "model.so"
-    flags = "-std=c++20 -O2 -shared -fPIC -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi".split()
+    flags = [
+        "-std=c++20",
+        "-O2",
+        "-shared",
+        "-fPIC",
+        "-ffp-contract=off",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-Wno-psabi",
+    ]
     source = str(Path(__file__).with_name("tile_model.cpp"))
     subprocess.run([compiler, *flags, f"-I{ROOT / 'src/cpp'}", source, "-o", library], check=True, timeout=300)
     loaded = ctypes.CDLL(str(library))
@@ -95,9 +103,7 @@ def test_losses_and_gradients_are_the_reference_s(
 
 
 @pytest.mark.parametrize("options", [(0.1, 0, 0), (0, 1e-2, 0), (0, 0, 5.0), (0.1, 1e-3, 10.0)])
-def test_options_and_windows(
-    model: ctypes.CDLL, options: tuple[float, float, float], rng: np.random.Generator
-) -> None:
+def test_options_and_windows(model: ctypes.CDLL, options: tuple[float, float, float], rng: np.random.Generator) -> None:
     x, w, target = draw_layer(rng, 50, 40, 700, BFLOAT16)
     smoothing, z_loss, cap = options
     spec = lossk.LinearCrossEntropy(label_smoothing=smoothing, z_loss=z_loss, softcap=cap or None)

@@ -49,7 +49,9 @@ def test_every_formula_is_reachable_from_the_registry() -> None:
     visit(CPP / "linear_amx.cpp")
     for folder in ("losses", "activations", "optimizers", "drivers", "simd"):
         for file in (CPP / folder).glob("*.hpp"):
-            assert file in reached, f"{shown(file)} is not included by registry.hpp or linear_amx.cpp, not even indirectly"
+            assert file in reached, (
+                f"{shown(file)} is included by neither registry.hpp nor linear_amx.cpp, not even indirectly"
+            )
 
 
 @pytest.mark.parametrize("entry", LOSS_FAMILIES)

@@ -57,8 +57,8 @@ class LinearCrossEntropy(Frozen):
     chunk or, if that cannot be, are gone through again for other classes. An `out` of float32 for `dw` saves that, and
     so do `chunk_bytes` of twice the bytes of `w`.
 
-    Inputs of bfloat16 are multiplied in pairs and added up in float32 where the CPU does that faster (AVX512-BF16 of
-    AMD); ``dz`` is rounded to bfloat16 for it, and denormals count as 0. Elsewhere they are widened, as float16 is.
+    Inputs of bfloat16 are multiplied in pairs and added up in float32 where the CPU does that faster (AMX; AVX512-BF16
+    of AMD); ``dz`` is rounded to bfloat16 for it, and denormals count as 0. Elsewhere they are widened, as float16 is.
 
     Parameters
     ----------
@@ -73,9 +73,10 @@ class LinearCrossEntropy(Frozen):
         float32, a root mean square error of 3e-7 where 1,024 products are added up. "medium": rounded to bfloat16,
         3e-3, where the CPU is faster at that. Other dtypes have one precision.
     filter_eps : float
-        Parts of ``dz``, 12 classes of 32 rows, are left out of `dx` and `dw` where every entry is smaller than this,
-        before it is divided by what a mean divides by. 0: none. Of the sum of the losses, `dx` changes by less than
-        `filter_eps` times the sum of ``|w|`` over classes, `dw` by less than that times the sum of ``|x|`` over rows.
+        Parts of ``dz``, 12 classes (28 with AMX) of 32 rows, are left out of `dx` and `dw` where every entry is
+        smaller than this, before it is divided by what a mean divides by. 0: none. Of the sum of the losses, `dx`
+        changes by less than `filter_eps` times the sum of ``|w|`` over classes, `dw` by less than that times the sum of
+        ``|x|`` over rows.
         In a layer that has learned, most parts are below ``2**-12`` (Wijmans et al. 2025).
 
     Raises
