@@ -78,7 +78,7 @@ def test_inductor_gives_what_eager_mode_gives(step: Any) -> None:
     torch.testing.assert_close(*found)
 
 
-def test_inductor_without_gradients_and_with_other_shapes() -> None:
+def test_inductor_works_without_gradients_and_with_other_shapes() -> None:
     """A graph for shapes that are not known beforehand."""
     step = torch.compile(ours.cross_entropy, fullgraph=True, dynamic=True)
     with torch.no_grad():

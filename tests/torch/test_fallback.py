@@ -218,7 +218,7 @@ def test_default_devices_are_no_reason_to_stand_aside(device: str) -> None:
     assert ours.explain() == {}
 
 
-def test_a_default_device_for_good() -> None:
+def test_a_default_device_may_be_set_for_good() -> None:
     z, t = torch.randn(4, 3, requires_grad=True), torch.tensor([0, 1, 2, 0])
     torch.set_default_device("cpu")
     try:
@@ -278,7 +278,7 @@ def test_no_grad_keeps_nothing() -> None:
 
 
 def test_results_are_finite_where_torchs_are_not() -> None:
-    """What SEMANTICS lists: results that torch gives as NaN or infinity."""
+    """Results that torch gives as NaN or infinity."""
     z = torch.tensor([[0.0, float("nan")], [0.0, 0.0]], requires_grad=True)
     ours.cross_entropy(z, torch.tensor([-100, 1])).backward()
     assert torch.equal(z.grad, torch.tensor([[0.0, 0.0], [0.5, -0.5]]))
