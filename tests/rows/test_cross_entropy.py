@@ -168,7 +168,7 @@ def test_one_row_needs_no_leading_axes(rng: np.random.Generator) -> None:
     assert lossk.CrossEntropy()(z, 3, reduction="none").shape == ()
 
 
-def test_lists_are_arrays(rng: np.random.Generator) -> None:
+def test_lists_are_arrays() -> None:
     ce = lossk.CrossEntropy()
     assert ce([[2.0, 0.0]], [0]) == ce(np.array([[2.0, 0.0]]), np.array([0]))
     assert ce([[2, 0]], [[0, 1]]) == ce(np.array([[2.0, 0.0]]), np.array([[0.0, 1.0]]))
