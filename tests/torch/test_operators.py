@@ -137,7 +137,7 @@ def test_the_operator_of_a_layer_passes_torchs_checks(wrt: str) -> None:
 
 @pytest.mark.parametrize("name", ["cross_entropy", "nll_loss", "mse_loss", "gaussian_nll_loss", "log_softmax"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_compiled_types_under_autocast_are_torch_s(name: str, dtype: Any) -> None:
+def test_compiled_types_under_autocast_are_torchs(name: str, dtype: Any) -> None:
     z, t = torch.randn(6, 4).to(dtype), torch.arange(6) % 4
     arguments: dict[str, Any] = {"log_softmax": {"dim": 1}, "cross_entropy": {"target": t}, "nll_loss": {"target": t}}
     options = arguments.get(name, {"target": z.flip(0)}) | ({"var": z.abs() + 1} if name == "gaussian_nll_loss" else {})
