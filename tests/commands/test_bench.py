@@ -65,7 +65,7 @@ def test_the_table_covers_the_catalogue() -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Case) else str(value),
 )
-def test_bytes_that_a_call_moves(case: Case, mode: str, bytes_an_element: int) -> None:
+def test_calls_move_the_bytes_they_say(case: Case, mode: str, bytes_an_element: int) -> None:
     assert case.nbytes_moved(mode) == 80 * bytes_an_element
 
 
@@ -102,7 +102,7 @@ def test_arithmetic_is_measured_on_the_same_kernel_in_l1(case: Case) -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Case) else str(value),
 )
-def test_bounds_of_fractions(case: Case, mode: str, wanted: float | None) -> None:
+def test_fractions_have_the_bounds_of_their_case(case: Case, mode: str, wanted: float | None) -> None:
     assert bound(case, mode, CACHE) == wanted
 
 

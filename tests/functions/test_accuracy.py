@@ -22,7 +22,7 @@ SIMD = CPP / "simd"
 STRIDE = 997
 
 
-# DESIGN.md and SEMANTICS.md promise this whatever the comments say.
+# This is promised whatever the comments say.
 PROMISED = {"exp": 1.0, "log": 1.0, "log1p": 1.0, "tanh": 1.0}
 
 

@@ -30,13 +30,13 @@ def test_streamed_results_match_the_reference(case: Case, isa: str, rng: np.rand
         assert [bits(a) for a in streamed] == [bits(a) for a in stored]
 
 
-@pytest.mark.parametrize("past", [False, True], ids=["cached", "streamed"])
+@pytest.mark.parametrize("streamed", [False, True], ids=["stored", "streamed"])
 @each_dtype
 @each_loss
 def test_bits_do_not_depend_on_alignment(
-    case: Case, dtype: Any, past: bool, isa: str, rng: np.random.Generator
+    case: Case, dtype: Any, streamed: bool, isa: str, rng: np.random.Generator
 ) -> None:
-    """The same bits, with weights and without, in the caches and past them, and nothing written around results."""
+    """The same bits, with weights and without, stored and streamed, and nothing written around results."""
     loss = case.make()
     per_line = 64 // dtype.itemsize
     for shape in ((77,), (1091,)) if case.pointwise else ((9, 5), (3, 71), (2, 515)):
@@ -48,7 +48,7 @@ def test_bits_do_not_depend_on_alignment(
                 weight = None if batch.weight is None else at_offset(batch.weight, (offset * 3) % per_line)
                 moved = Batch(at_offset(batch.z, offset), batch.target, weight)
                 out = outputs(verb, batch.z, lambda a, offset=offset: at_offset(a, (offset * 5 + 1) % per_line))
-                with streamed_results() if past else contextlib.nullcontext():
+                with streamed_results() if streamed else contextlib.nullcontext():
                     assert run_into(loss, verb, moved, out) == want, (verb, offset)
                 for written in () if out is None else out if isinstance(out, tuple) else (out,):
                     assert_surroundings_kept(written)

@@ -76,21 +76,21 @@ BESIDE = {
 
 
 def part(dotted: tuple[str, ...]) -> str:
-    """The room of a module given by its path inside the package."""
+    """The part of the package that a module belongs to, given its path inside it."""
     return dotted[0] if dotted else "__init__"
 
 
 def imported(file: Path) -> set[str]:
-    """Rooms of the package that a module imports, anywhere in it."""
+    """Parts of the package that a module imports, anywhere in it."""
     inside = file.relative_to(PYTHON).with_suffix("").parts
     package = inside[:-1]
-    rooms: set[str] = set()
+    parts: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 names = tuple(alias.name.split("."))
                 if names[0] == "lossk":
-                    rooms.add(part(names[1:]))
+                    parts.add(part(names[1:]))
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             path = (*base, *(node.module.split(".") if node.module else ()))
@@ -99,10 +99,10 @@ def imported(file: Path) -> set[str]:
                     continue
                 path = path[1:]
             if path:
-                rooms.add(part(path))
+                parts.add(part(path))
             else:
-                rooms |= {a.name if a.name in PYTHON_FLOORS else "__init__" for a in node.names}
-    return rooms
+                parts |= {a.name if a.name in PYTHON_FLOORS else "__init__" for a in node.names}
+    return parts
 
 
 def test_there_is_something_to_look_at() -> None:

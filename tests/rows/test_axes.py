@@ -70,7 +70,7 @@ def test_classes_of_other_losses_may_be_on_any_axis(dtype: Any, isa: str, rng: n
 
 
 @each_dtype
-def test_values_on_any_axis_into_any_output(dtype: Any, rng: np.random.Generator) -> None:
+def test_values_of_any_axis_are_written_into_any_output(dtype: Any, rng: np.random.Generator) -> None:
     for shape in ((3, 4, 5), (2, 70, 3), (6,)):
         x = rng.normal(size=shape).astype(dtype)
         for axis in range(-len(shape), len(shape)):

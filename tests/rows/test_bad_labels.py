@@ -98,7 +98,7 @@ def test_a_label_out_of_range_is_named_and_nothing_written(
 
 
 @each_dtype
-def test_the_first_bad_label_of_many_is_named(dtype: Any, rng: np.random.Generator) -> None:
+def test_the_first_bad_label_of_many_is_named(dtype: Any) -> None:
     """Also past the chunks in which threads check labels, and when other axes lead."""
     z, t = np.zeros((50_000, 2), dtype), np.zeros(50_000, np.int16)
     t[[49_999, 33_333, 40_000]] = 9

@@ -72,22 +72,14 @@ def test_norms_have_the_same_bits(dtype: Any, rng: np.random.Generator) -> None:
         same_bits(lambda grads=grads: (lossk.clip_grad_norm([g.copy() for g in grads], 1.0),))  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda d: np.dtype(d).name)
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1, "softcap": 5.0}, {"filter_eps": 1e-3}], ids=str)
+@each_dtype
 def test_layers_have_the_same_bits(options: dict[str, Any], dtype: Any, rng: np.random.Generator) -> None:
-    names = [name for name in lossk.available_isas() if name != "base"]
-    if len(names) < 2:
-        pytest.skip("this CPU has one width of registers only")
     x, w, target = draw_layer(rng, 333, 300, 1003, dtype)
-    bias = rng.normal(size=1003).astype(dtype)
-    loss, used, results = lossk.LinearCrossEntropy(chunk_bytes=4 * MB, **options), lossk.isa(), []
-    try:
-        for name in names:
-            lossk.set_isa(name)
-            results.append(loss.value_and_grad(x, w, target, bias))
-    finally:
-        lossk.set_isa(used)
-    first, *others = results
-    for value, gradients in others:
-        assert value == first[0]
-        assert all(bits(a) == bits(b) for a, b in zip(gradients, first[1], strict=True))
+    bias, loss = rng.normal(size=1003).astype(dtype), lossk.LinearCrossEntropy(chunk_bytes=4 * MB, **options)
+
+    def run() -> tuple[Any, ...]:
+        value, gradients = loss.value_and_grad(x, w, target, bias)
+        return value, *gradients
+
+    same_bits(run)

@@ -40,7 +40,7 @@ def test_losses_have_the_same_bits(case: Case, dtype: Any, isa: str, rng: np.ran
 def test_long_rows_shared_out_by_columns_have_the_same_bits(
     dtype: Any, shape: tuple[int, ...], isa: str, rng: np.random.Generator
 ) -> None:
-    """Few long rows with every option, in place and not, with statistics, ignored rows and probabilities."""
+    """With every option, in place and not, with statistics, ignored rows and probabilities."""
     rows, classes = shape
     z = rng.normal(size=shape).astype(dtype)
     z[-1, : classes // 2] = -np.inf

@@ -91,7 +91,7 @@ def test_calls_do_without_threads_that_cannot_be_started(engine: str) -> None:
 
 @pytest.mark.parametrize("name", ["OMP_STACKSIZE", "GOMP_STACKSIZE"])
 @pytest.mark.parametrize("engine", ["auto", "openmp"])
-def test_openmp_s_threads_with_small_stacks_are_not_used(engine: str, name: str) -> None:
+def test_openmps_threads_with_small_stacks_are_not_used(engine: str, name: str) -> None:
     script = """
         import numpy as np
         import lossk

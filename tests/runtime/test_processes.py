@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import time
-import warnings
 
 import pytest
 
 from tests.support.processes import python
-from tests.support.threads import run_in_child, work
+from tests.support.sources import ROOT
 
+CHILD = """
+    import os
+    from tests.support.threads import exit_code, work
 
-def exit_code(pid: int, seconds: float) -> int:
-    """Wait for a child, which is killed if it hangs."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return -999
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_child_of_fork_computes_the_same() -> None:
     want = work(1)  # the pool is up
     for _ in range(3):
         pid = os.fork()
@@ -39,13 +23,14 @@ def test_a_child_of_fork_computes_the_same() -> None:
                 code = 0 if work(1) == want and work(1) == want else 2
             finally:
                 os._exit(code)
-        assert exit_code(pid, 60) == 0, "-999: the child hung"
+        print(exit_code(pid, 60))
     assert work(1) == want, "the parent's pool still works"
+"""
 
+GRANDCHILD = """
+    import os
+    from tests.support.threads import exit_code, work
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_grandchild_of_fork_computes_the_same() -> None:
     want = work(2)
     pid = os.fork()
     if pid == 0:
@@ -57,21 +42,19 @@ def test_a_grandchild_of_fork_computes_the_same() -> None:
             code = exit_code(inner, 60) or (0 if work(2) == want else 2)
         finally:
             os._exit(code)
-    assert exit_code(pid, 120) == 0, "-999: the child hung"
+    print(exit_code(pid, 120))
+"""
 
+CHILDREN = """
+    import multiprocessing, sys
+    from tests.support.threads import run_in_child, work
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_processes_of_multiprocessing_compute_the_same(method: str) -> None:
-    if method not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"this platform cannot {method}")
     want = {work(seed) for seed in (3, 4)}
-    context = multiprocessing.get_context(method)
+    context = multiprocessing.get_context(sys.argv[1])
     results = context.Queue()
     children = [context.Process(target=run_in_child, args=(seed, results)) for seed in (3, 4)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        for child in children:
-            child.start()
+    for child in children:
+        child.start()
     try:
         assert {results.get(timeout=90) for _ in children} == want
     finally:
@@ -79,7 +62,25 @@ def test_processes_of_multiprocessing_compute_the_same(method: str) -> None:
             child.join(30)
             if child.is_alive():
                 child.kill()
-    assert [child.exitcode for child in children] == [0, 0]
+    print(*(child.exitcode for child in children))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(("script", "exits"), [(CHILD, 3), (GRANDCHILD, 1)], ids=["child", "grandchild"])
+def test_a_child_of_fork_computes_the_same(script: str, exits: int) -> None:
+    """A child that hangs is killed, and its exit code is -999."""
+    done = python(script, warn="ignore", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0"] * exits
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_of_multiprocessing_compute_the_same(method: str) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this platform cannot {method}")
+    done = python(CHILDREN, method, warn="ignore", cwd=ROOT)
+    assert done.stdout == "0 0\n", done.stderr
 
 
 COMPUTING = """

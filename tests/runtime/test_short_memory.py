@@ -67,7 +67,7 @@ def test_no_pages_are_kept_where_the_address_space_is_limited() -> None:
 
 @pytest.mark.parametrize("call", ["softmax(z, out=z)", "CrossEntropy(softcap=9.0).grad(z, t, out=z)"])
 def test_scratch_is_given_back(call: str) -> None:
-    """Rows of 16 bits in place, few and many: their exponentials take more than the rows."""
+    """Rows of 16 bits in place, one and several: their exponentials take more than the rows."""
     run(f"""
         def work(rows):
             z, t = np.zeros((rows, 40 * MB // rows), np.float16), np.zeros(rows, np.int64)

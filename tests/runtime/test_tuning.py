@@ -149,7 +149,7 @@ def test_a_profile_that_cannot_be_used_is_told_once(
     assert done.stdout.splitlines() == [bits_without_profile, source]
 
 
-def test_the_user_s_own_profile_is_ignored_in_silence_where_it_is_for_other_cpus(
+def test_the_users_own_profile_is_ignored_in_silence_where_it_is_for_other_cpus(
     bits_without_profile: str, tmp_path: Path
 ) -> None:
     """As it may be under taskset; one that cannot be read is none."""

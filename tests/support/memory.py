@@ -43,13 +43,13 @@ def guarded(a: Array, at: str = "end") -> Array:
     The other end has such a page less than a page away.
     """
     page = mmap.PAGESIZE
-    room = max(1, -(-a.nbytes // page)) * page
-    memory = mmap.mmap(-1, room + 2 * page)
+    between = max(1, -(-a.nbytes // page)) * page
+    memory = mmap.mmap(-1, between + 2 * page)
     base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for guard in (base, base + page + room):
+    for guard in (base, base + page + between):
         if _libc.mprotect(guard, page, 0) != 0:  # PROT_NONE
             raise OSError(ctypes.get_errno(), "mprotect")
-    first = page if at == "start" else page + room - a.nbytes
+    first = page if at == "start" else page + between - a.nbytes
     view = np.frombuffer(memory, a.dtype, count=a.size, offset=first).reshape(a.shape)
     view[...] = a
     return view

@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 OF_LOSSK = ("LOSSK_ISA", "LOSSK_NUM_THREADS", "LOSSK_PROFILE", "LOSSK_THREADS_BY", "OMP_NUM_THREADS")
 
 
-def python(code: str, *arguments: str, warn: str = "error", **environment: str) -> subprocess.CompletedProcess[str]:
+def python(
+    code: str, *arguments: str, warn: str = "error", cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run code, however indented, in a fresh interpreter, warnings as errors, without what is said to lossk here."""
     inherited = {name: value for name, value in os.environ.items() if name not in OF_LOSSK}
     command = [sys.executable, "-W", warn, "-c", textwrap.dedent(code), *arguments]
     return subprocess.run(
-        command, env=inherited | environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=cwd, env=inherited | environment, capture_output=True, text=True, timeout=120, check=False
     )

@@ -13,12 +13,12 @@ from tests.support.cases import Batch
 
 IGNORED = -100
 
-# Around few_classes (64), row_block (1024) and row_chunk (16384).
+# Classes of short rows (up to 64), of long rows around blocks (1024), and of rows around chunks (16384).
 SHORT = (1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 32, 33, 63, 64)
 LONG = (65, 66, 100, 127, 128, 129, 511, 512, 513, 1000, 1023, 1024, 1025, 1537, 5003)
 VERY_LONG = (16383, 16384, 16385, 33000, 50257)
 
-# Few classes; many; several blocks; several chunks. In all of them classes 0, 1 and 2 exist.
+# Short rows; long ones; several blocks; several chunks. In all of them classes 0, 1 and 2 exist.
 SPECIAL_CLASSES = (3, 17, 64, 65, 700, 17_000)
 each_count = pytest.mark.parametrize("classes", SPECIAL_CLASSES)
 

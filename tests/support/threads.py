@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -36,3 +39,16 @@ def work(seed: int) -> bytes:
 
 def run_in_child(seed: int, results: Any) -> None:
     results.put(work(seed))
+
+
+def exit_code(pid: int, seconds: float) -> int:
+    """Wait for a child, which is killed if it hangs."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return -999

@@ -15,14 +15,14 @@ from tests.support.cases import VERBS, Batch, run_verb
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """The tolerances of SEMANTICS.md for arithmetic in one dtype."""
+    """What lossk promises of arithmetic in one dtype."""
 
     value: float  # relative
     grad: float  # relative
     grad_atol: float  # absolute, per unit of weight
 
 
-# In f64 SEMANTICS.md gives a relative tolerance alone; p - y cancels to 1e-16 of its terms, hence the absolute one.
+# In f64 the promise is a relative tolerance alone; p - y cancels to 1e-16 of its terms, hence the absolute one.
 TOLERANCE = {
     np.dtype(np.float32): Tolerance(1e-6, 1e-5, 1e-7),
     np.dtype(np.float64): Tolerance(1e-12, 1e-12, 2e-15),

@@ -53,7 +53,7 @@ def test_targets_and_variances_have_gradients(name: str, reduction: str) -> None
                 close(got, want, torch.float64, f"{name} {wanted}")
 
 
-def test_gradients_that_lossk_does_not_have_are_torch_s() -> None:
+def test_gradients_that_lossk_does_not_have_are_torchs() -> None:
     draw = Draw(12, 5, 3)
     z, p, w = draw.normal(), draw.probabilities(), draw.uniform()
     for function, inputs in (

@@ -36,7 +36,7 @@ def test_the_loss_is_that_of_transformers(dtype: Any, count: Any) -> None:
     torch.testing.assert_close(*(torch.autograd.grad(v, z)[0] for v in (loss, want)), rtol=tolerance, atol=1e-4)
 
 
-def test_transformers_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transformers_is_given_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the module is imported, its function and the entries of its table are replaced, and put back."""
 
     def original() -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +21,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where compiled headers may be found again, but no graph of an earlier run."""
+    return tmp_path_factory.mktemp("inductor")
+
+
 @pytest.fixture(autouse=True)
-def inductor(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+def inductor(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache))
     monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no processes that outlive the test
     torch._dynamo.reset()
     torch.manual_seed(5)
@@ -71,7 +78,7 @@ def test_inductor_gives_what_eager_mode_gives(step: Any) -> None:
     torch.testing.assert_close(*found)
 
 
-def test_inductor_without_gradients_and_with_other_shapes() -> None:
+def test_inductor_works_without_gradients_and_with_other_shapes() -> None:
     """A graph for shapes that are not known beforehand."""
     step = torch.compile(ours.cross_entropy, fullgraph=True, dynamic=True)
     with torch.no_grad():

@@ -17,7 +17,7 @@ from tests.support.torch import CASES, REDUCTIONS, Draw, cast, close, run, their
 pytestmark = pytest.mark.usefixtures("torch_seed")
 
 
-def test_errors_are_torch_s() -> None:
+def test_errors_are_torchs() -> None:
     z, t, y = torch.randn(4, 3), torch.tensor([0, 1, 2, 0]), torch.rand(4, 3)
     for name, arguments, options in (
         ("cross_entropy", (z, t + 1), {}),
@@ -133,7 +133,7 @@ def test_inputs_are_broadcast_and_mixed_as_in_torch() -> None:
             close(got, want, torch.float64, "variance")
 
 
-def test_subclasses_and_other_devices_are_torch_s() -> None:
+def test_subclasses_and_other_devices_are_torchs() -> None:
     class Mine(torch.Tensor):
         pass
 
@@ -149,7 +149,7 @@ def test_subclasses_and_other_devices_are_torch_s() -> None:
 
 
 @pytest.mark.parametrize("name", ["mse_loss", "softmax"])
-def test_transforms_of_torch_func_are_torch_s(name: str) -> None:
+def test_transforms_of_torch_func_are_torchs(name: str) -> None:
     from torch.func import grad, hessian, jvp, vmap
 
     z, y = torch.randn(4, 3, dtype=torch.double), torch.randn(3, dtype=torch.double)
@@ -168,7 +168,7 @@ def test_transforms_of_torch_func_are_torch_s(name: str) -> None:
         assert torch.autograd.forward_ad.unpack_dual(ours.mse_loss(dual, z)).tangent is not None
 
 
-def test_meta_modes_see_torch_s_operations() -> None:
+def test_meta_modes_see_torchs_operations() -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -218,7 +218,7 @@ def test_default_devices_are_no_reason_to_stand_aside(device: str) -> None:
     assert ours.explain() == {}
 
 
-def test_a_default_device_for_good() -> None:
+def test_a_default_device_may_be_set_for_good() -> None:
     z, t = torch.randn(4, 3, requires_grad=True), torch.tensor([0, 1, 2, 0])
     torch.set_default_device("cpu")
     try:
@@ -278,7 +278,7 @@ def test_no_grad_keeps_nothing() -> None:
 
 
 def test_results_are_finite_where_torchs_are_not() -> None:
-    """What SEMANTICS lists: results that torch gives as NaN or infinity."""
+    """Results that torch gives as NaN or infinity."""
     z = torch.tensor([[0.0, float("nan")], [0.0, 0.0]], requires_grad=True)
     ours.cross_entropy(z, torch.tensor([-100, 1])).backward()
     assert torch.equal(z.grad, torch.tensor([[0.0, 0.0], [0.5, -0.5]]))

@@ -147,7 +147,7 @@ def test_installed_functions_compile() -> None:
     torch.testing.assert_close(loss, theirs.cross_entropy(z, t))
 
 
-def test_classes_and_modes_see_torch_s_functions() -> None:
+def test_classes_and_modes_see_torchs_functions() -> None:
     z = torch.rand(4, 3)
     for name, call in calls():
         want = call(z)
@@ -162,7 +162,7 @@ def test_classes_and_modes_see_torch_s_functions() -> None:
             assert getattr(ours, name) not in (*Subclass.seen, *mode.seen), name
 
 
-def test_modules_show_torch_s_functions() -> None:
+def test_modules_show_torchs_functions() -> None:
     with ours.installed():
         assert torch.nn.MSELoss()(Duck(), torch.zeros(1)) == "mine"
         assert ours.MSELoss()(Duck(), torch.zeros(1)) == "mine"

@@ -60,7 +60,7 @@ def outcome(function: Any, name: str, tensors: dict[str, Any], options: dict[str
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("name", "draw", "options"), [*FUNCTIONS.values(), *ROW_FUNCTIONS])
-def test_strides_are_torch_s(name: str, draw: Any, options: dict[str, Any], layout: str) -> None:
+def test_strides_are_torchs(name: str, draw: Any, options: dict[str, Any], layout: str) -> None:
     reductions = [{}] if "softmax" in name else [{"reduction": "mean"}, {"reduction": "none"}]
     for reduction, alike, above in itertools.product(reductions, (True, False), ("contiguous", "transposed")):
         if name == "kl_div":
@@ -75,7 +75,7 @@ def test_strides_are_torch_s(name: str, draw: Any, options: dict[str, Any], layo
             torch.testing.assert_close(got, want, equal_nan=True)
 
 
-def test_a_view_of_a_result_is_as_easy_as_torch_s() -> None:
+def test_a_view_of_a_result_is_as_easy_as_torchs() -> None:
     z, t = torch.randn(2, 5, 4, 4, requires_grad=True), torch.zeros(2, 4, 4, dtype=torch.long)
     with ours.installed():
         assert theirs.softmax(z, dim=1).view(2, -1).shape == (2, 80)
@@ -85,7 +85,7 @@ def test_a_view_of_a_result_is_as_easy_as_torch_s() -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", ["cross_entropy", "log_softmax", "huber_loss", "binary_cross_entropy"])
-def test_compiled_strides_are_torch_s(name: str, layout: str) -> None:
+def test_compiled_strides_are_torchs(name: str, layout: str) -> None:
     z, t = LAYOUTS[layout](torch.rand(SHAPE)), torch.zeros(2, 3, 4, dtype=torch.long)
     y = z.clone(memory_format=torch.preserve_format)
     options: dict[str, Any] = {"dim": 1} if name == "log_softmax" else {"reduction": "none"}
@@ -105,7 +105,7 @@ def test_compiled_strides_are_torch_s(name: str, layout: str) -> None:
 
 @pytest.mark.parametrize("transposed", ["x", "w", "neither"])
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_strides_of_a_layer_are_torch_s(transposed: str, reduction: str) -> None:
+def test_strides_of_a_layer_are_torchs(transposed: str, reduction: str) -> None:
     x, w, t = torch.randn(6, 4), torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 4, 0])
     x, w = (LAYOUTS["transposed"](a) if name == transposed else a for name, a in (("x", x), ("w", w)))
     found = []
