@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import lossk
 from lossk._arrays import as_array
-from lossk._families import LOSSES, Loss, PointwiseLoss
+from lossk.losses import LOSSES, Loss, PointwiseLoss
 
 Array = NDArray[Any]
 

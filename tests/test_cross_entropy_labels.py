@@ -13,7 +13,7 @@ from support import TOLERANCE, VERBS, Batch, assert_close, assert_matches_refere
 from support_rows import IGNORED, draw_labels, draw_probabilities, log_sum_exp
 
 import lossk
-from lossk._families import LOSSES
+from lossk.losses import LOSSES
 
 INTEGERS = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "q", "Q", ">i4", ">u2", "intp")
 
@@ -151,7 +151,7 @@ CHANGING = """
 import ctypes, mmap, os, sys, threading, time
 import numpy as np
 import lossk
-from lossk._families import LOSSES
+from lossk.losses import LOSSES
 how, kind, rows, classes = sys.argv[1], np.dtype(sys.argv[2]), 16_384, 3
 weighted = how == "weighted"
 size, libc = rows * kind.itemsize, ctypes.CDLL(None)

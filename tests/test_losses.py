@@ -33,7 +33,7 @@ from support import (
     run_verb,
 )
 
-from lossk._families import LOSSES
+from lossk.losses import LOSSES
 
 # ---- against the reference ----------------------------------------------------------------------------------------
 

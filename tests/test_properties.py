@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support import DTYPES, Array, Case, bits, draw, each_case
 
 import lossk
-from lossk._families import LOSSES
+from lossk.losses import LOSSES
 
 settings.register_profile("lossk", deadline=None, derandomize=True, database=None, print_blob=True, max_examples=60)
 settings.load_profile("lossk")

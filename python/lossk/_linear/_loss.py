@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arrays import Array, float64, is_integer
-from .._cross_entropy import CrossEntropy
-from .._families import Each, Frozen, Options, Reduction, Total, Value, at_least_0, dataclass_transform
-from .._rows import RowStats
+from .._keywords import PlainToEach, PlainToTotal, Reduction, Value, WithStats
+from .._parameters import Frozen, at_least_0, dataclass_transform
+from ..losses import RowStats
+from ..losses.cross_entropy import CrossEntropy
 from ._problem import (
     Outputs,
     Problem,
@@ -135,10 +136,7 @@ class LinearCrossEntropy(Frozen):
         w: ArrayLike,
         target: ArrayLike,
         bias: ArrayLike | None = None,
-        *,
-        reduction: Total = "mean",
-        stats: Literal[False] = False,
-        **options: Unpack[Options],
+        **options: Unpack[PlainToTotal],
     ) -> float: ...
     @overload
     def __call__(
@@ -147,22 +145,11 @@ class LinearCrossEntropy(Frozen):
         w: ArrayLike,
         target: ArrayLike,
         bias: ArrayLike | None = None,
-        *,
-        reduction: Each,
-        stats: Literal[False] = False,
-        **options: Unpack[Options],
+        **options: Unpack[PlainToEach],
     ) -> Array: ...
     @overload
     def __call__(
-        self,
-        x: ArrayLike,
-        w: ArrayLike,
-        target: ArrayLike,
-        bias: ArrayLike | None = None,
-        *,
-        reduction: Reduction = "mean",
-        stats: bool,
-        **options: Unpack[Options],
+        self, x: ArrayLike, w: ArrayLike, target: ArrayLike, bias: ArrayLike | None = None, **options: Unpack[WithStats]
     ) -> Any: ...
     def __call__(
         self,

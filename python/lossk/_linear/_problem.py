@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arrays import FLOATS, Array, arithmetic, as_array, contiguous, floats, share_memory, weights_like
-from .._families import Value
-from .._rows import RowStats
-from .._targets import labels_of
+from .._keywords import Value
+from ..losses import RowStats
+from ..losses._targets import labels_of
 
 # Rows of a chunk among all rows: a slice, or their numbers where some rows do not count.
 Rows: TypeAlias = "slice | NDArray[np.intp]"

@@ -9,10 +9,10 @@ import numpy as np
 
 from .. import _core
 from .._arrays import Array
-from .._cross_entropy import CrossEntropy
-from .._families import Value
-from .._rows import RowStats
+from .._keywords import Value
 from .._runtime import get_num_threads
+from ..losses import RowStats
+from ..losses.cross_entropy import CrossEntropy
 from ._problem import GROUP, Outputs, Problem, Results, Rows
 from ._sums import Segment, passes, plain_sums, wide_sums
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
 from .._arrays import Array, arithmetic, is_integer
-from .._families import at_least_0, check_number, positive
+from .._parameters import at_least_0, check_number, positive
 from . import _state
 from ._tensors import (
     Arrays,
@@ -94,7 +94,7 @@ class Optimizer:
     _variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     # From this step of a parameter on its formula depends on lr and options alone; None: it always depends on the step.
-    _settled_from: int | None = None
+    _independent_from: int | None = None
 
     def __init__(
         self, params: Arrays, lr: float, options: dict[str, Any], master_weights: bool, stochastic_rounding: int | None
@@ -124,7 +124,7 @@ class Optimizer:
         lr = at_least_0("lr", value)
         if lr != getattr(self, "_lr", None):
             self._lr = lr
-            self._era = object()  # what kernels know of formulas belongs to it
+            self._lr_version = object()  # what kernels know of formulas belongs to it
 
     def __repr__(self) -> str:
         options = {"lr": self._lr, **self._options}
@@ -201,7 +201,7 @@ class Optimizer:
         if max_norm is not None:
             max_norm = norm_limit(max_norm)
             guarded = True
-        rule = (self._formula, self._era, self._settled_from)
+        rule = (self._formula, self._lr_version, self._independent_from)
         rest = (self._steps, *rule, scale, guarded, max_norm, num_threads)
         done = None if self._plan is None else _core.step(self._plan, grads, *rest)
         if done is None:
@@ -312,7 +312,7 @@ class Optimizer:
         if state:
             raise ValueError(f"state: got unknown entries {sorted(state)}")
         # At once: an interrupt comes before or after.
-        self.__dict__.update(_lr=lr, _era=object(), _steps=steps, _state=arrays, _plan=None)
+        self.__dict__.update(_lr=lr, _lr_version=object(), _steps=steps, _state=arrays, _plan=None)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = self._turn.run("copy", dict, self.__dict__)
@@ -357,7 +357,7 @@ def step_at(
 ) -> None:
     """Make a step along gradients given by their addresses, which the caller has checked, and count it in `counts`."""
     steps = counts.astype(np.int64).tolist()
-    rule = (formula._formula, formula._era, formula._settled_from)
+    rule = (formula._formula, formula._lr_version, formula._independent_from)
     _core.step_at(plan, addresses, steps, *rule, scale, False, None, None, counts)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._families import at_least_0
+from .._parameters import at_least_0
 from ._base import Array64, Optimizer, flag, optimizer
 from ._tensors import Arrays
 
@@ -83,7 +83,7 @@ class Adagrad(Optimizer):
             "maximize": flag("maximize", maximize),
         }
         super().__init__(params, lr, options, master_weights, stochastic_rounding)
-        self._settled_from = None if lr_decay else 1
+        self._independent_from = None if lr_decay else 1
 
     def _kernel(self) -> tuple[str, tuple[str, ...]]:
         return "adagrad", ("sum",)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._families import at_least_0
+from .._parameters import at_least_0
 from ._base import Array64, Optimizer, flag, optimizer, two_betas
 from ._tensors import Arrays
 

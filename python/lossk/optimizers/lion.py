@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._families import at_least_0
+from .._parameters import at_least_0
 from ._base import Array64, Optimizer, flag, optimizer, two_betas
 from ._tensors import Arrays
 
@@ -79,7 +79,7 @@ class Lion(Optimizer):
     def _kernel(self) -> tuple[str, tuple[str, ...]]:
         return "lion", ("exp_avg",)
 
-    _settled_from = 1
+    _independent_from = 1
 
     def _formula(self, t: int) -> tuple[float, ...]:
         return self._lr, *self._options["betas"], 1 - self._lr * self._options["weight_decay"]

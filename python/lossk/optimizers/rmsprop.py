@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._families import at_least_0
+from .._parameters import at_least_0
 from ._base import Array64, Optimizer, flag, fraction, optimizer
 from ._tensors import Arrays
 
@@ -101,7 +101,7 @@ class RMSprop(Optimizer):
             slots.append("momentum_buffer")
         return name, (*slots, "grad_avg") if self._options["centered"] else tuple(slots)
 
-    _settled_from = 1
+    _independent_from = 1
 
     def _formula(self, t: int) -> tuple[float, ...]:
         o = self._options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._families import at_least_0, finite
+from .._parameters import at_least_0, finite
 from ._base import Array64, Optimizer, flag, optimizer
 from ._tensors import Arrays
 
@@ -112,7 +112,7 @@ class SGD(Optimizer):
             return "sgd_keras", ("momentum_buffer",)
         return ("sgd_momentum", ("momentum_buffer",)) if self._options["momentum"] else ("sgd", ())
 
-    _settled_from = 2
+    _independent_from = 2
 
     def _formula(self, t: int) -> tuple[float, ...]:
         o = self._options
