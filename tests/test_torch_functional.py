@@ -228,7 +228,13 @@ def test_modules(name: str) -> None:
 # ---- examples -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", ["functional", "modules", "_softmax", "_linear", "_install", "_transformers"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        *(f"functional.{family}" for family in ("bernoulli", "likelihood", "margin", "regression", "rows")),
+        *("modules", "_softmax", "_linear", "_install", "_transformers"),
+    ],
+)
 def test_docstring_examples_run(module: str) -> None:
     found = importlib.import_module(f"lossk.torch.{module}")
     results = doctest.testmod(found, optionflags=doctest.NORMALIZE_WHITESPACE)
