@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .._parameters import at_least_0
-from ._base import Array64, Optimizer, flag, optimizer, two_betas
+from .._parameters import at_least_0, boolean
+from ._base import Array64, Optimizer, optimizer
+from ._options import two_betas
 from ._tensors import Arrays
 
 
@@ -72,7 +73,7 @@ class Lion(Optimizer):
         options: dict[str, Any] = {
             "betas": two_betas(betas),
             "weight_decay": at_least_0("weight_decay", weight_decay),
-            "maximize": flag("maximize", maximize),
+            "maximize": boolean("maximize", maximize),
         }
         super().__init__(params, lr, options, master_weights, stochastic_rounding)
 
