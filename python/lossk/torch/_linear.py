@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from .._arrays import array_of, arrays_of
 from .._linear import LinearCrossEntropy
+from .._linear._problem import make_problem
 from ._explain import stand_aside
 from ._layout import grads_as_torch_s
 from ._operators import new_operator, refuse_second
@@ -46,24 +48,24 @@ class LinearFunction(torch.autograd.Function):
                 f"lossk.torch: second derivatives of {NAME} are not implemented: got create_graph=True, wanted False, "
                 f"or torch.nn.functional.{NAME}"
             )
-        try:
-            grads = _gradients(ctx, x, w, bias, target, upstream)
-        except RuntimeError as error:  # numbers that cannot be looked at, under vmap
-            if not torch._C._functorch.is_batchedtensor(upstream):
-                raise
-            raise RuntimeError(
-                f"lossk.torch: {NAME}: got a batch of upstream gradients (is_grads_batched, vmap) with "
-                "reduction='none' or in float16, wanted one at a time"
-            ) from error
-        wanted = ctx.needs_input_grad
+        grads, wanted = _gradients(ctx, x, w, bias, target, upstream), ctx.needs_input_grad
         return (*(grad if wanted[i] else None for i, grad in enumerate(grads)), None, None, None)
 
 
 def _gradients(ctx: Any, x: Any, w: Any, bias: Any, target: Any, upstream: Any) -> tuple[Any, ...]:
     """Return the gradients times `upstream`."""
     if ctx.reduction == "none" or x.dtype is torch.float16:
-        arrays = arrays_of(x, w, target, bias)
-        found = ctx.loss.vjp(*arrays[:3], _cotangent(ctx, arrays, upstream), arrays[3], wrt=_wrt(ctx))
+        arrays, cotangent = arrays_of(x, w, target, bias), None
+        with contextlib.suppress(RuntimeError):  # under vmap there is nothing to look at
+            cotangent = array_of(upstream)
+        if cotangent is None:
+            raise RuntimeError(
+                f"lossk.torch: {NAME}: got a batch of upstream gradients (is_grads_batched, vmap) with "
+                "reduction='none' or in float16, wanted one at a time"
+            )
+        if ctx.reduction != "none":
+            cotangent = _spread(ctx, arrays, cotangent)
+        found = ctx.loss.vjp(*arrays[:3], cotangent, arrays[3], wrt=_wrt(ctx))
         above = upstream if ctx.reduction == "none" else None
         return grads_as_torch_s(_tensors(found), _formula, (ctx.reduction,), (x, w, bias, target), above)
     try:
@@ -77,16 +79,14 @@ def _gradients(ctx: Any, x: Any, w: Any, bias: Any, target: Any, upstream: Any) 
     return tuple(grad if grad is None or factor == 1 else grad.mul_(factor) for grad in grads)
 
 
-def _cotangent(ctx: Any, arrays: tuple[Any, ...], upstream: Any) -> Any:
-    """Return the factor of each sample's gradient."""
-    if ctx.reduction == "none":
-        return array_of(upstream)
+def _spread(ctx: Any, arrays: tuple[Any, ...], factor: Any) -> Any:
+    """Return the factor of each sample's gradient, of that of the reduced loss."""
     x, w, target, bias = arrays
     divisor = 1.0
     if ctx.reduction == "mean":
-        divisor = ctx.loss._divisor(ctx.loss._problem(x, w, target, bias, {}, "sum", None))
+        divisor = make_problem(ctx.loss._loss, x, w, target, bias, {}, "mean", None, None).divisor or 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.broadcast_to(np.divide(upstream.item(), divisor), target.shape)
+        return np.broadcast_to(np.divide(float(factor), divisor), target.shape)
 
 
 def _wrt(ctx: Any) -> str:
