@@ -15,7 +15,7 @@ matplotlib.use("Agg")  # before sphinx-gallery chooses
 os.environ["COLUMNS"] = "100"  # of the tables that examples print
 
 import lossk
-from lossk._families import Frozen
+from lossk._parameters import Frozen
 
 sys.path.insert(0, str(Path(__file__).parent))
 from reference_pages import write_pages

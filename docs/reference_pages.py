@@ -8,7 +8,8 @@ from types import ModuleType
 
 import lossk
 import lossk.torch
-from lossk import activations, bernoulli, binary, information, likelihood, optimizers, regression, rows
+from lossk import activations, information, optimizers
+from lossk.losses import bernoulli, likelihood, margin, regression, rows
 from lossk.torch import functional, modules, optim
 
 FOLDER = Path(__file__).parent / "reference"
@@ -59,8 +60,8 @@ def write_pages() -> None:
     run_time = [n for n in lossk.__all__ if getattr(getattr(lossk, n), "__module__", "") == "lossk._runtime"]
     sections = {
         "Regression": regression.__all__,
-        "Likelihoods": likelihood.__all__,
-        "Two classes: margins, targets of ±1": binary.__all__,
+        "Likelihoods": [*likelihood.__all__, "GaussianNLL"],
+        "Two classes: margins, targets of ±1": margin.__all__,
         "Two classes: logits or probabilities, targets in [0, 1]": bernoulli.__all__,
         "Rows of classes": ["CrossEntropy", "LinearCrossEntropy", *rows.__all__, "RowStats"],
         "Activations and row functions": [*activations.__all__, "softmax", "log_softmax", "logsumexp"],

@@ -7,11 +7,9 @@ A loss is an object; arrays, how to reduce and where to write are arguments of i
 
 import typing as _typing
 
-from . import activations, bernoulli, binary, information, likelihood, regression, rows
-from ._cross_entropy import CrossEntropy
+from . import activations, information
 from ._linear import LinearCrossEntropy
 from ._names import meant as _meant
-from ._rows import RowStats
 from ._runtime import (
     available_isas,
     get_num_threads,
@@ -22,13 +20,23 @@ from ._runtime import (
     threads,
 )
 from .activations import *
-from .bernoulli import *
-from .binary import *
-from .likelihood import *
+from .losses import RowStats
+from .losses import bernoulli as _bernoulli
+from .losses import cross_entropy as _cross_entropy
+from .losses import gaussian_nll as _gaussian_nll
+from .losses import likelihood as _likelihood
+from .losses import margin as _margin
+from .losses import regression as _regression
+from .losses import rows as _rows
+from .losses.bernoulli import *
+from .losses.cross_entropy import *
+from .losses.gaussian_nll import *
+from .losses.likelihood import *
+from .losses.margin import *
+from .losses.regression import *
+from .losses.rows import *
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
-from .regression import *
 from .row_functions import log_softmax, logsumexp, softmax
-from .rows import *
 
 __version__ = "0.1.0"
 
@@ -37,7 +45,6 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
-    "CrossEntropy",
     "LinearCrossEntropy",
     "Lion",
     "RMSprop",
@@ -59,11 +66,13 @@ __all__ = [
 
 # A loss or an activation is public by its own module's list.
 __all__ += activations.__all__
-__all__ += bernoulli.__all__
-__all__ += binary.__all__
-__all__ += likelihood.__all__
-__all__ += regression.__all__
-__all__ += rows.__all__
+__all__ += _bernoulli.__all__
+__all__ += _cross_entropy.__all__
+__all__ += _gaussian_nll.__all__
+__all__ += _likelihood.__all__
+__all__ += _margin.__all__
+__all__ += _regression.__all__
+__all__ += _rows.__all__
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from ._arrays import Array, Output, float64, floats, floats_like
-from ._families import Frozen, dataclass_transform, finite, positive
+from ._parameters import Frozen, dataclass_transform, finite, positive
 
 __all__ = ["SELU", "LeakyReLU", "ReLU", "Sigmoid", "Softplus", "Tanh"]
 

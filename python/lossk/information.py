@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import as_array, class_axis, real_kind
-from ._families import boolean, check_number
-from .rows import KLDivergence
+from ._parameters import boolean, check_number
+from .losses.rows import KLDivergence
 
 __all__ = ["cross_entropy", "entropy", "kl_divergence"]
 

@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike
 
 from . import _core
 from ._arrays import FLOATS, Array, Output, as_array, class_axis, floats, floats_like
-from ._families import GRAD, VALUE
-from ._rows import LOG_SOFTMAX, LOSS, NO_OPTIONS, SOFTMAX
+from ._request import GRAD, LOG_SOFTMAX, LOSS, SOFTMAX, VALUE
 
 
 class RowFunction:
@@ -67,7 +66,8 @@ class RowFunction:
         """Return the gradient, given the softmax of the rows."""
         target, weight = (None, c) if c.ndim < p.ndim else (c, None)
         kernel = _core.rows_kernels[f"{self._name}_vjp"]
-        result: Array = _core.rows(kernel, (), GRAD, p, target, None, None, weight, "sum", None, num_threads, out)
+        asked = (GRAD, p, target, None, weight, "sum", None, num_threads, out)
+        result: Array = _core.rows(kernel, (), None, None)(asked)
         return result
 
     def _vjp_of_result(self, result: Array, cotangent: Array, axis: int) -> Array:
@@ -223,8 +223,11 @@ def _of_shape(cotangent: Any, shape: tuple[int, ...]) -> Array:
     return c
 
 
+_KERNELS = [_core.softmax(output, None, None, None) for output in (LOSS, SOFTMAX, LOG_SOFTMAX)]
+
+
 def _call(output: int, verb: int, x: Any, out: Any, num_threads: int | None, stats: bool) -> Any:
-    return _core.softmax(output, verb, x, None, NO_OPTIONS, None, -1, None, "sum", None, num_threads, out, stats)
+    return _KERNELS[output]((verb, x, None, None, None, "sum", None, num_threads, out, stats))
 
 
 softmax = Softmax()

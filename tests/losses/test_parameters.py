@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import lossk
-from lossk._families import LOSSES
 from lossk.activations import ACTIVATIONS
+from lossk.losses import LOSSES
 from tests.support.cases import CASES, Case, each_case
 
 WRONG_PARAMETERS: list[tuple[str, dict[str, Any], type[Exception]]] = [

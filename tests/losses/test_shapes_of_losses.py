@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lossk
-from lossk._families import LOSSES
+from lossk.losses import LOSSES
 from tests.support.arrays import Array, bits
 from tests.support.cases import Case, draw
 from tests.support.properties import eps, pairs, seeds

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lossk
-from lossk._families import LOSSES
+from lossk.losses import LOSSES
 from tests.support.arrays import Array, each_dtype
 from tests.support.cases import DOMAINS, Case, draw, each_case, each_pointwise_case
 from tests.support.tolerances import TOLERANCE, assert_close, rounding

@@ -183,7 +183,7 @@ def test_two_steps_at_once_are_refused() -> None:
 
     def one_step() -> None:
         try:
-            rule = (adam._formula, adam._era, adam._settled_from)
+            rule = (adam._formula, adam._lr_version, adam._independent_from)
             applied.append(_core.step(adam._plan, [g], adam._steps, *rule, 1.0, False, None, 1))
         except RuntimeError as error:
             refused.append(str(error))

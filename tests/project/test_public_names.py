@@ -14,7 +14,7 @@ import pytest
 
 import lossk
 from lossk import _core
-from lossk._families import LOSSES, Loss
+from lossk.losses import LOSSES, Loss
 from tests.support.cases import VERBS
 from tests.support.sources import ROOT
 
@@ -77,10 +77,10 @@ def test_docstring_examples_run(name: str) -> None:
 def test_docstring_examples_are_there_to_run() -> None:
     finder = doctest.DocTestFinder(exclude_empty=True)
     names = (
-        "lossk.regression",
-        "lossk.binary",
-        "lossk.rows",
-        "lossk._cross_entropy",
+        "lossk.losses.regression",
+        "lossk.losses.margin",
+        "lossk.losses.rows",
+        "lossk.losses.cross_entropy",
         "lossk.activations",
         "lossk.row_functions",
         "lossk.information",

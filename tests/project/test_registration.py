@@ -9,9 +9,8 @@ import pytest
 
 import lossk
 from lossk import _core
-from lossk._families import LOSSES, PointwiseLoss
-from lossk._rows import RowLoss
 from lossk.activations import ACTIVATIONS
+from lossk.losses import LOSSES, PointwiseLoss, RowLoss
 from lossk.optimizers import OPTIMIZERS
 from tests.support.sources import CPP, code, includes, shown
 

@@ -38,7 +38,7 @@ CHANGING = """
 import ctypes, mmap, os, sys, threading, time
 import numpy as np
 import lossk
-from lossk._families import LOSSES
+from lossk.losses import LOSSES
 kind, rows, classes = np.dtype(sys.argv[1]), 16_384, 3
 size, libc = rows * kind.itemsize, ctypes.CDLL(None)
 libc.mmap.restype = ctypes.c_void_p

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lossk
-from lossk._families import LOSSES
+from lossk.losses import LOSSES
 from tests.support.arrays import bits
 from tests.support.cases import Batch
 from tests.support.rows import LABEL_LOSSES, LOGITS

@@ -27,7 +27,8 @@ def test_options_of_cross_entropy_stay_inside(dtype: Any, at: str, isa: str, rng
         loss = lossk.CrossEntropy(weight=rng.random(size=classes), label_smoothing=0.1)
         # The loss keeps its weights in arrays of its own: put them where a read past their end shows.
         inside = lossk.CrossEntropy(weight=loss.weight, label_smoothing=0.1)
-        object.__setattr__(inside, "_weights", {k: guarded(v, at) for k, v in loss._weights.items()})
+        object.__setattr__(inside, "_weights", tuple(guarded(w, at) for w in loss._weights or ()))
+        object.__setattr__(inside, "_bound", inside._bind())
         for target in (
             y,
             *(guarded(rng.integers(0, min(classes, 100), size=rows).astype(i), at) for i in ("i1", "u2", "i8")),

@@ -11,7 +11,7 @@ import pytest
 
 import lossk
 from lossk._arrays import as_array
-from lossk._families import LOSSES, Loss, PointwiseLoss
+from lossk.losses import LOSSES, Loss, PointwiseLoss
 from tests.support.arrays import Array
 
 REDUCTIONS = ("mean", "sum", "none")

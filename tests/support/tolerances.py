@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossk._families import Loss, PointwiseLoss
+from lossk.losses import Loss, PointwiseLoss
 from tests.support.arrays import Array
 from tests.support.cases import VERBS, Batch, run_verb
 

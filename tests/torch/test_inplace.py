@@ -110,9 +110,21 @@ def test_a_term_of_overwritten_logits_is_noticed(look: Any) -> None:
         loss.backward()
 
 
-def test_inplace_has_no_effect_where_losses_are_not_reduced() -> None:
+def test_inplace_is_refused_where_gradients_are_computed_backward_and_of_negative_views() -> None:
     z, t = torch.randn(6, 4, requires_grad=True), torch.arange(6) % 4
-    logits = z * 1
-    (got,) = torch.autograd.grad(ours.cross_entropy(logits, t, reduction="none", inplace=True).sum(), z)
-    torch.testing.assert_close(got, torch.autograd.grad(theirs.cross_entropy(z, t, reduction="sum"), z)[0])
-    assert torch.equal(logits, z)
+    negative = torch._neg_view(z * 1)
+    for logits, reduction, words in (
+        (z * 1, "none", r"cross_entropy: inplace: got True with reduction='none', .* wanted False"),
+        (z.half() * 1, "mean", r"cross_entropy: inplace: got True with float16, .* wanted False"),
+        (
+            negative,
+            "mean",
+            r"cross_entropy: input: got a negative view with inplace=True, wanted input.resolve_neg\(\)",
+        ),
+    ):
+        before = logits.detach().clone()
+        with pytest.raises(RuntimeError, match=words):
+            ours.cross_entropy(logits, t, reduction=reduction, inplace=True)
+        assert torch.equal(logits, before)
+        with torch.no_grad():
+            ours.cross_entropy(logits, t, reduction=reduction, inplace=True)

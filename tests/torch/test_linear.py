@@ -85,3 +85,19 @@ def test_small_gradients_of_float16_are_kept() -> None:
     value.backward()
     assert value.isnan()
     assert not x.grad.any()
+
+
+def test_a_batch_of_upstream_gradients() -> None:
+    x, w = torch.randn(6, 4, requires_grad=True), torch.randn(5, 4, requires_grad=True)
+    t, above = torch.arange(6) % 5, torch.tensor([1.0, 2.0, -0.5])
+    for reduction in ("mean", "sum"):
+        got, want = (
+            torch.autograd.grad(
+                f.linear_cross_entropy(x, w, t, reduction=reduction), (x, w), above, is_grads_batched=True
+            )
+            for f in (ours, theirs)
+        )
+        torch.testing.assert_close(got, want)
+    loss = ours.linear_cross_entropy(x, w, t, reduction="none")
+    with pytest.raises(RuntimeError, match=r"linear_cross_entropy: got a batch of upstream gradients .* one at a time"):
+        torch.autograd.grad(loss, (x, w), torch.ones(2, 6), is_grads_batched=True)

@@ -9,21 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arrays import Array, float64, is_integer
-from .._cross_entropy import CrossEntropy
-from .._families import Each, Frozen, Options, Reduction, Total, Value, at_least_0, dataclass_transform
-from .._rows import RowStats
-from ._problem import (
-    Outputs,
-    Problem,
-    class_bias,
-    counting,
-    float_rows,
-    integer_labels,
-    make_outputs,
-    pieces,
-    product_of,
-    row_factor,
-)
+from .._keywords import PlainToEach, PlainToTotal, Reduction, Value, WithStats
+from .._parameters import Frozen, at_least_0, dataclass_transform
+from ..losses.cross_entropy import CrossEntropy
+from ._problem import counting, integer_labels, make_problem
+from ._results import make_outputs
 from ._run import run
 
 if TYPE_CHECKING:
@@ -136,10 +126,7 @@ class LinearCrossEntropy(Frozen):
         w: ArrayLike,
         target: ArrayLike,
         bias: ArrayLike | None = None,
-        *,
-        reduction: Total = "mean",
-        stats: Literal[False] = False,
-        **options: Unpack[Options],
+        **options: Unpack[PlainToTotal],
     ) -> float: ...
     @overload
     def __call__(
@@ -148,22 +135,11 @@ class LinearCrossEntropy(Frozen):
         w: ArrayLike,
         target: ArrayLike,
         bias: ArrayLike | None = None,
-        *,
-        reduction: Each,
-        stats: Literal[False] = False,
-        **options: Unpack[Options],
+        **options: Unpack[PlainToEach],
     ) -> Array: ...
     @overload
     def __call__(
-        self,
-        x: ArrayLike,
-        w: ArrayLike,
-        target: ArrayLike,
-        bias: ArrayLike | None = None,
-        *,
-        reduction: Reduction = "mean",
-        stats: bool,
-        **options: Unpack[Options],
+        self, x: ArrayLike, w: ArrayLike, target: ArrayLike, bias: ArrayLike | None = None, **options: Unpack[WithStats]
     ) -> Any: ...
     def __call__(
         self,
@@ -207,8 +183,8 @@ class LinearCrossEntropy(Frozen):
             Where an argument is not as above, before anything is written; a label out of range is an IndexError.
         """
         factors = {"sample_weight": sample_weight}
-        problem = self._problem(x, w, target, bias, factors, reduction, normalizer, num_threads)
-        value, row_stats = self._run(problem, num_threads, None, stats)
+        problem = make_problem(self._loss, x, w, target, bias, factors, reduction, normalizer, num_threads)
+        value, row_stats = run(problem, self, None, stats)
         return (value, row_stats) if stats else value
 
     def value_and_grad(
@@ -234,9 +210,9 @@ class LinearCrossEntropy(Frozen):
         parameters are those of calling the loss; with `stats` the `RowStats` come last.
         """
         factors = {"sample_weight": sample_weight}
-        problem = self._problem(x, w, target, bias, factors, reduction, normalizer, num_threads)
-        into = make_outputs(problem, (*problem.shape, problem.x.shape[1]), wrt, out)
-        value, row_stats = self._run(problem, num_threads, into, stats)
+        problem = make_problem(self._loss, x, w, target, bias, factors, reduction, normalizer, num_threads)
+        into = make_outputs(problem, wrt, out)
+        value, row_stats = run(problem, self, into, stats)
         gradients = into.dx if wrt == "x" else tuple(into)
         return (value, gradients, row_stats) if stats else (value, gradients)
 
@@ -259,9 +235,9 @@ class LinearCrossEntropy(Frozen):
     ) -> Any:
         """Return the gradients of the sum of the samples' losses times `cotangent`, which has one entry a sample."""
         factors = {"cotangent": cotangent, "sample_weight": sample_weight}
-        problem = self._problem(x, w, target, bias, factors, "sum", None, num_threads)
-        into = make_outputs(problem, (*problem.shape, problem.x.shape[1]), wrt, out)
-        self._run(problem, num_threads, into, False)
+        problem = make_problem(self._loss, x, w, target, bias, factors, "sum", None, num_threads)
+        into = make_outputs(problem, wrt, out)
+        run(problem, self, into, False)
         return into.dx if wrt == "x" else tuple(into)
 
     def reference(
@@ -288,61 +264,3 @@ class LinearCrossEntropy(Frozen):
         counts = counting(integer_labels(target, x64.shape[:-1], len(w64), self.ignore_index), self.ignore_index)
         rows = np.where(counts[:, None], x64.reshape(len(flat), x64.shape[-1]), 0.0)
         return value, dz @ w64, flat.T @ rows, None if bias is None else flat.sum(axis=0)
-
-    # ---- the way there ------------------------------------------------------------------------------------------
-
-    def _problem(
-        self,
-        x: Any,
-        w: Any,
-        target: Any,
-        bias: Any,
-        factors: dict[str, Any],
-        reduction: Reduction,
-        normalizer: float | None,
-        threads: int | None = None,
-    ) -> Problem:
-        """Check all inputs."""
-        x, w = float_rows("x", x), float_rows("w", w)
-        if w.dtype != x.dtype:
-            raise TypeError(f"w: got dtype {w.dtype}, wanted {x.dtype}, the dtype of x")
-        if w.ndim != 2 or w.shape[1] != x.shape[-1] or w.shape[0] == 0:
-            raise ValueError(f"w: got shape {w.shape}, wanted (C, {x.shape[-1]}), as x has shape {x.shape}")
-        bias = None if bias is None else class_bias(bias, x, len(w))
-        if self.weight is not None and self.weight.shape != w.shape[:1]:
-            raise ValueError(f"weight: got shape {self.weight.shape}, wanted {w.shape[:1]}, one weight a class")
-        shape = x.shape[:-1]
-        labels = integer_labels(target, shape, len(w), self.ignore_index)
-        weights = tuple(row_factor(name, factor, shape) for name, factor in factors.items() if factor is not None)
-        # The kernel checks these, on no rows at all.
-        options: dict[str, Any] = {"reduction": reduction, "normalizer": normalizer, "num_threads": threads}
-        self._loss(np.empty((0, len(w)), x.dtype), np.empty(0, np.int64), **options)
-        counted = sum(
-            int(np.count_nonzero(counting(labels[piece], self.ignore_index))) for piece in pieces(labels.size)
-        )
-        flat = x.reshape(labels.size, x.shape[-1])
-        problem = Problem(flat, w, bias, labels, weights, self.ignore_index, shape, reduction, None, counted)
-        if reduction != "mean":
-            return problem
-        return problem._replace(divisor=self._divisor(problem) if normalizer is None else float(normalizer))
-
-    def _run(
-        self, problem: Problem, threads: int | None, into: Outputs | None, stats: bool
-    ) -> tuple[Value, RowStats | None]:
-        """Return value and statistics, and fill the gradients."""
-        return run(
-            problem, self._loss, self.chunk_bytes, threads, into, stats, self.precision == "medium", self.filter_eps
-        )
-
-    def _divisor(self, problem: Problem) -> float:
-        """Return the weight of the rows that count."""
-        if self.weight is None and not problem.factors:
-            return float(problem.counted)
-        total = 0.0
-        for piece in pieces(problem.labels.size):
-            labels = problem.labels[piece]
-            counts = counting(labels, self.ignore_index)
-            weights = np.ones(int(np.count_nonzero(counts))) if self.weight is None else self.weight[labels[counts]]
-            factor = product_of(problem.factors, piece, problem.wide)
-            total += float((weights if factor is None else weights * factor[counts]).sum(dtype=np.float64))
-        return total

@@ -1,4 +1,4 @@
-"""The inputs of a call, checked, and where its results go; rows are looked at in pieces, and not copied."""
+"""The inputs of a call, checked; rows are looked at in pieces, and not copied."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arrays import FLOATS, Array, arithmetic, as_array, contiguous, floats, share_memory, weights_like
-from .._families import Value
-from .._rows import RowStats
-from .._targets import labels_of
+from .._arrays import FLOATS, Array, arithmetic, as_array, contiguous, floats, weights_like
+from .._keywords import Reduction
+from .._runtime import get_num_threads
+from ..losses._targets import labels_of
+from ..losses.cross_entropy import CrossEntropy
 
 # Rows of a chunk among all rows: a slice, or their numbers where some rows do not count.
 Rows: TypeAlias = "slice | NDArray[np.intp]"
@@ -27,7 +28,7 @@ def pieces(rows: int) -> Iterator[slice]:
 
 
 class Problem(NamedTuple):
-    """Checked inputs: x (N, D) and w (C, D), labels (N) of any integer type, factors (N) of rows, how to reduce."""
+    """Checked inputs: x (N, D) and w (C, D), labels (N) of any integer type, factors (N) of rows; how to reduce."""
 
     x: Array
     w: Array
@@ -37,6 +38,7 @@ class Problem(NamedTuple):
     ignore_index: int | None
     shape: tuple[int, ...]
     reduction: str
+    threads: int
     divisor: float | None
     counted: int
 
@@ -148,88 +150,50 @@ def class_bias(bias: Any, x: Array, classes: int) -> Array:
     return array
 
 
-# ---- results ------------------------------------------------------------------------------------------------------
+def make_problem(
+    loss: CrossEntropy,
+    x: Any,
+    w: Any,
+    target: Any,
+    bias: Any,
+    factors: dict[str, Any],
+    reduction: Reduction,
+    normalizer: float | None,
+    threads: int | None,
+) -> Problem:
+    """Check all inputs of a call."""
+    x, w = float_rows("x", x), float_rows("w", w)
+    if w.dtype != x.dtype:
+        raise TypeError(f"w: got dtype {w.dtype}, wanted {x.dtype}, the dtype of x")
+    if w.ndim != 2 or w.shape[1] != x.shape[-1] or w.shape[0] == 0:
+        raise ValueError(f"w: got shape {w.shape}, wanted (C, {x.shape[-1]}), as x has shape {x.shape}")
+    bias = None if bias is None else class_bias(bias, x, len(w))
+    if loss.weight is not None and loss.weight.shape != w.shape[:1]:
+        raise ValueError(f"weight: got shape {loss.weight.shape}, wanted {w.shape[:1]}, one weight a class")
+    shape, ignored = x.shape[:-1], loss.ignore_index
+    labels = integer_labels(target, shape, len(w), ignored)
+    weights = tuple(row_factor(name, factor, shape) for name, factor in factors.items() if factor is not None)
+    # The kernel checks these, on no rows at all.
+    options: dict[str, Any] = {"reduction": reduction, "normalizer": normalizer, "num_threads": threads}
+    loss(np.empty((0, len(w)), x.dtype), np.empty(0, np.int64), **options)
+    counted = sum(int(np.count_nonzero(counting(labels[piece], ignored))) for piece in pieces(labels.size))
+    flat = x.reshape(labels.size, x.shape[-1])
+    threads = get_num_threads() if threads is None else int(threads)
+    problem = Problem(flat, w, bias, labels, weights, ignored, shape, reduction, threads, None, counted)
+    if reduction != "mean":
+        return problem
+    return problem._replace(divisor=_weight_of(problem, loss) if normalizer is None else float(normalizer))
 
 
-class Outputs(NamedTuple):
-    """Gradients, None where they are not wanted."""
-
-    dx: Array
-    dw: Array | None = None
-    dbias: Array | None = None
-
-
-def make_outputs(problem: Problem, x_shape: tuple[int, ...], wrt: str, out: Any) -> Outputs:
-    """Return what gradients are written to: the user's arrays, checked, or fresh ones."""
-    if wrt not in ("all", "x"):
-        raise ValueError(f"wrt: got {wrt!r}, wanted 'all' or 'x'")
-    x, w, bias = problem.x, problem.w, problem.bias
-    shapes = [x_shape] if wrt == "x" else [x_shape, w.shape, None if bias is None else bias.shape]
-    if out is None:
-        fresh: list[Any] = [None if shape is None else np.empty(shape, x.dtype) for shape in shapes]
-        return Outputs(*fresh)
-    if wrt == "all" and (not isinstance(out, tuple) or tuple.__len__(out) != 3):
-        raise TypeError(f"out: got {type(out).__name__}, wanted a tuple of three: dx, dw, and dbias or None")
-    given = (out,) if wrt == "x" else out
-    names = ("out",) if wrt == "x" else ("out[0]", "out[1]", "out[2]")
-    for i, (name, array, shape) in enumerate(zip(names, given, shapes, strict=True)):
-        _check_output(name, array, shape, (x.dtype,) if i == 0 else (x.dtype, problem.wide), problem)
-    for i, name in enumerate(names):
-        for other in range(i):
-            if given[i] is not None and given[other] is not None and share_memory(given[i], given[other]):
-                raise ValueError(f"{name}: got memory that overlaps {names[other]}, wanted separate memory")
-    return Outputs(*given)
-
-
-def _check_output(name: str, out: Any, shape: Any, dtypes: tuple[np.dtype[Any], ...], problem: Problem) -> None:
-    if shape is None:
-        if out is not None:
-            raise TypeError(f"{name}: got {type(out).__name__}, wanted None, as there is no bias")
-        return
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name}: got {type(out).__name__}, wanted a NumPy array to write to")
-    if out.dtype not in dtypes:
-        raise TypeError(f"{name}: got dtype {out.dtype}, wanted {' or '.join(dict.fromkeys(map(str, dtypes)))}")
-    if out.shape != shape:
-        raise ValueError(f"{name}: got shape {out.shape}, wanted {shape}")
-    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
-        raise ValueError(f"{name}: got a strided or read-only array, wanted a C-contiguous, writeable one")
-    weights = (("sample_weight or cotangent", factor) for factor in problem.factors)
-    inputs = (("x", problem.x), ("w", problem.w), ("bias", problem.bias), ("target", problem.labels), *weights)
-    for input_name, array in inputs:
-        if array is not None and share_memory(out, array):
-            raise ValueError(f"{name}: got memory that overlaps {input_name}, wanted separate memory")
-
-
-class Results:
-    """The value of a call, and its statistics, put together from chunks."""
-
-    def __init__(self, problem: Problem, stats: bool) -> None:
-        self.problem = problem
-        rows = problem.labels.size
-        self.total = 0.0
-        self.each = np.zeros(rows, problem.wide) if problem.reduction == "none" else None
-        self._lse = np.full(rows, np.nan, problem.wide) if stats else None
-        self._correct = np.zeros(rows, np.bool_) if stats else None
-
-    def add(self, rows: Rows, value: Any, stats: RowStats | None) -> None:
-        """Take over what a chunk of rows came to."""
-        if self.each is not None:
-            self.each[rows] = value
-        else:
-            self.total += value
-        if stats is not None and self._lse is not None and self._correct is not None:
-            self._lse[rows], self._correct[rows] = stats.lse, stats.correct
-
-    def value(self) -> Value:
-        """Return the loss."""
-        if self.each is not None:
-            return self.each.reshape(self.problem.shape)
-        return float("nan") if self.problem.poisoned else self.total
-
-    @property
-    def stats(self) -> RowStats | None:
-        """Statistics of all rows, where they were asked for."""
-        if self._lse is None or self._correct is None:
-            return None
-        return RowStats(self._lse.reshape(self.problem.shape), self._correct.reshape(self.problem.shape))
+def _weight_of(problem: Problem, loss: CrossEntropy) -> float:
+    """Return the weight of the rows that count."""
+    if loss.weight is None and not problem.factors:
+        return float(problem.counted)
+    total = 0.0
+    for piece in pieces(problem.labels.size):
+        labels = problem.labels[piece]
+        counts = counting(labels, problem.ignore_index)
+        weights = np.ones(int(np.count_nonzero(counts))) if loss.weight is None else loss.weight[labels[counts]]
+        factor = product_of(problem.factors, piece, problem.wide)
+        total += float((weights if factor is None else weights * factor[counts]).sum(dtype=np.float64))
+    return total

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .. import _core
 from .._arrays import Array
-from .._cross_entropy import CrossEntropy
-from .._families import Value
-from .._rows import RowStats
-from .._runtime import get_num_threads
-from ._problem import GROUP, Outputs, Problem, Results, Rows
+from .._keywords import Value
+from ..losses import RowStats
+from ._problem import GROUP, Problem, Rows
+from ._results import Outputs, Results
 from ._sums import Segment, passes, plain_sums, wide_sums
+
+if TYPE_CHECKING:
+    from ._loss import LinearCrossEntropy
 
 BLOCK = 252  # classes whose sums are added up apart: windows hold whole blocks
 # Rows of a chunk from which on keeping its logits pays. A chunk reads w twice and reads and writes dw, 16 bytes an
@@ -52,7 +54,7 @@ class Planner:
         self.fixed = RESERVE + of_class * self.classes + self.for_threads + max(0, 4 * self.features - RESERVE // 2)
 
     def plan(self) -> Plan:
-        """Return the sizes; ValueError where there is no room for the least of them."""
+        """Return the sizes; ValueError where the least of them are too much."""
         budget, rows = self.chunk_bytes - self.fixed, max(1, self.problem.counted)
         narrow = self.into is not None and self.into.dw is not None and self.into.dw.dtype != self.problem.wide
         window = min(BLOCK, self.classes)
@@ -120,20 +122,19 @@ class Run:
     def __init__(
         self,
         problem: Problem,
-        loss: CrossEntropy,
+        layer: LinearCrossEntropy,
         plan: Plan,
         into: Outputs | None,
         rounds: bool,
-        filter_eps: float,
     ) -> None:
-        self.problem, self.loss, self.plan, self.into = problem, loss, plan, into
-        self.rounds, self.filter_eps, self.left_out = rounds, filter_eps, 0.0
+        self.problem, self.layer, self.plan, self.into, self.rounds = problem, layer, plan, into, rounds
+        self.left_out = 0.0
         classes = len(problem.w)
         self.memory = np.empty(plan.bytes, np.uint8)
         self.dx: Array | None = into.dx.reshape(problem.x.shape) if into is not None else None
         has_bias = into is not None and into.dbias is not None
         self.dbias = np.zeros(classes) if has_bias else None
-        weight = loss.weight
+        weight = layer.weight
         self.class_weight = None if weight is None else np.ascontiguousarray(weight, problem.wide)
         self.class_weight_sum = float(classes) if weight is None else float(weight.sum(dtype=np.float64))
 
@@ -158,9 +159,9 @@ class Run:
         if dw is None or not self.problem.counted:
             yield []
         elif self.plan.sum_classes:
-            room = np.empty((min(self.plan.sum_classes, len(dw)), dw.shape[1]), self.problem.wide)
+            buffer = np.empty((min(self.plan.sum_classes, len(dw)), dw.shape[1]), self.problem.wide)
             tile = np.empty((max(1, min(len(dw), RESERVE // max(1, 8 * dw.shape[1]))), dw.shape[1]), np.float32)
-            yield from wide_sums(dw, room, tile, self.plan.threads)
+            yield from wide_sums(dw, buffer, tile, self.plan.threads)
         else:
             yield from plain_sums(dw)
 
@@ -189,7 +190,7 @@ class Run:
             at=None if consecutive else np.ascontiguousarray(rows, np.int64),
             class_weight=self.class_weight,
             row_weight=problem.row_weight(rows),
-            options=(self.loss.label_smoothing, self.loss.z_loss, self.loss.softcap or 0.0),
+            options=(self.layer.label_smoothing, self.layer.z_loss, self.layer.softcap or 0.0),
             class_weight_sum=self.class_weight_sum,
             scale=problem.factor(),
             each=each,
@@ -199,7 +200,7 @@ class Run:
             dw=[(segment.first, segment.sums) for segment in segments],
             first=first,
             dbias=self.dbias if results is not None else None,
-            filter_eps=self.filter_eps * abs(problem.factor()),
+            filter_eps=self.layer.filter_eps * abs(problem.factor()),
             rounds=self.rounds,
             window=self.plan.window,
             memory=self.memory,
@@ -213,16 +214,9 @@ class Run:
 
 
 def run(
-    problem: Problem,
-    loss: CrossEntropy,
-    chunk_bytes: int,
-    threads: int | None,
-    into: Outputs | None,
-    stats: bool,
-    rounds: bool,
-    filter_eps: float,
+    problem: Problem, layer: LinearCrossEntropy, into: Outputs | None, stats: bool
 ) -> tuple[Value, RowStats | None]:
     """Return the value and the statistics of a call, and fill its gradients."""
-    threads = get_num_threads() if threads is None else int(threads)
-    plan = Planner(problem, loss.weight is not None, rounds, into, chunk_bytes, threads).plan()
-    return Run(problem, loss, plan, into, rounds, filter_eps).all(stats)
+    rounds = layer.precision == "medium"
+    plan = Planner(problem, layer.weight is not None, rounds, into, layer.chunk_bytes, problem.threads).plan()
+    return Run(problem, layer, plan, into, rounds).all(stats)

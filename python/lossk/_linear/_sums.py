@@ -23,37 +23,37 @@ def plain_sums(dw: Array) -> Iterator[list[Segment]]:
     yield [Segment(0, dw)]
 
 
-def _in_place(classes: int, room: int) -> int:
+def _in_place(classes: int, buffer: int) -> int:
     """Return of how many classes a pass keeps the sums in dw itself."""
-    return max(0, min(classes // 2, classes - room))
+    return max(0, min(classes // 2, classes - buffer))
 
 
-def passes(classes: int, room: int) -> int:
-    """Return how many passes `wide_sums` takes where `room` has so many rows."""
+def passes(classes: int, buffer: int) -> int:
+    """Return how many passes `wide_sums` takes where `buffer` has so many rows."""
     count = 0
     while classes > 0:
-        classes -= _in_place(classes, room) + room
+        classes -= _in_place(classes, buffer) + buffer
         count += 1
     return count
 
 
-def wide_sums(dw: Array, room: Array, tile: Array, threads: int | None) -> Iterator[list[Segment]]:
+def wide_sums(dw: Array, buffer: Array, tile: Array, threads: int | None) -> Iterator[list[Segment]]:
     """Yield float32 sums for a dw (C, D) of 16 bits, class by class from the last down; they are rounded afterwards.
 
-    The classes of one pass are as many as there is memory for: `room` (rows, D), and what is not final yet of dw, two
-    of whose rows hold one row of sums. So each pass leaves less than half of the classes to the next. `tile` is room
-    for rows on their way.
+    The classes of one pass are as many as there is memory for: `buffer` (rows, D), and what is not final yet of dw, two
+    of whose rows hold one row of sums. So each pass leaves less than half of the classes to the next. `tile` holds
+    rows on their way.
     """
     stop = len(dw)
     aligned = dw.ctypes.data % 4 == 0
     while stop:
-        own = _in_place(stop, len(room)) if aligned else 0
-        extra = min(len(room), stop - own)
+        own = _in_place(stop, len(buffer)) if aligned else 0
+        extra = min(len(buffer), stop - own)
         start = stop - own - extra
         in_place = dw[: 2 * own].reshape(-1).view(np.float32).reshape(own, dw.shape[1])
-        yield [Segment(start, in_place), Segment(start + own, room[:extra])]
+        yield [Segment(start, in_place), Segment(start + own, buffer[:extra])]
         _round_in_place(dw, in_place, start, tile, threads)
-        _core.convert(dw[start + own : stop], room[:extra], threads)
+        _core.convert(dw[start + own : stop], buffer[:extra], threads)
         stop = start
 
 

@@ -11,7 +11,8 @@ A step over all parameters is one call, and one parallel region::
     array([ 0.899, -2.098])
 """
 
-from ._base import OPTIMIZERS, Optimizer, StepResult
+from ._base import OPTIMIZERS, Optimizer
+from ._plan import StepResult
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .clip import clip_grad_norm

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
-from .._arrays import Array, arithmetic, is_integer
-from .._families import at_least_0, check_number, positive
+from .._arrays import Array, arithmetic
+from .._parameters import at_least_0, boolean, positive
 from . import _state
+from ._options import norm_limit, seed_of
+from ._plan import APPLIED, StepResult, make_plan
 from ._tensors import (
     Arrays,
     Gradients,
@@ -39,36 +41,6 @@ def optimizer(cls: _Class) -> _Class:
     return cls
 
 
-class StepResult(NamedTuple):
-    """What a step came to.
-
-    Attributes
-    ----------
-    applied : bool
-        False where the step was skipped because the norm of the gradients was not finite: neither parameters nor
-        state have changed then.
-    grad_norm : float or None
-        The norm of all gradients as one vector, divided by `grad_scale`, before clipping; None where the step was
-        given neither `max_norm` nor `grad_scale`, and took no norm.
-
-    Examples
-    --------
-    >>> import numpy as np, lossk
-    >>> p = np.array([1.0])
-    >>> lossk.SGD([p], lr=0.1).step([np.array([np.inf])], grad_scale=1024.0)
-    StepResult(applied=False, grad_norm=inf)
-    >>> p
-    array([1.])
-    """
-
-    applied: bool
-    grad_norm: float | None
-
-
-# What most steps come to.
-APPLIED = StepResult(True, None)
-
-
 class Optimizer:
     """Parameters, their state, and the update of both.
 
@@ -94,15 +66,15 @@ class Optimizer:
     _variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     # From this step of a parameter on its formula depends on lr and options alone; None: it always depends on the step.
-    _settled_from: int | None = None
+    _independent_from: int | None = None
 
     def __init__(
         self, params: Arrays, lr: float, options: dict[str, Any], master_weights: bool, stochastic_rounding: int | None
     ) -> None:
         self._options = {
             **options,
-            "master_weights": flag("master_weights", master_weights),
-            "stochastic_rounding": _seed(stochastic_rounding),
+            "master_weights": boolean("master_weights", master_weights),
+            "stochastic_rounding": seed_of(stochastic_rounding),
         }
         if master_weights and stochastic_rounding is not None:
             raise ValueError("stochastic_rounding: got a seed, wanted None beside master_weights, which lose nothing")
@@ -124,7 +96,7 @@ class Optimizer:
         lr = at_least_0("lr", value)
         if lr != getattr(self, "_lr", None):
             self._lr = lr
-            self._era = object()  # what kernels know of formulas belongs to it
+            self._lr_version = object()  # what kernels know of formulas belongs to it
 
     def __repr__(self) -> str:
         options = {"lr": self._lr, **self._options}
@@ -201,7 +173,7 @@ class Optimizer:
         if max_norm is not None:
             max_norm = norm_limit(max_norm)
             guarded = True
-        rule = (self._formula, self._era, self._settled_from)
+        rule = (self._formula, self._lr_version, self._independent_from)
         rest = (self._steps, *rule, scale, guarded, max_norm, num_threads)
         done = None if self._plan is None else _core.step(self._plan, grads, *rest)
         if done is None:
@@ -312,7 +284,7 @@ class Optimizer:
         if state:
             raise ValueError(f"state: got unknown entries {sorted(state)}")
         # At once: an interrupt comes before or after.
-        self.__dict__.update(_lr=lr, _era=object(), _steps=steps, _state=arrays, _plan=None)
+        self.__dict__.update(_lr=lr, _lr_version=object(), _steps=steps, _state=arrays, _plan=None)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = self._turn.run("copy", dict, self.__dict__)
@@ -333,66 +305,3 @@ class Optimizer:
         other._options, other._params, other._steps = dict(self._options), list(self._params), list(self._steps)
         other._state = [[array.copy() for array in own] for own in self._state]
         return other
-
-
-def make_plan(
-    kernel: str,
-    params: list[Array],
-    work: list[Array],
-    slots: list[list[Array]],
-    masters: list[Array | None] | None = None,
-    seed: int | None = None,
-    keys: tuple[str, ...] | None = None,
-    turn: _core.Turn | None = None,
-) -> _core.UpdatePlan:
-    """Return the plan of steps of a kernel, by its name, over these arrays."""
-    index, _ = _core.optimizer_kernels[kernel]
-    return _core.UpdatePlan(
-        index, params, work, slots, masters or [None] * len(params), seed, keys, turn or _core.Turn()
-    )
-
-
-def step_at(
-    plan: _core.UpdatePlan, addresses: list[int | None], counts: Array, formula: Optimizer, scale: float
-) -> None:
-    """Make a step along gradients given by their addresses, which the caller has checked, and count it in `counts`."""
-    steps = counts.astype(np.int64).tolist()
-    rule = (formula._formula, formula._era, formula._settled_from)
-    _core.step_at(plan, addresses, steps, *rule, scale, False, None, None, counts)
-
-
-# ---- checks of options --------------------------------------------------------------------------------------------
-
-
-def flag(what: str, value: object) -> bool:
-    """Check that an option is a boolean: a string like "no" would count as true."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{what}: got {value!r}, wanted True or False")
-    return bool(value)
-
-
-def fraction(what: str, value: object) -> float:
-    """Check that a number lies in [0, 1)."""
-    return check_number(what, value, "a number in [0, 1)", lambda x: 0 <= x < 1)
-
-
-def two_betas(betas: object) -> tuple[float, float]:
-    """Check the factors of two running averages."""
-    if not isinstance(betas, tuple | list) or len(betas) != 2:
-        raise TypeError(f"betas: got {betas!r}, wanted two numbers in [0, 1)")
-    return fraction("betas[0]", betas[0]), fraction("betas[1]", betas[1])
-
-
-def norm_limit(max_norm: object) -> float:
-    """Check the largest norm of gradients; infinity does not clip."""
-    return check_number("max_norm", max_norm, "a number, at least 0", lambda x: x >= 0)
-
-
-def _seed(seed: object) -> int | None:
-    if seed is None:
-        return None
-    if not is_integer(seed):
-        raise TypeError(f"stochastic_rounding: got {seed!r}, wanted a seed, an integer in [0, 2**64), or None")
-    if not 0 <= int(seed) < 2**64:  # type: ignore[call-overload]
-        raise ValueError(f"stochastic_rounding: got {seed!r}, wanted a seed, an integer in [0, 2**64), or None")
-    return int(seed)  # type: ignore[call-overload, no-any-return]

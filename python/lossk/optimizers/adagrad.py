@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .._families import at_least_0
-from ._base import Array64, Optimizer, flag, optimizer
+from .._parameters import at_least_0, boolean
+from ._base import Array64, Optimizer, optimizer
 from ._tensors import Arrays
 
 
@@ -80,10 +80,10 @@ class Adagrad(Optimizer):
             "weight_decay": at_least_0("weight_decay", weight_decay),
             "initial_accumulator_value": at_least_0("initial_accumulator_value", initial_accumulator_value),
             "eps": at_least_0("eps", eps),
-            "maximize": flag("maximize", maximize),
+            "maximize": boolean("maximize", maximize),
         }
         super().__init__(params, lr, options, master_weights, stochastic_rounding)
-        self._settled_from = None if lr_decay else 1
+        self._independent_from = None if lr_decay else 1
 
     def _kernel(self) -> tuple[str, tuple[str, ...]]:
         return "adagrad", ("sum",)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .._families import at_least_0
-from ._base import Array64, Optimizer, flag, optimizer, two_betas
+from .._parameters import at_least_0, boolean
+from ._base import Array64, Optimizer, optimizer
+from ._options import two_betas
 from ._tensors import Arrays
 
 
@@ -84,8 +85,8 @@ class Adam(Optimizer):
             "betas": two_betas(betas),
             "eps": at_least_0("eps", eps),
             "weight_decay": at_least_0("weight_decay", weight_decay),
-            "amsgrad": flag("amsgrad", amsgrad),
-            "maximize": flag("maximize", maximize),
+            "amsgrad": boolean("amsgrad", amsgrad),
+            "maximize": boolean("maximize", maximize),
         }
         super().__init__(params, lr, options, master_weights, stochastic_rounding)
 

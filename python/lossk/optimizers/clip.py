@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import _core
-from ._base import norm_limit
+from ._options import norm_limit
 from ._tensors import Gradients, check_apart, check_writeable_floats, name, unpack
 
 

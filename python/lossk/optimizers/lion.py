@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .._families import at_least_0
-from ._base import Array64, Optimizer, flag, optimizer, two_betas
+from .._parameters import at_least_0, boolean
+from ._base import Array64, Optimizer, optimizer
+from ._options import two_betas
 from ._tensors import Arrays
 
 
@@ -72,14 +73,14 @@ class Lion(Optimizer):
         options: dict[str, Any] = {
             "betas": two_betas(betas),
             "weight_decay": at_least_0("weight_decay", weight_decay),
-            "maximize": flag("maximize", maximize),
+            "maximize": boolean("maximize", maximize),
         }
         super().__init__(params, lr, options, master_weights, stochastic_rounding)
 
     def _kernel(self) -> tuple[str, tuple[str, ...]]:
         return "lion", ("exp_avg",)
 
-    _settled_from = 1
+    _independent_from = 1
 
     def _formula(self, t: int) -> tuple[float, ...]:
         return self._lr, *self._options["betas"], 1 - self._lr * self._options["weight_decay"]

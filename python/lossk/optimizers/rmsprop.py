@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .._families import at_least_0
-from ._base import Array64, Optimizer, flag, fraction, optimizer
+from .._parameters import at_least_0, boolean
+from ._base import Array64, Optimizer, optimizer
+from ._options import fraction
 from ._tensors import Arrays
 
 
@@ -87,8 +88,8 @@ class RMSprop(Optimizer):
             "eps": at_least_0("eps", eps),
             "weight_decay": at_least_0("weight_decay", weight_decay),
             "momentum": at_least_0("momentum", momentum),
-            "centered": flag("centered", centered),
-            "maximize": flag("maximize", maximize),
+            "centered": boolean("centered", centered),
+            "maximize": boolean("maximize", maximize),
         }
         super().__init__(params, lr, options, master_weights, stochastic_rounding)
 
@@ -101,7 +102,7 @@ class RMSprop(Optimizer):
             slots.append("momentum_buffer")
         return name, (*slots, "grad_avg") if self._options["centered"] else tuple(slots)
 
-    _settled_from = 1
+    _independent_from = 1
 
     def _formula(self, t: int) -> tuple[float, ...]:
         o = self._options

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._families import at_least_0, finite
-from ._base import Array64, Optimizer, flag, optimizer
+from .._parameters import at_least_0, boolean, finite
+from ._base import Array64, Optimizer, optimizer
 from ._tensors import Arrays
 
 
@@ -89,9 +89,9 @@ class SGD(Optimizer):
         options: dict[str, Any] = {
             "momentum": at_least_0("momentum", momentum),
             "dampening": finite("dampening", dampening),
-            "nesterov": flag("nesterov", nesterov),
+            "nesterov": boolean("nesterov", nesterov),
             "weight_decay": at_least_0("weight_decay", weight_decay),
-            "maximize": flag("maximize", maximize),
+            "maximize": boolean("maximize", maximize),
             "style": style,
         }
         if style not in ("torch", "keras"):
@@ -112,7 +112,7 @@ class SGD(Optimizer):
             return "sgd_keras", ("momentum_buffer",)
         return ("sgd_momentum", ("momentum_buffer",)) if self._options["momentum"] else ("sgd", ())
 
-    _settled_from = 2
+    _independent_from = 2
 
     def _formula(self, t: int) -> tuple[float, ...]:
         o = self._options

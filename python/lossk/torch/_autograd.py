@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch.autograd.graph import increment_version
 
-from .._arrays import number_tensor, pair_of
-from .._families import VALUE_AND_GRAD
+from .._arrays import loss_of_pair
+from .._request import VALUE_AND_GRAD, Request
 from ._call import Call
 from ._explain import stand_aside
 from ._layout import are_contiguous, laid_out
 from ._losses import TorchLoss
 from ._operators import traced
-from ._tensors import HALVES, torch_decides, what_decides
+from ._tensors import HALVES, factor_of, torch_decides
 
 # Export gives fake tensors, which torch's own functions take.
 _is_compiling = torch.compiler.is_dynamo_compiling
@@ -30,11 +30,14 @@ class LossFunction(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, z: Any, y: Any, x: Any, w: Any, call: Call, results: list[Any]) -> Any:
-        """Return the loss, the last of the results; what else there is of them is the gradient, which is kept."""
+    def forward(ctx: Any, call: Call, results: list[Any], *tensors: Any) -> Any:
+        """Return the loss, the last of the results; what else there is of them is the gradient, which is kept.
+
+        Tensors are those of a call, without those at the end that it does not have.
+        """
         value = results.pop()
         ctx.call, ctx.kept = call, results
-        ctx.save_for_backward(z, y, x, w)
+        ctx.save_for_backward(*tensors)
         return value
 
     @staticmethod
@@ -43,31 +46,37 @@ class LossFunction(torch.autograd.Function):
         call, kept, wanted = ctx.call, ctx.kept, ctx.needs_input_grad
         if torch.is_grad_enabled():
             stand_aside(call.loss.name, "derivatives that can be differentiated again (create_graph=True)")
-            return (*_by_torch(call, ctx.saved_tensors, wanted, upstream, create_graph=True), None, None, None)
-        grad, by_third = None, None
+            return None, None, *_by_torch(call, _four(ctx.saved_tensors), wanted[2:], upstream, create_graph=True), None
+        grad = by_target = by_third = saved = None
         try:
             grad = kept.pop()
-            if (factor := upstream.item()) != 1:
-                grad = _scaled(grad, factor)
         except IndexError:  # for a second time, or nothing was kept
             pass
-        except RuntimeError:  # a batch of upstream gradients, under vmap
-            kept.append(grad)
-            grad = grad * upstream
-        saved: Any = None
+        else:
+            factor = factor_of(upstream)
+            if factor is None:
+                kept.append(grad)
+                grad = grad * upstream
+            elif factor != 1:
+                grad = _scaled(grad, factor)
         if grad is None:
-            saved = ctx.saved_tensors  # once: checkpointing computes them anew for each look
-            grad, by_third = _computed(call, saved, upstream, wanted[2])
-        by_target = None
-        if wanted[1]:
-            by_target = grad.neg() if wanted[0] else grad.neg_()
+            saved = _four(ctx.saved_tensors)  # once: checkpointing computes them anew for each look
+            grad, by_third = _computed(call, saved, upstream, any(wanted[4:5]))
+        if wanted[3]:
+            by_target = grad.neg() if wanted[2] else grad.neg_()
             if saved is not None:
                 by_target = laid_out(by_target, call.target_order(*saved, upstream))
-        return grad if wanted[0] else None, by_target, by_third, None, None, None
+        return None, None, grad if wanted[2] else None, by_target, by_third, None
 
 
-# What Function.apply ends in, after a look for transforms of torch.func, which `torch_decides` had already.
+# What Function.apply ends in, after a look for transforms of torch.func, which `torch_decides` had already; and what
+# the engine calls, which would ask first whether that is `backward` or `vjp`.
 _apply = super(torch.autograd.Function, LossFunction).apply
+LossFunction._backward_cls.apply = LossFunction.backward
+
+
+def _four(tensors: Any) -> tuple[Any, ...]:
+    return *tensors, *(None,) * (4 - len(tensors))
 
 
 def _scaled(grad: Any, factor: float) -> Any:
@@ -89,7 +98,7 @@ def _computed(call: Call, saved: Any, upstream: Any, of_third: bool) -> tuple[An
 
 def _by_torch(call: Call, saved: tuple[Any, ...], wanted: Any, upstream: Any, create_graph: bool) -> list[Any]:
     """Return torch's gradients: partial derivatives, whatever the inputs have to do with one another."""
-    places = [i for i in range(3) if wanted[i]]
+    places = [i for i, want in enumerate(wanted[:3]) if want]
     with torch.enable_grad():
         # Views stand for the inputs, so that no path from one input to another is on the way.
         views = [t.view_as(t) if i in places else t for i, t in enumerate(saved)]
@@ -152,12 +161,10 @@ class OverwritingFunction(torch.autograd.Function):
                 f"{name}: input: got logits, overwritten by their gradient with inplace=True, that have since been "
                 "modified by an inplace operation; wanted none before the backward pass"
             )
-        try:
-            return kept[0].mul_(factor) if (factor := upstream.item()) != 1 else kept[0], None, None
-        except RuntimeError:  # a batch of upstream gradients, under vmap
-            return kept[0] * upstream, None, None
-        finally:
-            kept.clear()
+        grad, factor = kept.pop(), factor_of(upstream)
+        if factor is None:
+            return grad * upstream, None, None
+        return grad if factor == 1 else grad.mul_(factor), None, None
 
 
 def _may_be_marked(z: Any) -> bool:
@@ -167,11 +174,16 @@ def _may_be_marked(z: Any) -> bool:
 
 
 def _may_overwrite(loss: TorchLoss, z: Any, reduction: str) -> bool:
-    """Tell whether the gradient may be where the logits are; raise where that would change a leaf."""
-    if reduction == "none" or not (torch.is_grad_enabled() and z.requires_grad):
+    """Tell whether there is a gradient to write where the logits are; raise where it cannot be there."""
+    if not (torch.is_grad_enabled() and z.requires_grad):
         return False
-    if z.dtype is torch.float16 or z.is_neg():
-        return False
+    if reduction == "none" or z.dtype is torch.float16:
+        what = "reduction='none'" if reduction == "none" else "float16"
+        raise RuntimeError(
+            f"{loss.name}: inplace: got True with {what}, whose gradient is computed in the backward pass; wanted False"
+        )
+    if z.is_neg():
+        raise RuntimeError(f"{loss.name}: input: got a negative view with inplace=True, wanted input.resolve_neg()")
     owner = z._base if z._is_view() else z
     leaf = next((t for t in (z, owner) if t.is_leaf and t.requires_grad), None)
     if leaf is not None:
@@ -198,25 +210,35 @@ def evaluate(
     wide: bool = False,
     inplace: bool = False,
     normalizer: float | None = None,
+    why: str | None = None,
 ) -> Any:
-    """Return the loss of tensors, by kernels where they can and by torch where not."""
+    """Return the loss of tensors, by kernels where they can and by torch where not.
+
+    `why` is what ``loss.why_not`` said, where somebody has asked it already.
+    """
     if _is_compiling():
         return traced(Call(loss, options, reduction, wide, normalizer), z, y, x, w)
-    if torch_decides():
-        stand_aside(loss.name, what_decides())
+    if decides := torch_decides():
+        stand_aside(loss.name, decides)
         return Call(loss, options, reduction, wide, normalizer).by_torch(z, y, x, w)
-    if loss.of_labels is not None and x is w is normalizer is None and reduction != "none" and not inplace:
+    if (
+        loss.of_labels is not None
+        and x is w is normalizer is None
+        and reduction != "none"
+        and not inplace
+        and torch.is_grad_enabled()
+    ):
         # The most common case by itself, in half of the time of what follows.
-        pair = pair_of(z, y, loss.of_labels)
-        if pair is not None and z.requires_grad and not y.requires_grad and torch.is_grad_enabled():
-            try:
-                call, kernel, before, after = _common(loss, reduction, *options)
-                value, grad = kernel(*before, *pair, *after)
-                results = [torch.from_numpy(grad), number_tensor(value, z.dtype is torch.float32)]
-                return _apply(z, y, None, None, call, results)
-            except loss.refusals:
-                pass
-    if why := loss.why_not(z, y, x, w, reduction):
+        try:
+            call, kernel, asked = _common(loss, reduction, *options)
+            found = loss_of_pair(kernel, asked, z, y, loss.of_labels)
+            if found is not None:
+                return _apply(call, [torch.from_numpy(found[1]), found[0]], z, y)
+        except loss.refusals:
+            pass
+    if why is None:
+        why = loss.why_not(z, y, x, w, reduction)
+    if why:
         stand_aside(loss.name, why)
         return Call(loss, options, reduction, wide, normalizer).by_torch(z, y, x, w)
     call = Call(loss, options, reduction, loss.is_wide(z, wide), normalizer)
@@ -239,10 +261,14 @@ def _by_kernels(call: Call, z: Any, y: Any, x: Any, w: Any) -> Any:
         results = [call.value(z, y, x, w)]
     else:
         results = [*reversed(call.value_and_grad(z, y, x, w))]
-    return _apply(z, y, x, w, call, results)
+    return _apply(call, results, z, y, x, w)
 
 
 @functools.lru_cache(maxsize=256, typed=True)
 def _common(loss: TorchLoss, reduction: str, *options: Any) -> tuple[Any, ...]:
-    """Return how the most common case is called."""
-    return Call(loss, options, reduction), *loss.make(*options)._direct(VALUE_AND_GRAD, reduction)
+    """Return how the most common case is called: what comes of it, its kernel, and what that is asked for."""
+    return (
+        Call(loss, options, reduction),
+        loss.make(*options)._bound,
+        Request(VALUE_AND_GRAD, None, None, reduction=reduction),
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+
+from ._tensors import REFUSALS
 
 # Sizes and strides of a tensor with the same order of axes and at most two elements an axis; and: does it hold labels?
 Form = tuple[tuple[int, ...], tuple[int, ...], bool]
@@ -30,6 +32,25 @@ def laid_out(tensor: Any, order: Order | None) -> Any:
     if ordered.is_contiguous():
         return tensor
     return ordered.contiguous().permute([order.index(axis) for axis in range(len(order))])
+
+
+def result_as_torch_s(result: Any, function: Callable[..., Any], arguments: Any, tensors: Sequence[Any]) -> Any:
+    """Return what ``function(*tensors, *arguments)`` returns with torch's strides."""
+    return laid_out(result, None if are_contiguous(*tensors) else torch_orders(function, arguments, tensors)[0])
+
+
+def grads_as_torch_s(
+    grads: Sequence[Any],
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    tensors: Sequence[Any],
+    upstream: Any = None,
+) -> tuple[Any, ...]:
+    """Return gradients with respect to the first of the tensors, None among them, with torch's strides."""
+    orders: tuple[Order | None, ...] = (None,) * len(tensors)
+    if not are_contiguous(*tensors, upstream):
+        orders = torch_orders(function, arguments, tensors, [grad is not None for grad in grads], upstream)[1:]
+    return tuple(None if grad is None else laid_out(grad, order) for grad, order in zip(grads, orders, strict=False))
 
 
 def torch_orders(
@@ -69,9 +90,9 @@ def _orders(
     above: Form | None,
 ) -> tuple[Order | None, ...]:
     """Ask torch, in a thread of its own, where no mode, autocast or tracing of the caller's is on."""
-    orders: list[Order | None] = [None] * (1 + len(forms))
 
-    def ask() -> None:
+    def ask() -> tuple[Order | None, ...]:
+        orders: list[Order | None] = [None] * (1 + len(forms))
         tensors: list[Any] = [None if form is None else _sample(form) for form in forms]
         leaves = {i: tensors[i].requires_grad_() for i, want in enumerate(wanted) if want}
         try:
@@ -81,20 +102,19 @@ def _orders(
                 upstream = torch.ones_like(value) if above is None else _sample(above)
                 for i, grad in zip(leaves, torch.autograd.grad(value, leaves.values(), upstream), strict=True):
                     orders[1 + i] = _order(grad)
-        except RuntimeError:
-            pass  # torch cannot: contiguous
+        except (*REFUSALS, IndexError):
+            pass  # torch refuses what kernels take, and has no layout for it: contiguous
+        return tuple(orders)
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    thread.join()
-    return tuple(orders)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(ask).result()
 
 
 def _sample(form: Form) -> Any:
     sizes, strides, are_labels = form
-    room = 1 + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
+    size = 1 + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
     # Numbers that are predictions, probabilities, variances and weights alike.
-    memory = torch.zeros(room, dtype=torch.int64) if are_labels else torch.full((room,), 0.5, dtype=torch.float32)
+    memory = torch.zeros(size, dtype=torch.int64) if are_labels else torch.full((size,), 0.5, dtype=torch.float32)
     return memory.as_strided(sizes, strides)
 
 

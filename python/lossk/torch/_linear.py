@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,12 @@ import torch
 
 from .._arrays import array_of, arrays_of
 from .._linear import LinearCrossEntropy
+from .._linear._problem import make_problem
 from ._explain import stand_aside
-from ._layout import Order, are_contiguous, laid_out, torch_orders
-from ._losses import REFUSALS
+from ._layout import grads_as_torch_s
 from ._operators import new_operator, refuse_second
 from ._originals import Original
-from ._tensors import FLOATS, INTEGERS, is_plain, tensor_of, torch_decides, value_tensor, what_decides
+from ._tensors import FLOATS, INTEGERS, REFUSALS, factor_of, is_plain, tensor_of, torch_decides, value_tensor
 
 NAME = "linear_cross_entropy"
 ORIGINAL = Original(NAME)
@@ -47,35 +48,45 @@ class LinearFunction(torch.autograd.Function):
                 f"lossk.torch: second derivatives of {NAME} are not implemented: got create_graph=True, wanted False, "
                 f"or torch.nn.functional.{NAME}"
             )
-        if ctx.reduction == "none" or x.dtype is torch.float16:
-            arrays = arrays_of(x, w, target, bias)
-            found = ctx.loss.vjp(*arrays[:3], _cotangent(ctx, arrays, upstream), arrays[3], wrt=_wrt(ctx))
-            above = upstream if ctx.reduction == "none" else None
-            grads = _as_torch_s(_tensors(found), x, w, bias, target, ctx.reduction, above)
-        else:
-            try:
-                grads = ctx.kept.pop()
-            except IndexError:
-                _, grads = _value_and_grads(ctx, x, w, target, bias)
-            factor = upstream.item()
-            if factor != 1:
-                for grad in grads:
-                    if grad is not None:
-                        grad.mul_(factor)
-        wanted = ctx.needs_input_grad
+        grads, wanted = _gradients(ctx, x, w, bias, target, upstream), ctx.needs_input_grad
         return (*(grad if wanted[i] else None for i, grad in enumerate(grads)), None, None, None)
 
 
-def _cotangent(ctx: Any, arrays: tuple[Any, ...], upstream: Any) -> Any:
-    """Return the factor of each sample's gradient."""
-    if ctx.reduction == "none":
-        return array_of(upstream)
+def _gradients(ctx: Any, x: Any, w: Any, bias: Any, target: Any, upstream: Any) -> tuple[Any, ...]:
+    """Return the gradients times `upstream`."""
+    if ctx.reduction == "none" or x.dtype is torch.float16:
+        arrays, cotangent = arrays_of(x, w, target, bias), None
+        with contextlib.suppress(RuntimeError):  # under vmap there is nothing to look at
+            cotangent = array_of(upstream)
+        if cotangent is None:
+            raise RuntimeError(
+                f"lossk.torch: {NAME}: got a batch of upstream gradients (is_grads_batched, vmap) with "
+                "reduction='none' or in float16, wanted one at a time"
+            )
+        if ctx.reduction != "none":
+            cotangent = _spread(ctx, arrays, cotangent)
+        found = ctx.loss.vjp(*arrays[:3], cotangent, arrays[3], wrt=_wrt(ctx))
+        above = upstream if ctx.reduction == "none" else None
+        return grads_as_torch_s(_tensors(found), _formula, (ctx.reduction,), (x, w, bias, target), above)
+    try:
+        grads = ctx.kept.pop()
+    except IndexError:
+        _, grads = _value_and_grads(ctx, x, w, target, bias)
+    factor = factor_of(upstream)
+    if factor is None:
+        ctx.kept.append(grads)
+        return tuple(None if grad is None else grad * upstream for grad in grads)
+    return tuple(grad if grad is None or factor == 1 else grad.mul_(factor) for grad in grads)
+
+
+def _spread(ctx: Any, arrays: tuple[Any, ...], factor: Any) -> Any:
+    """Return the factor of each sample's gradient, of that of the reduced loss."""
     x, w, target, bias = arrays
     divisor = 1.0
     if ctx.reduction == "mean":
-        divisor = ctx.loss._divisor(ctx.loss._problem(x, w, target, bias, {}, "sum", None))
+        divisor = make_problem(ctx.loss._loss, x, w, target, bias, {}, "mean", None, None).divisor or 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.broadcast_to(np.divide(upstream.item(), divisor), target.shape)
+        return np.broadcast_to(np.divide(float(factor), divisor), target.shape)
 
 
 def _wrt(ctx: Any) -> str:
@@ -87,21 +98,10 @@ def _tensors(grads: Any) -> tuple[Any, Any, Any]:
     return tensor_of(dx), None if dw is None else tensor_of(dw), None if dbias is None else tensor_of(dbias)
 
 
-def _value_and_grads(ctx: Any, x: Any, w: Any, target: Any, bias: Any) -> tuple[float, tuple[Any, Any, Any]]:
+def _value_and_grads(ctx: Any, x: Any, w: Any, target: Any, bias: Any) -> tuple[float, tuple[Any, ...]]:
     arrays = arrays_of(x, w, target, bias)
     value, grads = ctx.loss.value_and_grad(*arrays, reduction=ctx.reduction, wrt=_wrt(ctx))
-    return value, _as_torch_s(_tensors(grads), x, w, bias, target, ctx.reduction)
-
-
-def _as_torch_s(
-    grads: tuple[Any, Any, Any], x: Any, w: Any, bias: Any, target: Any, reduction: str, upstream: Any = None
-) -> tuple[Any, ...]:
-    """Return gradients with torch's strides."""
-    orders: tuple[Order | None, ...] = (None, None, None)
-    if not are_contiguous(x, w, bias, target, upstream):
-        wanted = [grad is not None for grad in grads]
-        orders = torch_orders(_formula, (reduction,), (x, w, bias, target), wanted, upstream)[1:]
-    return tuple(None if grad is None else laid_out(grad, order) for grad, order in zip(grads, orders, strict=False))
+    return value, grads_as_torch_s(_tensors(grads), _formula, (ctx.reduction,), (x, w, bias, target))
 
 
 def _formula(x: Any, w: Any, bias: Any, target: Any, reduction: str) -> Any:
@@ -133,7 +133,7 @@ def _all_at_once(
         value = loss(*arrays, reduction=reduction)
     else:
         value, found = loss.value_and_grad(*arrays, reduction=reduction, wrt=wrt)
-        grads = _as_torch_s(_tensors(found), x, w, bias, target, reduction)
+        grads = grads_as_torch_s(_tensors(found), _formula, (reduction,), (x, w, bias, target))
     return value_tensor(value, x.dtype), *(x.new_empty(0) if grad is None else grad for grad in grads)
 
 
@@ -141,7 +141,7 @@ def _fake(x: Any, w: Any, bias: Any, target: Any, weight: Any, options: Any, red
     likes = (x if wrt != "none" else None, w if wrt == "all" else None, bias if wrt == "all" else None)
     value = x.new_empty(target.shape if reduction == "none" else ())
     found: Any = tuple(None if like is None else x.new_empty(like.shape) for like in likes)
-    grads = _as_torch_s(found, x, w, bias, target, reduction)
+    grads = grads_as_torch_s(found, _formula, (reduction,), (x, w, bias, target))
     return value, *(x.new_empty(0) if grad is None else grad for grad in grads)
 
 
@@ -282,8 +282,8 @@ def _require_grad(*tensors: Any) -> bool:
 def _why_not(x: Any, w: Any, bias: Any, target: Any, weight: Any, reduction: str) -> str:
     """Return why this is torch's to compute or to refuse; "" where lossk can."""
     compiling = torch.compiler.is_compiling()
-    if not compiling and torch_decides():
-        return what_decides()
+    if not compiling and (decides := torch_decides()):
+        return decides
     if not all(t is None or is_plain(t) for t in (x, w, bias, target, weight)):
         return "no plain tensors on the CPU"
     if x.dtype not in FLOATS or w.dtype is not x.dtype or target.dtype not in INTEGERS:

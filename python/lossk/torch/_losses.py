@@ -26,11 +26,10 @@ from .. import (
     SquaredError,
 )
 from .._arrays import Array
-from .._families import GRAD_AND_HESS, product_of_weights
+from .._request import GRAD_AND_HESS, Fields
+from ..losses._base import product_of_weights
 from ._originals import Original
-from ._tensors import FLOATS, HALVES, INTEGERS, PLAIN, is_plain
-
-REFUSALS = (TypeError, ValueError, RuntimeError)
+from ._tensors import FLOATS, HALVES, INTEGERS, PLAIN, REFUSALS, is_plain
 
 # Prediction, target, third input and weight.
 Arrays = tuple[Array, Array, Array | None, Array | None]
@@ -49,7 +48,6 @@ class TorchLoss:
     widens = True
     # What the second tensor of the most common case is: labels, or like the first; None: there is no such case.
     of_labels: bool | None = None
-    # Errors of kernels that leave the word to torch, which takes it or refuses it in its own way.
     refusals: tuple[type[Exception], ...] = REFUSALS
 
     def __init__(
@@ -109,17 +107,11 @@ class TorchLoss:
         """Return what the reduction divides the sum by."""
         raise NotImplementedError
 
-    def run(
-        self,
-        verb: int,
-        arrays: Arrays,
-        options: tuple[Any, ...],
-        reduction: str,
-        normalizer: float | None = None,
-        cotangent: Array | None = None,
-        out: Array | None = None,
-    ) -> Any:
-        """Return what the verb returns; `cotangent` has an entry a sample, and goes with reduction "none"."""
+    def run(self, asked: Fields, options: tuple[Any, ...], cotangent: Array | None = None) -> Any:
+        """Return what the verb returns; `cotangent` has an entry a sample, and goes with reduction "none".
+
+        The request's arrays are torch's: its weight is one of samples or of classes.
+        """
         raise NotImplementedError
 
 
@@ -155,28 +147,19 @@ class Pointwise(TorchLoss):
             return 1.0
         return float(w.sum(dtype=np.float64)) if w is not None and self.divides_by_weights else float(z.size)
 
-    def run(
-        self,
-        verb: int,
-        arrays: Arrays,
-        options: tuple[Any, ...],
-        reduction: str,
-        normalizer: float | None = None,
-        cotangent: Array | None = None,
-        out: Array | None = None,
-    ) -> Any:
-        z, y, x, w = arrays
+    def run(self, asked: Fields, options: tuple[Any, ...], cotangent: Array | None = None) -> Any:
+        verb, z, y, x, w, reduction, normalizer, num_threads, out = asked
         if w is not None:
             w = np.broadcast_to(w, z.shape)
             if normalizer is None and reduction == "mean" and not self.divides_by_weights:
                 normalizer = z.size
         if cotangent is not None:
             w = product_of_weights(z, cotangent, w, z.shape)
-        loss, x, kernel = (self.make(*options), None, None) if x is None else self._loss(verb, x, options)
-        return loss._run(verb, z, y, w, reduction, normalizer, None, out, x, kernel)
+        loss, kernel = (self.make(*options), None) if x is None else self._loss(verb, x, options)
+        return loss._run((verb, z, y, x, w, reduction, normalizer, num_threads, out), kernel)
 
-    def _loss(self, verb: int, x: Array, options: tuple[Any, ...]) -> tuple[Any, Array | None, int | None]:
-        """Return a loss with a third input, what its kernel takes of that, and a kernel in place of its own."""
+    def _loss(self, verb: int, x: Array, options: tuple[Any, ...]) -> tuple[Any, Any]:
+        """Return a loss with a third input, and a kernel in place of its own."""
         raise NotImplementedError
 
 
@@ -192,10 +175,10 @@ class Binary(Pointwise):
     def _third_fits(self, x: Any, z: Any) -> bool:
         return bool((x.numel() == 1 and x.dim() <= z.dim()) or x.shape == z.shape[-1:] or x.shape == z.shape)
 
-    def _loss(self, verb: int, x: Array, options: tuple[Any, ...]) -> tuple[Any, Array | None, int | None]:
+    def _loss(self, verb: int, x: Array, options: tuple[Any, ...]) -> tuple[Any, Any]:
         if x.size == 1:
-            return self.make(float(x.item())), None, None
-        return BinaryCrossEntropyWithLogits(x if x.dtype.kind == "f" else x.astype(np.float32)), None, None
+            return self.make(float(x.item())), None
+        return BinaryCrossEntropyWithLogits(x if x.dtype.kind == "f" else x.astype(np.float32)), None
 
 
 class Gaussian(Pointwise):
@@ -204,9 +187,9 @@ class Gaussian(Pointwise):
     third_has_grad = True
     widens = False
 
-    def _loss(self, verb: int, x: Array, options: tuple[Any, ...]) -> tuple[Any, Array | None, int | None]:
+    def _loss(self, verb: int, x: Array, options: tuple[Any, ...]) -> tuple[Any, Any]:
         loss = self.make(*options)
-        return loss, x, loss._kernel_of("both") if verb == GRAD_AND_HESS else None
+        return loss, loss._kernel_of("both") if verb == GRAD_AND_HESS else None
 
 
 class Rows(TorchLoss):
@@ -243,24 +226,14 @@ class Rows(TorchLoss):
         counted = y[y != options[list(self.options).index("ignore_index")]]
         return float(counted.size if w is None else w[counted].sum(dtype=np.float64))
 
-    def run(
-        self,
-        verb: int,
-        arrays: Arrays,
-        options: tuple[Any, ...],
-        reduction: str,
-        normalizer: float | None = None,
-        cotangent: Array | None = None,
-        out: Array | None = None,
-    ) -> Any:
-        z, y, _, w = arrays
+    def run(self, asked: Fields, options: tuple[Any, ...], cotangent: Array | None = None) -> Any:
+        verb, z, y, _, w, *how = asked
         if w is None:
             loss = self.make(*options)
         else:
             w = w if w.dtype.kind == "f" else w.astype(np.float32)
             loss = self.make.__wrapped__(*options, weight=w)
-        axis = -1 if z.ndim <= 2 else 1
-        return loss._run(verb, z, y, cotangent, reduction, normalizer, None, out, False, axis)
+        return loss._run((verb, z, y, None, cotangent, *how, False, -1 if z.ndim <= 2 else 1))
 
 
 class Divergence(Rows):
@@ -280,20 +253,12 @@ class Divergence(Rows):
         z = arrays[0]
         return {"mean": float(z.size), "batchmean": float(z.shape[0]), "sum": 1.0}[reduction]
 
-    def run(
-        self,
-        verb: int,
-        arrays: Arrays,
-        options: tuple[Any, ...],
-        reduction: str,
-        normalizer: float | None = None,
-        cotangent: Array | None = None,
-        out: Array | None = None,
-    ) -> Any:
-        z, y, _, _ = arrays
+    def run(self, asked: Fields, options: tuple[Any, ...], cotangent: Array | None = None) -> Any:
+        verb, z, y, _, _, reduction, normalizer, num_threads, out = asked
         if normalizer is None:
-            normalizer = self.divisor(arrays, options, reduction)
-        return self.make(*options)._run(verb, z, y, cotangent, "mean", normalizer, None, out, False, -1)
+            normalizer = self.divisor((z, y, None, None), options, reduction)
+        how = "mean", normalizer, num_threads, out, False, -1
+        return self.make(*options)._run((verb, z, y, None, cotangent, *how))
 
 
 def class_axis(axes: int) -> int:

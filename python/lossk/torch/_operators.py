@@ -13,7 +13,7 @@ import torch
 
 from ._call import Call
 from ._explain import stand_aside
-from ._layout import are_contiguous, laid_out
+from ._layout import laid_out
 from ._losses import LOSSES, Pointwise
 from ._tensors import HALVES, is_plain
 
@@ -41,7 +41,7 @@ def _vjp(
 def _both(
     z: Any, y: Any, x: Any, w: Any, name: str, options: list[float], upstream: Any, reduction: str = "none"
 ) -> Any:
-    return tuple(_call(name, options, reduction).grads(z, y, x, w, upstream, True))
+    return _call(name, options, reduction).grads(z, y, x, w, upstream, True)
 
 
 def _fake_value(z: Any, y: Any, x: Any, w: Any, name: str, options: Any, reduction: str, wide: bool = False) -> Any:
@@ -49,17 +49,14 @@ def _fake_value(z: Any, y: Any, x: Any, w: Any, name: str, options: Any, reducti
     if reduction != "none":
         return z.new_empty((), dtype=dtype)
     shape = z.shape if isinstance(LOSSES[name], Pointwise) else z.shape[:1][: z.dim() - 1] + z.shape[2:]
-    value = z.new_empty(shape, dtype=dtype)
-    if are_contiguous(z, y, x, w):
-        return value
-    return laid_out(value, _call(name, options, reduction).orders(z, y, x, w)[0])
+    return _call(name, options, reduction).value_as_torch_s(z.new_empty(shape, dtype=dtype), z, y, x, w)
 
 
 def _fake_grads(z: Any, y: Any, x: Any, w: Any, name: str, options: Any, upstream: Any, reduction: str = "none") -> Any:
     """Return what gradients with respect to `z` and `x` look like."""
     grads = [z.new_empty(t.shape) for t in (z, x) if t is not None]
     above = upstream if reduction == "none" else None
-    return _call(name, options, reduction).as_torch_s(grads, z, y, x, w, above)
+    return _call(name, options, reduction).grads_as_torch_s(grads, z, y, x, w, above)
 
 
 def _fake_value_and_grad(z: Any, y: Any, x: Any, w: Any, name: str, options: Any, reduction: str) -> Any:
@@ -82,7 +79,7 @@ both_operator = new_operator("loss_both_grads", _both, f"({_ABOVE}) -> (Tensor, 
 value_operator.register_fake(_fake_value)
 value_and_grad_operator.register_fake(_fake_value_and_grad)
 vjp_operator.register_fake(lambda *inputs: _fake_grads(*inputs)[0])
-both_operator.register_fake(lambda *inputs: tuple(_fake_grads(*inputs)))
+both_operator.register_fake(_fake_grads)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

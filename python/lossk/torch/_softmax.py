@@ -10,35 +10,22 @@ from .._arrays import array_of
 from ..row_functions import log_softmax as _log_softmax
 from ..row_functions import softmax as _softmax
 from ._explain import stand_aside
-from ._layout import Order, are_contiguous, laid_out, torch_orders
-from ._losses import REFUSALS
+from ._layout import grads_as_torch_s, result_as_torch_s
 from ._operators import new_operator, refuse_second
 from ._originals import Original
-from ._tensors import FLOATS, is_plain, tensor_of, torch_decides, what_decides
+from ._tensors import FLOATS, REFUSALS, is_plain, tensor_of, torch_decides
 
 FUNCTIONS = {"softmax": _softmax, "log_softmax": _log_softmax}
 ORIGINALS = {name: Original(name) for name in FUNCTIONS}
 
 
 def _forward(z: Any, name: str, dim: int) -> Any:
-    return _as_torch_s(tensor_of(FUNCTIONS[name](array_of(z), axis=dim)), z, name, dim)
+    return result_as_torch_s(tensor_of(FUNCTIONS[name](array_of(z), axis=dim)), _formula, (name, dim), (z,))
 
 
 def _backward(result: Any, upstream: Any, name: str, dim: int) -> Any:
     grad = FUNCTIONS[name]._vjp_of_result(array_of(result), array_of(upstream), dim)
-    return _grad_as_torch_s(tensor_of(grad), result, upstream, name, dim)
-
-
-def _as_torch_s(result: Any, z: Any, name: str, dim: int) -> Any:
-    """Return a result with torch's strides."""
-    return laid_out(result, None if are_contiguous(z) else torch_orders(_formula, (name, dim), (z,))[0])
-
-
-def _grad_as_torch_s(grad: Any, result: Any, upstream: Any, name: str, dim: int) -> Any:
-    order: Order | None = None
-    if not are_contiguous(result, upstream):
-        order = torch_orders(_formula, (name, dim), (result,), (True,), upstream)[1]
-    return laid_out(grad, order)
+    return grads_as_torch_s((tensor_of(grad),), _formula, (name, dim), (result,), upstream)[0]
 
 
 def _formula(z: Any, name: str, dim: int) -> Any:
@@ -49,9 +36,9 @@ operator = new_operator("row_function", _forward, "(Tensor z, str name, int dim)
 vjp_operator = new_operator(
     "row_function_vjp", _backward, "(Tensor result, Tensor upstream, str name, int dim) -> Tensor"
 )
-operator.register_fake(lambda z, name, dim: _as_torch_s(z.new_empty(z.shape), z, name, dim))
+operator.register_fake(lambda z, *given: result_as_torch_s(z.new_empty(z.shape), _formula, given, (z,)))
 vjp_operator.register_fake(
-    lambda result, upstream, name, dim: _grad_as_torch_s(result.new_empty(result.shape), result, upstream, name, dim)
+    lambda p, upstream, *given: grads_as_torch_s((p.new_empty(p.shape),), _formula, given, (p,), upstream)[0]
 )
 
 
@@ -119,8 +106,8 @@ def _evaluate(name: str, z: Any, dim: int | None, stacklevel: int, dtype: Any) -
 
 def _why_not(z: Any, dim: Any, dtype: Any, compiling: bool) -> str:
     """Return why this is torch's to compute or to refuse; "" where lossk can."""
-    if not compiling and torch_decides():
-        return what_decides()
+    if not compiling and (decides := torch_decides()):
+        return decides
     if not is_plain(z):
         return "no plain tensor on the CPU"
     if (z.dtype if dtype is None else dtype) not in FLOATS:

@@ -10,7 +10,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 
-from .._arrays import Array, exchange_with, number_tensor
+from .._arrays import Array, exchange_with, number_of, number_tensor
 
 try:
     BFLOAT16: Any = np.dtype(import_module("ml_dtypes").bfloat16)
@@ -22,6 +22,9 @@ FLOATS = {torch.float32, torch.float64, torch.float16} | ({torch.bfloat16} if BF
 HALVES = {torch.float16, torch.bfloat16}
 INTEGERS = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
 PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+# Errors of kernels that leave the word to torch, which takes the arguments or refuses them in its own way.
+REFUSALS = (TypeError, ValueError, RuntimeError)
 
 exchange_with(torch.Tensor.__dlpack_c_exchange_api__, BFLOAT16, *PLAIN)
 
@@ -36,18 +39,20 @@ def is_plain(tensor: Any) -> bool:
     return type(tensor) in PLAIN and tensor.is_cpu and tensor.layout is torch.strided
 
 
-def torch_decides() -> bool:
-    """Tell whether something is on that gives torch's operations another meaning.
+def torch_decides() -> str:
+    """Return what is on that gives torch's operations another meaning; "" where nothing is.
 
     Transforms of torch.func, modes, tracing or forward-mode derivatives: they see operations of torch, not of NumPy.
     """
-    return (
-        _transforms_are_active()
-        or _modes() > 0
-        or (_function_mode_is_active() and not _only_default_devices())
-        or forward_ad._current_level >= 0
-        or _is_tracing()
-    )
+    if _transforms_are_active():
+        return "a transform of torch.func"
+    if forward_ad._current_level >= 0:
+        return "forward-mode derivatives"
+    if _is_tracing():
+        return "tracing"
+    if _modes() > 0 or (_function_mode_is_active() and not _only_default_devices()):
+        return "a mode that sees torch's operations"
+    return ""
 
 
 def _only_default_devices() -> bool:
@@ -56,13 +61,15 @@ def _only_default_devices() -> bool:
     return all(type(torch._C._get_function_stack_at(i)) is DeviceContext for i in stack)
 
 
-def what_decides() -> str:
-    """Return what `torch_decides` found."""
-    if _transforms_are_active():
-        return "a transform of torch.func"
-    if forward_ad._current_level >= 0:
-        return "forward-mode derivatives"
-    return "tracing" if _is_tracing() else "a mode that sees torch's operations"
+def factor_of(upstream: Any) -> float | None:
+    """Return an upstream gradient of one number; None of a batch of them, under vmap."""
+    factor = number_of(upstream)  # in a tenth of the time
+    if factor is not None:
+        return factor
+    try:
+        return float(upstream.item())
+    except RuntimeError:
+        return None
 
 
 def tensor_of(array: Array) -> Any:

@@ -2,9 +2,10 @@
 // tensor.
 //
 // The library's own ways go through its dispatcher and take longer than a kernel does for a thousand elements.
-#include "arrays.hpp"
+#include "arguments.hpp"
 #include "dlpack.hpp"
 #include "families.hpp"
+#include "request.hpp"
 
 #include <algorithm>
 #include <array>
@@ -18,9 +19,9 @@ using npy = py::detail::npy_api;
 constexpr int most_axes = 16;
 
 // Set once, by `exchange_with`: the library's functions, its bfloat16 in NumPy (or None), its classes of tensors
-// without surprises, and the name of a method.
+// without surprises, and the names of a method and an attribute.
 const dl_exchange* table;
-PyObject *bfloat16, *plain[2], *is_neg;
+PyObject *bfloat16, *plain[2], *is_neg, *requires_grad;
 
 void exchange_with(const py::capsule& capsule, const py::object& bfloat16_dtype, const py::object& tensor,
                    const py::object& parameter) {
@@ -33,6 +34,7 @@ void exchange_with(const py::capsule& capsule, const py::object& bfloat16_dtype,
     plain[0] = tensor.inc_ref().ptr();
     plain[1] = parameter.inc_ref().ptr();
     is_neg = PyUnicode_InternFromString("is_neg");
+    requires_grad = PyUnicode_InternFromString("requires_grad");
 }
 
 // ---- types ----------------------------------------------------------------------------------------------------------
@@ -64,12 +66,16 @@ PyObject* dtype_of(dl_type type) {
 
 // ---- from tensors ---------------------------------------------------------------------------------------------------
 
-// A tensor may stand for its memory's values with the other sign, which DLPack does not say.
-bool is_negated(py::handle tensor) {
-    const py::object answer = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor.ptr(), is_neg));
-    if (!answer) throw py::error_already_set();
-    return answer.ptr() == Py_True;
+// A new reference to what Python answered.
+bool answers_true(PyObject* answer) {
+    const auto own = py::reinterpret_steal<py::object>(answer);
+    if (!own) throw py::error_already_set();
+    return answer == Py_True;
 }
+
+// A tensor may stand for its memory's values with the other sign, which DLPack does not say.
+bool is_negated(py::handle tensor) { return answers_true(PyObject_CallMethodNoArgs(tensor.ptr(), is_neg)); }
+bool needs_gradient(py::handle tensor) { return answers_true(PyObject_GetAttr(tensor.ptr(), requires_grad)); }
 
 dl_tensor look_at(py::handle tensor) {
     dl_tensor t;
@@ -80,10 +86,7 @@ dl_tensor look_at(py::handle tensor) {
 }
 
 // Same memory and strides; the array keeps the tensor alive.
-py::object array_of(py::handle tensor) {
-    if (tensor.is_none()) return py::none();
-    if (is_negated(tensor)) return array_of(tensor.attr("resolve_neg")());
-    const dl_tensor t = look_at(tensor);
+py::object array_over(py::handle tensor, const dl_tensor& t) {
     PyObject* const dtype = dtype_of(t.type);
     if (!dtype) throw std::runtime_error("got a tensor of a type that kernels do not read");
     Py_intptr_t shape[most_axes], strides[most_axes];
@@ -99,10 +102,37 @@ py::object array_of(py::handle tensor) {
     return array;
 }
 
+py::object array_of(py::handle tensor) {
+    if (tensor.is_none()) return py::none();
+    if (is_negated(tensor)) return array_of(tensor.attr("resolve_neg")());
+    return array_over(tensor, look_at(tensor));
+}
+
 py::tuple arrays_of(const py::args& tensors) {
     py::tuple arrays(tensors.size());
     for (std::size_t i = 0; i < tensors.size(); ++i) arrays[i] = array_of(tensors[i]);
     return arrays;
+}
+
+// ---- to tensors -----------------------------------------------------------------------------------------------------
+
+// A tensor of one number, and the number.
+struct number_memory {
+    dl_versioned base;
+    double number;
+};
+
+py::object number_tensor(double number, bool narrow) {
+    auto own = std::make_unique<number_memory>();
+    own->number = number;
+    void* const data = &own->number;
+    if (narrow) *static_cast<float*>(data) = static_cast<float>(number);
+    const dl_type type{dl_float, narrow ? std::uint8_t{32} : std::uint8_t{64}, 1};
+    const auto give_back = [](dl_versioned* t) { delete static_cast<number_memory*>(t->context); };
+    own->base = {{1, 0}, own.get(), give_back, 0, {data, {dl_cpu, 0}, 0, type, nullptr, nullptr, 0}};
+    void* object = nullptr;
+    if (table->object_of(&own.release()->base, &object) != 0) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
 }
 
 // ---- the common case ------------------------------------------------------------------------------------------------
@@ -130,9 +160,27 @@ bool labels_of(const dl_tensor& t, const dl_tensor& z) {
     return t.type.code == dl_int && t.type.bits == 64 && z.ndim == 2 && t.ndim == 1 && t.shape[0] == z.shape[0];
 }
 
-// Arrays of two plain, contiguous tensors: z of float32 or float64, and targets of its type and shape or, for losses of
-// rows (N, C), N labels of int64. None where anything is otherwise, and somebody must look closer.
-py::object pair_of(py::handle z, py::handle y, bool rows) {
+// The number that a plain tensor of float32 or float64 without axes holds; None of any other.
+py::object number_of(const arguments& in) {
+    dl_tensor t;
+    if (!is_plain(in[0])) return py::none();
+    if (table->look_at(in[0].ptr(), &t) != 0) {
+        PyErr_Clear();
+        return py::none();
+    }
+    if (t.device.type != dl_cpu || t.ndim != 0 || !is_wide_float(t.type) || is_negated(in[0])) return py::none();
+    const void* const data = static_cast<const char*>(t.data) + t.byte_offset;
+    return py::float_(t.type.bits == 32 ? static_cast<double>(*static_cast<const float*>(data))
+                                        : *static_cast<const double*>(data));
+}
+
+// Value and gradient from a kernel's one pass over two plain, contiguous tensors of which the first alone needs a
+// gradient: predictions of float32 or float64, and targets of their type and shape or, for losses of rows (N, C), N
+// labels of int64. The value is a tensor, the gradient an array. None where anything is otherwise, and somebody must
+// look closer.
+// In: kernel, a request for it with all but the arrays, predictions, targets; are these labels?
+py::object loss_of_pair(const arguments& in) {
+    const py::handle z = in[2], y = in[3];
     if (!is_plain(z) || !is_plain(y)) return py::none();
     dl_tensor a, b;
     if (table->look_at(z.ptr(), &a) != 0 || table->look_at(y.ptr(), &b) != 0) {
@@ -140,30 +188,15 @@ py::object pair_of(py::handle z, py::handle y, bool rows) {
         return py::none();
     }
     const bool fits = a.device.type == dl_cpu && b.device.type == dl_cpu && is_wide_float(a.type) &&
-                      (rows ? labels_of(b, a) : same(a, b)) && is_contiguous(a) && is_contiguous(b) &&
+                      (in[4].ptr() == Py_True ? labels_of(b, a) : same(a, b)) && is_contiguous(a) && is_contiguous(b) &&
                       a.ndim <= most_axes;
-    return fits ? py::object(py::make_tuple(array_of(z), array_of(y))) : py::none();
-}
-
-// ---- to tensors -----------------------------------------------------------------------------------------------------
-
-// A tensor of one number, and the number.
-struct number_memory {
-    dl_versioned base;
-    double number;
-};
-
-py::object number_tensor(double number, bool narrow) {
-    auto own = std::make_unique<number_memory>();
-    own->number = number;
-    void* const data = &own->number;
-    if (narrow) *static_cast<float*>(data) = static_cast<float>(number);
-    const dl_type type{dl_float, narrow ? std::uint8_t{32} : std::uint8_t{64}, 1};
-    const auto give_back = [](dl_versioned* t) { delete static_cast<number_memory*>(t->context); };
-    own->base = {{1, 0}, own.get(), give_back, 0, {data, {dl_cpu, 0}, 0, type, nullptr, nullptr, 0}};
-    void* object = nullptr;
-    if (table->object_of(&own.release()->base, &object) != 0) throw py::error_already_set();
-    return py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
+    if (!fits || !needs_gradient(z) || needs_gradient(y) || is_negated(z) || is_negated(y)) return py::none();
+    const py::object request = request_for(in[1], array_over(z, a), array_over(y, b));
+    const auto found = py::reinterpret_steal<py::object>(PyObject_CallOneArg(in[0].ptr(), request.ptr()));
+    if (!found) throw py::error_already_set();
+    if (!PyTuple_Check(found.ptr())) return py::none();
+    const double value = PyFloat_AsDouble(PyTuple_GET_ITEM(found.ptr(), 0));
+    return py::make_tuple(number_tensor(value, a.type.bits == 32), py::handle(PyTuple_GET_ITEM(found.ptr(), 1)));
 }
 
 }  // namespace
@@ -172,8 +205,9 @@ void bind_exchange(py::module_& m) {
     m.def("exchange_with", exchange_with);
     m.def("array_of", array_of);
     m.def("arrays_of", arrays_of);
-    m.def("pair_of", pair_of);
     m.def("number_tensor", number_tensor);
+    define<number_of, 1>(m, "number_of");
+    define<loss_of_pair, 5>(m, "loss_of_pair");
 }
 
 }  // namespace lossk

@@ -1,6 +1,7 @@
 // What comes with rows of numbers, checked: shapes, types, and every label before anything is written.
 #include "labels.hpp"
 #include "pieces.hpp"
+#include "request.hpp"
 
 #include "../runtime/cpu.hpp"
 
@@ -10,6 +11,10 @@ namespace {
 constexpr index label_chunk = 16384;
 
 }  // namespace
+
+void row_inputs::accept_ignored(py::handle given) {
+    if (!given.is_none()) ignore_index = PyLong_AsLongLong(given.ptr());
+}
 
 bool row_inputs::accept_z(py::handle given, const char* name) {
     z_name = name;
@@ -28,7 +33,7 @@ bool row_inputs::accept_z(py::handle given, const char* name) {
 
 bool row_inputs::accept_weights(py::handle of_classes, py::handle of_rows) {
     if (!of_classes.is_none()) {
-        class_weight = view(of_classes);
+        class_weight = constant_for(of_classes, type);
         if (!class_weight || !is_arithmetic(*class_weight, type)) return false;
         if (!class_weight->has_shape(&classes, 1))
             throw py::value_error("weight: got shape " + class_weight->shape_text() + ", wanted " +
@@ -59,6 +64,12 @@ bool row_inputs::accept_target(py::handle given, row_target wanted) {
     if (y->type() != z->type() || !y->same_shape(*z)) return false;
     target = y;
     return true;
+}
+
+void row_inputs::check_ignored() const {
+    if (target && ignore_index && *ignore_index >= 0)
+        throw py::value_error("ignore_index: got " + std::to_string(*ignore_index) +
+                              ", wanted None or a negative one: probabilities as targets have no label");
 }
 
 bool row_inputs::accept_out(py::handle given, verb what, derivatives& out) const {

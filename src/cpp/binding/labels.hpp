@@ -17,10 +17,13 @@ struct row_inputs {
     std::optional<std::int64_t> ignore_index;
 
     // Take over what the user passed. False: something must be prepared first.
+    void accept_ignored(py::handle given);
     bool accept_z(py::handle given, const char* name);
     bool accept_target(py::handle given, row_target wanted = row_target::either);
     bool accept_weights(py::handle of_classes, py::handle of_rows);
     bool accept_out(py::handle given, verb what, derivatives& out) const;
+    // Raises where probabilities come with a label that is ignored.
+    void check_ignored() const;
 
     // Checks the labels, and tells how many rows count and what they weigh. Needs no interpreter lock.
     label_summary count(int threads, bool with_class_weights = true);

@@ -3,6 +3,7 @@
 #include "families.hpp"
 #include "outputs.hpp"
 #include "pieces.hpp"
+#include "request.hpp"
 #include "tuning.hpp"
 
 #include "../runtime/cpu.hpp"
@@ -13,52 +14,46 @@ namespace pointwise {
 // The arguments of one call, checked; nothing has been written when this throws.
 struct call {
     const pointwise_entry* entry;
-    verb what;
-    element type;
-    reduction how;
-    std::optional<double> normalizer;
-    int threads;
+    request asked;
+    element type{};
     std::optional<array_view> z, y, x, w, each;
     derivatives out;
     pointwise_args a{};
 
+    call(py::handle kernel, py::handle given)
+        : entry(&tuned_kernels(family::pointwise).pointwise[PyLong_AsLong(kernel.ptr())]), asked(given) {}
     // False: something must be prepared first.
-    bool accept(const arguments& in);
-    bool accept_third(py::handle third);
+    bool accept(py::handle constant);
+    bool accept_third(py::handle constant);
     void fill_arguments(py::handle parameters);
-    int worthwhile() const { return worthwhile_threads(threads, z->size()); }
+    int worthwhile() const { return worthwhile_threads(asked.threads, z->size()); }
     void check_domain() const;
     double divide() const;
     void throw_outside(index at) const;
     py::object run(py::handle parameters);
 };
 
-// In: kernel, parameters, verb, z, y, sample_weight, reduction, normalizer, num_threads, out, third input.
-bool call::accept(const arguments& in) {
-    entry = &tuned_kernels(family::pointwise).pointwise[PyLong_AsLong(in[0].ptr())];
-    what = verb_of(in[2]);
-    how = reduction_of(in[6]);
-    normalizer = normalizer_of(in[7], how);
-    threads = threads_of(in[8]);
-    z = view(in[3]);
-    y = view(in[4]);
+bool call::accept(py::handle constant) {
+    z = view(asked.z);
+    y = view(asked.target);
     if (!z || !y) return false;
     const std::optional<element> e = element_of(*z);
     if (!e || y->type() != z->type()) return false;
     type = *e;
     check_same_shape(*y, "y", *z, "z");
-    if (!in[5].is_none()) {
-        w = view(in[5]);
+    if (!asked.sample_weight.is_none()) {
+        w = view(asked.sample_weight);
         if (!w || !is_arithmetic(*w, type)) return false;
         check_same_shape(*w, "sample_weight", *z, "z");
     }
-    if (entry->inputs == 3 && !accept_third(in[10])) return false;
-    return out.accept(in[9], what, *z, {{z, "z", true}, {y, "y"}, {w, "sample_weight"}, {x, "the third input"}});
+    if (entry->inputs == 3 && !accept_third(constant)) return false;
+    return out.accept(asked.out, asked.what, *z,
+                      {{z, "z", true}, {y, "y"}, {w, "sample_weight"}, {x, "the third input"}});
 }
 
 // As long as z, or as z's last axis; Python says which input it is where it is neither.
-bool call::accept_third(py::handle third) {
-    x = view(third);
+bool call::accept_third(py::handle constant) {
+    x = constant.is_none() ? view(asked.third) : constant_for(constant, type);
     if (!x || !is_arithmetic(*x, type)) return false;
     if (x->same_shape(*z)) return true;
     const index last = z->ndim() > 0 ? z->shape(z->ndim() - 1) : 1;
@@ -88,8 +83,8 @@ void call::check_domain() const {
 }
 
 double call::divide() const {
-    if (how != reduction::mean) return 1;
-    if (normalizer) return *normalizer;
+    if (asked.how != reduction::mean) return 1;
+    if (asked.normalizer) return *asked.normalizer;
     if (!w) return static_cast<double>(z->size());
     const sum_kernel sum = kernels().sum[arithmetic_of(type)];
     return sum_of_pieces(z->size(), pointwise_chunk, worthwhile(), [&](index b, index e) { return sum(a.w, b, e); });
@@ -111,8 +106,8 @@ py::object call::run(py::handle parameters) {
     if (out.g || out.h) check_domain();
     bool outside = false;
     a.outside = &outside;
-    out.allocate(what, *z);
-    if (wants_value(what) && how == reduction::none)
+    out.allocate(asked.what, *z);
+    if (wants_value(asked.what) && asked.how == reduction::none)
         each = fresh("losses", arithmetic_dtype(type), z->shape(), z->ndim());
     a.each = each ? each->mutable_data() : nullptr;
     a.g = out.g_data();
@@ -120,7 +115,7 @@ py::object call::run(py::handle parameters) {
     a.streaming = out.g && should_stream(family::pointwise, *out.g, *z) &&
                   (!out.h || should_stream(family::pointwise, *out.h, *z));
 
-    const pointwise_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(what)];
+    const pointwise_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(asked.what)];
     double value = 0, divisor = 1;
     without_gil(n, [&] {
         divisor = divide();
@@ -128,12 +123,13 @@ py::object call::run(py::handle parameters) {
         value = sum_of_pieces(n, pointwise_chunk, worthwhile(), [&](index b, index e) { return kernel(a, b, e); });
     });
     if (outside) check_domain();
-    return out.result(what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
+    return out.result(asked.what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
 }
 
-py::object pointwise_call(const arguments& in) {
-    call c{};
-    if (!c.accept(in)) return not_implemented();
+// In: kernel, its parameters, the loss's own third input.
+py::object pointwise_call(const arguments& in, py::handle request) {
+    call c(in[0], request);
+    if (!c.accept(in[2])) return not_implemented();
     return c.run(in[1]);
 }
 
@@ -144,7 +140,7 @@ py::dict pointwise_kernels() { return places_of(kernels().pointwise, kernels().p
 void bind_pointwise(py::module_& m) {
     using namespace pointwise;
     m.attr("pointwise_kernels") = pointwise_kernels();
-    define<pointwise_call, 11>(m, "pointwise");
+    define_bound<pointwise_call, 3>(m, "pointwise");
 }
 
 }  // namespace lossk

@@ -3,6 +3,7 @@
 #include "families.hpp"
 #include "labels.hpp"
 #include "pieces.hpp"
+#include "request.hpp"
 #include "tuning.hpp"
 
 #include "../runtime/cpu.hpp"
@@ -10,56 +11,35 @@
 namespace lossk {
 namespace rows {
 
-// Positions of what Python passes.
-enum argument : std::size_t {
-    kernel_at,
-    parameters_at,
-    verb_at,
-    z_at,
-    target_at,
-    class_weight_at,
-    ignore_index_at,
-    sample_weight_at,
-    reduction_at,
-    normalizer_at,
-    threads_at,
-    out_at,
-    argument_count,
-};
-
 // The arguments of one call, checked; nothing has been written when this throws.
 struct call {
     const rows_entry* entry;
-    row_inputs in;
-    verb what;
-    reduction how;
-    std::optional<double> normalizer;
-    int threads;
+    request asked;
+    row_inputs in{};
     std::optional<array_view> each;
     derivatives out;
     rows_args a{};
 
+    call(py::handle kernel, py::handle given)
+        : entry(&tuned_kernels(family::rows).rows[PyLong_AsLong(kernel.ptr())]), asked(given) {}
     // False: something must be prepared first.
-    bool accept(const arguments& given);
+    bool accept(py::handle class_weight, py::handle ignore_index);
     void allocate(py::handle parameters);
     double run_rows() const;
     py::object run(py::handle parameters);
 };
 
-bool call::accept(const arguments& given) {
-    entry = &tuned_kernels(family::rows).rows[PyLong_AsLong(given[kernel_at].ptr())];
-    what = verb_of(given[verb_at]);
-    how = reduction_of(given[reduction_at]);
-    normalizer = normalizer_of(given[normalizer_at], how);
-    threads = threads_of(given[threads_at]);
-    if (!given[ignore_index_at].is_none()) in.ignore_index = PyLong_AsLongLong(given[ignore_index_at].ptr());
-    return in.accept_z(given[z_at], "z") && in.accept_weights(given[class_weight_at], given[sample_weight_at]) &&
-           in.accept_target(given[target_at], entry->target) && in.accept_out(given[out_at], what, out);
+bool call::accept(py::handle class_weight, py::handle ignore_index) {
+    if (!asked.classes_last || (asked.target.is_none() && entry->target != row_target::none)) return false;
+    in.accept_ignored(ignore_index);
+    return in.accept_z(asked.z, "z") && in.accept_weights(class_weight, asked.sample_weight) &&
+           in.accept_target(asked.target, entry->target) && in.accept_out(asked.out, asked.what, out);
 }
 
 void call::allocate(py::handle parameters) {
-    out.allocate(what, *in.z);
-    if (wants_value(what) && how == reduction::none) each = in.fresh_rows("losses", arithmetic_dtype(in.type));
+    out.allocate(asked.what, *in.z);
+    if (wants_value(asked.what) && asked.how == reduction::none)
+        each = in.fresh_rows("losses", arithmetic_dtype(in.type));
     a.z = in.z->data();
     a.kind = storage_of(in.type);
     a.classes = in.classes;
@@ -75,9 +55,9 @@ void call::allocate(py::handle parameters) {
 }
 
 double call::run_rows() const {
-    const rows_kernel kernel = entry->kernel[arithmetic_of(in.type)][static_cast<int>(what)];
+    const rows_kernel kernel = entry->kernel[arithmetic_of(in.type)][static_cast<int>(asked.what)];
     const index per_piece = std::max(index{1}, row_chunk / in.classes);
-    return sum_of_pieces(in.rows, per_piece, worthwhile_threads(threads, in.z->size()),
+    return sum_of_pieces(in.rows, per_piece, worthwhile_threads(asked.threads, in.z->size()),
                          [&](index begin, index end) { return kernel(a, begin, end); });
 }
 
@@ -86,22 +66,23 @@ py::object call::run(py::handle parameters) {
     double value = 0, divisor = 1;
     index bad = -1;
     without_gil(in.z->size(), [&] {
-        const label_summary summary = in.count(threads, entry->class_weights_divide);
+        const label_summary summary = in.count(asked.threads, entry->class_weights_divide);
         bad = summary.first_bad;
         if (bad >= 0) return;
-        a.label = in.label_data(threads, summary);
-        if (how == reduction::mean) divisor = normalizer ? *normalizer : summary.weight;
+        a.label = in.label_data(asked.threads, summary);
+        if (asked.how == reduction::mean) divisor = asked.normalizer ? *asked.normalizer : summary.weight;
         a.scale = 1.0 / divisor;
         value = run_rows();
     });
     if (bad >= 0) in.throw_bad_label(bad);
-    return out.result(what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
+    return out.result(asked.what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
 }
 
-py::object rows_call(const arguments& given) {
-    call c{};
-    if (!c.accept(given)) return not_implemented();
-    return c.run(given[parameters_at]);
+// In: kernel, its parameters, class weights, label that is ignored.
+py::object rows_call(const arguments& in, py::handle request) {
+    call c(in[0], request);
+    if (!c.accept(in[2], in[3])) return not_implemented();
+    return c.run(in[1]);
 }
 
 py::dict rows_kernels() { return places_of(kernels().rows, kernels().rows_count); }
@@ -111,7 +92,7 @@ py::dict rows_kernels() { return places_of(kernels().rows, kernels().rows_count)
 void bind_rows(py::module_& m) {
     using namespace rows;
     m.attr("rows_kernels") = rows_kernels();
-    define<rows_call, argument_count>(m, "rows");
+    define_bound<rows_call, 4>(m, "rows");
 }
 
 }  // namespace lossk

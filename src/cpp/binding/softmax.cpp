@@ -3,6 +3,7 @@
 #include "families.hpp"
 #include "labels.hpp"
 #include "pieces.hpp"
+#include "request.hpp"
 #include "tuning.hpp"
 
 #include "../runtime/cpu.hpp"
@@ -23,37 +24,17 @@ bool should_stream_rows(family f, const array_view& out, const array_view& z, in
     return (f == family::short_rows || fits) && should_stream(f, out, z);
 }
 
-// Positions of what Python passes.
-enum argument : std::size_t {
-    output_at,
-    verb_at,
-    z_at,
-    target_at,
-    options_at,  // label smoothing, z-loss, soft cap
-    class_weight_at,
-    ignore_index_at,
-    sample_weight_at,
-    reduction_at,
-    normalizer_at,
-    threads_at,
-    out_at,
-    stats_at,
-    argument_count,
-};
-
 struct call {
-    row_inputs in;
-    verb what;
-    reduction how;
-    std::optional<double> normalizer;
-    int threads;
-    bool stats;
+    request asked;
+    row_inputs in{};
     std::optional<array_view> each, lse, correct;
     derivatives out;
     softmax_args a{};
     int kept = 0;  // arrays of a row's numbers: e_k, and capped logits
 
-    bool accept(const arguments& given);
+    explicit call(py::handle given) : asked(given) {}
+    // False: something must be prepared first.
+    bool accept(py::handle output, py::handle options, py::handle class_weight, py::handle ignore_index);
     void allocate();
     double run_rows();
     double run_split();
@@ -63,32 +44,29 @@ struct call {
     const softmax_entry* entry = nullptr;
 };
 
-bool call::accept(const arguments& given) {
-    what = verb_of(given[verb_at]);
-    how = reduction_of(given[reduction_at]);
-    normalizer = normalizer_of(given[normalizer_at], how);
-    threads = threads_of(given[threads_at]);
-    const int truth = PyObject_IsTrue(given[stats_at].ptr());
-    if (truth < 0) throw py::error_already_set();
-    stats = truth == 1;
-    if (!given[ignore_index_at].is_none()) in.ignore_index = PyLong_AsLongLong(given[ignore_index_at].ptr());
-    a.output = static_cast<row_output>(PyLong_AsLong(given[output_at].ptr()));
-    double options[3];
-    read_parameters(given[options_at], 3, options);
-    a.label_smoothing = options[0];
-    a.z_loss = options[1];
-    a.softcap = options[2];
-    return in.accept_z(given[z_at], given[target_at].is_none() ? "x" : "z") &&
-           in.accept_weights(given[class_weight_at], given[sample_weight_at]) && in.accept_target(given[target_at]) &&
-           in.accept_out(given[out_at], what, out);
+// Options are those of cross-entropy; None: the rows may do without a target, which only statistics look at.
+bool call::accept(py::handle output, py::handle options, py::handle class_weight, py::handle ignore_index) {
+    if (!asked.classes_last || (asked.target.is_none() && !options.is_none())) return false;
+    in.accept_ignored(ignore_index);
+    a.output = static_cast<row_output>(PyLong_AsLong(output.ptr()));
+    double given[3]{};
+    if (!options.is_none()) read_parameters(options, 3, given);
+    a.label_smoothing = given[0];
+    a.z_loss = given[1];
+    a.softcap = given[2];
+    if (!in.accept_z(asked.z, asked.target.is_none() ? "x" : "z") ||
+        !in.accept_weights(class_weight, asked.sample_weight) || !in.accept_target(asked.target))
+        return false;
+    if (!options.is_none()) in.check_ignored();
+    return in.accept_out(asked.out, asked.what, out);
 }
 
 void call::allocate() {
     const array_view& z = *in.z;
     const py::dtype dtype = arithmetic_dtype(in.type);
-    out.allocate(what, z);
-    if (wants_value(what) && how == reduction::none) each = in.fresh_rows("losses", dtype);
-    if (stats) {
+    out.allocate(asked.what, z);
+    if (wants_value(asked.what) && asked.how == reduction::none) each = in.fresh_rows("losses", dtype);
+    if (asked.stats) {
         lse = in.fresh_rows("stats.lse", dtype);
         correct = in.fresh_rows("stats.correct", py::dtype::of<bool>());
     }
@@ -122,7 +100,7 @@ index rows_per_piece(index rows, index classes) {
 double call::run_rows() {
     const index per_piece = rows_per_piece(a.rows, a.classes);
     const softmax_kernel rows = a.classes <= short_row_classes ? entry->short_rows : entry->long_rows;
-    const int most = worthwhile_threads(threads, 2 * in.z->size());
+    const int most = worthwhile_threads(asked.threads, 2 * in.z->size());
     const index bytes = arithmetic_dtype(in.type).itemsize();
     a.scratch_stride = softmax_slot_bytes(a.classes, bytes, kept);
     const scratch memory(static_cast<std::size_t>(softmax_pass_bytes(a.classes, bytes, kept, per_piece)),
@@ -141,11 +119,12 @@ double call::run_split() {
     a.scratch_stride = softmax_scratch_bytes(a.classes, arithmetic_dtype(in.type).itemsize(), kept);
     const scratch memory(static_cast<std::size_t>(a.rows * a.scratch_stride));
     a.scratch = memory.of_this_worker();
-    parallel_for(items, threads, [&](index first, index last) { rows.reduce(a, first, last); });
+    parallel_for(items, asked.threads, [&](index first, index last) { rows.reduce(a, first, last); });
     double total = 0;  // added up as run_rows does
     for (index row = 0, step = rows_per_piece(a.rows, a.classes); row < a.rows; row += step)
         total += rows.normalise(a, row, std::min(row + step, a.rows));
-    if (wants_grad(what)) parallel_for(items, threads, [&](index first, index last) { rows.write(a, first, last); });
+    if (wants_grad(asked.what))
+        parallel_for(items, asked.threads, [&](index first, index last) { rows.write(a, first, last); });
     return total;
 }
 
@@ -154,13 +133,13 @@ py::object call::run() {
     double value = 0, divisor = 1;
     index bad = -1;
     without_gil(in.z->size(), [&] {
-        const label_summary summary = in.count(threads);
+        const label_summary summary = in.count(asked.threads);
         bad = summary.first_bad;
         if (bad >= 0) return;
-        a.label = in.label_data(threads, summary, a.classes <= short_row_classes);
-        if (how == reduction::mean) divisor = normalizer ? *normalizer : summary.weight;
+        a.label = in.label_data(asked.threads, summary, a.classes <= short_row_classes);
+        if (asked.how == reduction::mean) divisor = asked.normalizer ? *asked.normalizer : summary.weight;
         a.scale = a.output == row_output::loss ? 1.0 / divisor : 1.0;
-        const bool split = threads > 1 && a.rows < 2 * threads && a.classes >= 2 * row_chunk;
+        const bool split = asked.threads > 1 && a.rows < 2 * asked.threads && a.classes >= 2 * row_chunk;
         if (a.rows > 0) value = split ? run_split() : run_rows();
     });
     if (bad >= 0) in.throw_bad_label(bad);
@@ -168,14 +147,15 @@ py::object call::run() {
 }
 
 py::object call::result(double value) const {
-    const py::object main = out.result(what, each ? py::object(each->object()) : py::object(py::float_(value)));
-    if (!stats) return main;
+    const py::object main = out.result(asked.what, each ? py::object(each->object()) : py::object(py::float_(value)));
+    if (!asked.stats) return main;
     return py::make_tuple(main, lse->object(), correct->object());
 }
 
-py::object softmax_call(const arguments& given) {
-    call c{};
-    if (!c.accept(given)) return not_implemented();
+// In: output, options, class weights, label that is ignored.
+py::object softmax_call(const arguments& in, py::handle request) {
+    call c(request);
+    if (!c.accept(in[0], in[1], in[2], in[3])) return not_implemented();
     return c.run();
 }
 
@@ -183,7 +163,7 @@ py::object softmax_call(const arguments& given) {
 
 void bind_softmax(py::module_& m) {
     using namespace softmax;
-    define<softmax_call, argument_count>(m, "softmax");
+    define_bound<softmax_call, 4>(m, "softmax");
 }
 
 }  // namespace lossk

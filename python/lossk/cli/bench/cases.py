@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from lossk._families import LOSSES, PointwiseLoss
+from lossk.losses import LOSSES, PointwiseLoss
 
 FRESH, OUT, IN_PLACE = "value+grad", "value+grad out=", "in place"
 TO_NEW = (FRESH, "output")

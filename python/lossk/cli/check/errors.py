@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossk._families import LOSSES, Loss, PointwiseLoss
 from lossk._linear import LinearCrossEntropy
 from lossk._runtime import versions
 from lossk.activations import ACTIVATIONS
+from lossk.losses import LOSSES, Loss, PointwiseLoss
 from lossk.optimizers import OPTIMIZERS
 
 Array = NDArray[Any]
@@ -55,51 +55,51 @@ TOLERANCES = {"float64": Tolerance(1e-12, 1e-12, 2e-3), "float32": Tolerance(1e-
 NARROW_VALUE = Tolerance(2e-6, 1.0, 1e-2)
 
 
-def _relative(got: Any, want: Any, floor: float, room: Any = 0.0) -> float:
+def _relative(got: Any, want: Any, floor: float, slack: Any = 0.0) -> float:
     got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
     with np.errstate(invalid="ignore"):
-        apart = np.where(got == want, 0.0, np.maximum(np.abs(got - want) - room, 0) / (np.abs(want) + floor))
+        apart = np.where(got == want, 0.0, np.maximum(np.abs(got - want) - slack, 0) / (np.abs(want) + floor))
     return float(np.max(apart, initial=0.0))
 
 
-def _steps(got: Array, want: Array, room: Any) -> float:
+def _steps(got: Array, want: Array, slack: Any) -> float:
     """Count the numbers of got's type between the two, at most; none where they are as close as f32 can say."""
     with np.errstate(over="ignore"):
         rounded = np.asarray(want, np.float32).astype(got.dtype)
     a, b = (x.view(np.int16).astype(np.int64) for x in (got, rounded))
     a, b = (np.where(x < 0, -(2**15) - x, x) for x in (a, b))
-    near = np.abs(got.astype(np.float64) - want) <= room
+    near = np.abs(got.astype(np.float64) - want) <= slack
     return float(np.max(np.where(near, 0, np.abs(a - b)), initial=0))
 
 
-def _rooms(loss: Any, arrays: list[Array], reduction: str, dtype: Any) -> list[Any]:
+def _slacks(loss: Any, arrays: list[Array], reduction: str, dtype: Any) -> list[Any]:
     """Return what value and derivatives of a pointwise loss change by where inputs move by two last places."""
     if not isinstance(loss, PointwiseLoss):
         return [0.0, 0.0, 0.0]
     step = 1e-7
     options: dict[str, Any] = {"reduction": reduction, "derivatives": True}
     at = loss.reference(*arrays, **options)
-    rooms = [np.zeros_like(part) for part in at]
+    slacks = [np.zeros_like(part) for part in at]
     for i in range(2):
         moved = loss.reference(*(a * (1 + step) if i == j else a for j, a in enumerate(arrays)), **options)
-        rooms = [room + np.abs(new - old) for room, new, old in zip(rooms, moved, at, strict=True)]
+        slacks = [slack + np.abs(new - old) for slack, new, old in zip(slacks, moved, at, strict=True)]
     eps = np.finfo(np.float64 if dtype == np.float64 else np.float32).eps
-    return [room * 2 * float(eps) / step for room in rooms]
+    return [slack * 2 * float(eps) / step for slack in slacks]
 
 
-def value_error(got: Any, want: Any, dtype: str, scale: float = 1.0, room: Any = 0.0) -> Error:
+def value_error(got: Any, want: Any, dtype: str, scale: float = 1.0, slack: Any = 0.0) -> Error:
     """Compare values, whose floor is a share of their usual size."""
     tolerance = TOLERANCES.get(dtype, NARROW_VALUE)
     floor = tolerance.floor * max(float(np.mean(np.abs(want))), 1e-300) * 100 * scale
-    return Error("value", _relative(got, want, floor, room), tolerance.value)
+    return Error("value", _relative(got, want, floor, slack), tolerance.value)
 
 
-def array_error(quantity: str, got: Array, want: Array, scale: float = 1.0, room: Any = 0.0) -> Error:
+def array_error(quantity: str, got: Array, want: Array, scale: float = 1.0, slack: Any = 0.0) -> Error:
     """Compare arrays of derivatives or outputs."""
     if got.dtype.itemsize == 2:
-        return Error(f"{quantity}, last places", _steps(got, want, 1e-7 * scale + room), 1.0)
+        return Error(f"{quantity}, last places", _steps(got, want, 1e-7 * scale + slack), 1.0)
     tolerance = TOLERANCES[got.dtype.name]
-    return Error(quantity, _relative(got, want, tolerance.floor * scale, room), tolerance.grad)
+    return Error(quantity, _relative(got, want, tolerance.floor * scale, slack), tolerance.grad)
 
 
 def _narrowed(a: Array, dtype: Any) -> Array:
@@ -118,13 +118,13 @@ def loss_errors(cls: type[Loss], dtype: Any, rng: np.random.Generator) -> Iterat
             wide = [_narrowed(a, np.float64) for a in arrays]
             for reduction in ("none", "mean"):
                 value, grad, hess = loss.reference(*wide, reduction=reduction, derivatives=True)
-                rooms = _rooms(loss, wide, reduction, dtype)
+                slacks = _slacks(loss, wide, reduction, dtype)
                 got, g = loss.value_and_grad(*arrays, reduction=reduction)
-                yield value_error(got, value, np.dtype(dtype).name, cancelling, rooms[0])
-                yield array_error("gradient", g, grad, cancelling, rooms[1])
+                yield value_error(got, value, np.dtype(dtype).name, cancelling, slacks[0])
+                yield array_error("gradient", g, grad, cancelling, slacks[1])
             g, h = loss.grad_and_hess(*arrays, reduction="mean")
-            yield array_error("gradient", g, grad, cancelling, rooms[1])
-            yield array_error("second derivative", h, hess, 3 * cancelling, rooms[2])
+            yield array_error("gradient", g, grad, cancelling, slacks[1])
+            yield array_error("second derivative", h, hess, 3 * cancelling, slacks[2])
 
 
 def activation_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:

@@ -15,7 +15,7 @@ from torch.optim.optimizer import _get_scalar_dtype
 
 from ..._arrays import Array, array_of
 from ...optimizers import Optimizer
-from ...optimizers._base import make_plan, step_at
+from ...optimizers._plan import make_plan, step_at
 from ...optimizers._tensors import check_apart
 from .._tensors import FLOATS, HALVES, is_plain
 

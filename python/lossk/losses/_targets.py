@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import FLOATS, Array, contiguous, convert, read_array, real_kind
+from .._arrays import FLOATS, Array, contiguous, convert, read_array, real_kind
 
 MISSING = "one that is missing may be ignore_index"
 

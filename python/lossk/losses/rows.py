@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ._arrays import Array
-from ._families import Reference, finite, loss
+from .._arrays import Array
+from .._parameters import boolean, finite
+from ._base import Reference, loss
 from ._rows import RowLoss
 
 __all__ = ["NLL", "KLDivergence", "MultiMargin"]
@@ -200,9 +201,7 @@ class KLDivergence(RowLoss):
         return z.astype(dtype), np.exp(y).astype(dtype)
 
     def _check(self) -> None:
-        if not isinstance(self.log_target, bool | np.bool_):
-            raise TypeError(f"log_target: got {self.log_target!r}, wanted a bool")
-        self._set("log_target", bool(self.log_target))
+        self._set("log_target", boolean("log_target", self.log_target))
         self._set("_parameters", (float(self.log_target),))
 
     def _reference(self, z: NDArray[np.float64], y: Array) -> Reference:

@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._families import PointwiseLoss, Reference, at_least_0, check_number, loss, positive
+from .._parameters import at_least_0, check_number, positive
+from ._base import Reference, loss
+from ._pointwise import PointwiseLoss
 
 __all__ = ["AbsoluteError", "Huber", "LogCosh", "PseudoHuber", "Quantile", "SmoothL1", "SquaredError"]
 

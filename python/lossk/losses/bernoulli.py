@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import _core
-from ._arrays import Array
-from ._families import PointwiseLoss, Reference, at_least_0, check_number, constant_array, loss
+from .._arrays import Array
+from .._parameters import at_least_0, check_number, constant_array
+from ._base import Reference, loss
+from ._pointwise import PointwiseLoss
 
 __all__ = ["BinaryCrossEntropy", "BinaryCrossEntropyWithLogits", "Focal"]
 
@@ -122,14 +123,12 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
             super().__post_init__()
             return
         weights = constant_array("pos_weight", self.pos_weight)
-        weight = weights[np.dtype(np.float64)]
-        if weight.size == 0 or not ((weight >= 0) & (weight < np.inf)).all():
+        if weights[1].size == 0 or not ((weights[1] >= 0) & (weights[1] < np.inf)).all():
             raise ValueError(f"pos_weight: got {self.pos_weight!r}, wanted finite numbers, at least 0")
-        self._set("pos_weight", weight)
+        self._set("pos_weight", weights[1])
         self._set("_constant", weights)
         self._set("_third", "pos_weight")
-        self._set("_index", _core.pointwise_kernels[self._also[0]])
-        self._set("_parameters", ())
+        self._set("_bound", self._bind(self._also[0], ()))
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         yes, no = self.pos_weight * y, 1 - y

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._arrays import Array
-from ._families import PointwiseLoss, Reference, finite, loss
+from .._arrays import Array
+from .._parameters import finite
+from ._base import Reference, loss
+from ._pointwise import PointwiseLoss
 
 __all__ = ["Exponential", "Hinge", "HingeEmbedding", "Logistic", "SquaredHinge"]
 

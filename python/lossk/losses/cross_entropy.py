@@ -7,10 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
-from ._arrays import Array, arithmetic
-from ._families import Reference, at_least_0, check_number, loss
-from ._rows import LOSS, RowLoss
+from .. import _core
+from .._arrays import Array
+from .._parameters import at_least_0, check_number
+from .._request import LOSS, Fields, Kernel
+from ._base import Reference, loss
+from ._rows import RowLoss
+
+__all__ = ["CrossEntropy"]
 
 
 @loss
@@ -92,7 +96,13 @@ class CrossEntropy(RowLoss):
         if self.softcap is not None:
             wanted = "None or a number from 1e-30 to 1e30, which float32 can divide by"
             self._set("softcap", check_number("softcap", self.softcap, wanted, lambda x: 1e-30 <= x <= 1e30))
-        self._set("_options", (self.label_smoothing, self.z_loss, self.softcap or 0.0))
+
+    def _bind(self) -> Kernel:
+        options = self.label_smoothing, self.z_loss, self.softcap or 0.0
+        return _core.softmax(LOSS, options, self._weights, self._ignored)
+
+    def _call_with_stats(self, asked: Fields) -> Any:
+        return self._bound(asked)  # statistics come from the same pass
 
     @staticmethod
     def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
@@ -123,32 +133,3 @@ class CrossEntropy(RowLoss):
             hess = hess * bend**2 + grad * (-2 * x / self.softcap**2) * bend
             grad = grad * bend
         return value, grad, hess
-
-    def _call(
-        self,
-        verb: int,
-        z: Any,
-        target: Any,
-        w: Any,
-        reduction: str,
-        normalizer: Any,
-        threads: Any,
-        out: Any,
-        stats: bool,
-    ) -> Any:
-        ignored = self._ignored
-        if ignored is not None and ignored >= 0 and _is_probabilities(target, z):
-            raise ValueError(
-                f"ignore_index: got {ignored}, wanted None or a negative one: probabilities as targets have no label"
-            )
-        weight = self._weights[arithmetic(getattr(z, "dtype", None))] if self._weights else None
-        return _core.softmax(
-            LOSS, verb, z, target, self._options, weight, ignored, w, reduction, normalizer, threads, out, stats
-        )
-
-    _options: ClassVar[Any]
-
-
-def _is_probabilities(target: Any, z: Any) -> bool:
-    """Tell whether an array has the axes of `z` and the kind of a float (bfloat16's is "V")."""
-    return getattr(getattr(target, "dtype", None), "kind", "i") in "fV" and target.ndim == getattr(z, "ndim", None)

@@ -2,84 +2,43 @@
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _core
-from ._arrays import Array, arithmetic, as_array, class_axis, float64, floats, is_integer, weights_like
-from ._families import (
+from .. import _core
+from .._arrays import Array, as_array, class_axis, float64, floats, weights_like
+from .._keywords import (
+    Reduction,
+    RowsGradToEach,
+    RowsGradToTotal,
+    RowsGradWithStats,
+    RowsToEach,
+    RowsToTotal,
+    RowsWithStats,
+    Value,
+)
+from .._parameters import class_weights, label
+from .._request import (
     GRAD,
     GRAD_AND_HESS,
+    LOSS,
+    STATS,
     VALUE,
     VALUE_AND_GRAD,
-    Direct,
-    Each,
-    GradOptions,
-    Loss,
-    Options,
-    Reduction,
-    Reference,
-    Total,
-    Value,
-    constant_array,
-    divisor_of,
+    Fields,
+    Kernel,
+    Request,
     fill_outputs,
     prepare_outputs,
-    product_of_weights,
-    reduce_reference,
 )
+from ._base import Loss, Reference, divisor_of, product_of_weights, reduce_reference
+from ._stats import with_stats
 from ._targets import labels_or_probabilities
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-# Outputs of the softmax kernels, numbered as row_output in src/cpp/base/types.hpp.
-LOSS, SOFTMAX, LOG_SOFTMAX = range(3)
-# Label smoothing, z-loss and soft cap of those that have none.
-NO_OPTIONS = (0.0, 0.0, 0.0)
-
-
-class _RowArrays(NamedTuple):
-    lse: Array
-    correct: NDArray[np.bool_]
-
-
-class RowStats(_RowArrays):
-    """What a pass over rows of logits knows besides the loss, one entry a row.
-
-    Attributes
-    ----------
-    lse : ndarray
-        log(sum(exp(z))) of each row, in the dtype of the logits (softcapped, if the loss caps them).
-    correct : ndarray of bool
-        Is the label the first largest logit? (With probabilities as targets: the first largest probability.) False
-        for ignored rows and rows with NaN.
-    filtered : float
-        The share of ``dz`` that `LinearCrossEntropy`'s `filter_eps` left out of the gradients; 0 elsewhere. Not one of
-        the two items that this pair has.
-
-    Examples
-    --------
-    >>> import numpy as np, lossk
-    >>> loss, stats = lossk.CrossEntropy()(np.zeros((2, 4)), np.array([0, 3]), stats=True)
-    >>> stats.lse.round(4), stats.correct
-    (array([1.3863, 1.3863]), array([ True, False]))
-    """
-
-    filtered: float = 0.0
-
-
-class RowOptions(Options, total=False):
-    """Keywords of every verb of rows that reduces."""
-
-    axis: int
-
-
-class RowGradOptions(RowOptions, GradOptions, total=False):
-    """Keywords of every verb of rows that writes a gradient as well."""
 
 
 class RowLoss(Loss):
@@ -94,61 +53,37 @@ class RowLoss(Loss):
     # Are derivatives exactly 0 but at the label?
     _only_label: ClassVar[bool] = False
 
-    _index: int
-    _parameters: tuple[float, ...]
-    _ignored: int | None
-    _weights: dict[np.dtype[Any], Array]
+    _bound: Kernel
+    _parameters: tuple[float, ...] = ()
+    _ignored: int | None = None
+    # Class weights for arithmetic in float32 and in float64.
+    _weights: tuple[Array, Array] | None = None
 
     def __post_init__(self) -> None:
         self._check()
-        ignored = getattr(self, "ignore_index", None)
-        if ignored is not None:
-            ignored = _check_label("ignore_index", ignored)
-            self._set("ignore_index", ignored)
-        weights: dict[np.dtype[Any], Array] = {}
+        if getattr(self, "ignore_index", None) is not None:
+            self._set("_ignored", label("ignore_index", self.ignore_index))  # type: ignore[attr-defined]
+            self._set("ignore_index", self._ignored)
         if getattr(self, "weight", None) is not None:
-            weights = _class_weights(self.weight)  # type: ignore[attr-defined]
-            self._set("weight", weights[np.dtype(np.float64)])
-        self._set("_ignored", ignored)
-        self._set("_weights", weights)
-        self._set("_index", _core.rows_kernels.get(self._kernel))
+            weights = class_weights(self.weight)  # type: ignore[attr-defined]
+            self._set("_weights", weights)
+            self._set("weight", weights[1])
+        self._set("_bound", self._bind())
 
     def _check(self) -> None:
         """Raise where a parameter is not what the formula wants, and set `_parameters`."""
-        self._set("_parameters", ())
+
+    def _bind(self) -> Kernel:
+        return _core.rows(_core.rows_kernels[self._kernel], self._parameters, self._weights, self._ignored)
 
     # ---- verbs --------------------------------------------------------------------------------------------------
 
     @overload
-    def __call__(
-        self,
-        z: ArrayLike,
-        target: ArrayLike,
-        *,
-        reduction: Total = "mean",
-        stats: Literal[False] = False,
-        **options: Unpack[RowOptions],
-    ) -> float: ...
+    def __call__(self, z: ArrayLike, target: ArrayLike, **options: Unpack[RowsToTotal]) -> float: ...
     @overload
-    def __call__(
-        self,
-        z: ArrayLike,
-        target: ArrayLike,
-        *,
-        reduction: Each,
-        stats: Literal[False] = False,
-        **options: Unpack[RowOptions],
-    ) -> Array: ...
+    def __call__(self, z: ArrayLike, target: ArrayLike, **options: Unpack[RowsToEach]) -> Array: ...
     @overload
-    def __call__(
-        self,
-        z: ArrayLike,
-        target: ArrayLike,
-        *,
-        reduction: Reduction = "mean",
-        stats: bool,
-        **options: Unpack[RowOptions],
-    ) -> Any: ...
+    def __call__(self, z: ArrayLike, target: ArrayLike, **options: Unpack[RowsWithStats]) -> Any: ...
     def __call__(
         self,
         z: ArrayLike,
@@ -196,7 +131,8 @@ class RowLoss(Loss):
         TypeError, ValueError
             Where an argument is not as above; the message says what was got and what is wanted.
         """
-        return self._run(VALUE, z, target, sample_weight, reduction, normalizer, num_threads, None, stats, axis)
+        asked = (VALUE, z, target, None, sample_weight, reduction, normalizer, num_threads, None, stats, axis)
+        return self._run(asked)
 
     def grad(
         self,
@@ -217,38 +153,19 @@ class RowLoss(Loss):
         `out` is the array to write to: of the shape and dtype of `z`, writeable, and either `z` itself or separate
         memory; nothing is written where anything raises.
         """
-        return self._run(GRAD, z, target, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
+        asked = (GRAD, z, target, None, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
+        return self._run(asked)
 
     @overload
     def value_and_grad(
-        self,
-        z: ArrayLike,
-        target: ArrayLike,
-        *,
-        reduction: Total = "mean",
-        stats: Literal[False] = False,
-        **options: Unpack[RowGradOptions],
+        self, z: ArrayLike, target: ArrayLike, **options: Unpack[RowsGradToTotal]
     ) -> tuple[float, Array]: ...
     @overload
     def value_and_grad(
-        self,
-        z: ArrayLike,
-        target: ArrayLike,
-        *,
-        reduction: Each,
-        stats: Literal[False] = False,
-        **options: Unpack[RowGradOptions],
+        self, z: ArrayLike, target: ArrayLike, **options: Unpack[RowsGradToEach]
     ) -> tuple[Array, Array]: ...
     @overload
-    def value_and_grad(
-        self,
-        z: ArrayLike,
-        target: ArrayLike,
-        *,
-        reduction: Reduction = "mean",
-        stats: bool,
-        **options: Unpack[RowGradOptions],
-    ) -> Any: ...
+    def value_and_grad(self, z: ArrayLike, target: ArrayLike, **options: Unpack[RowsGradWithStats]) -> Any: ...
     def value_and_grad(
         self,
         z: ArrayLike,
@@ -267,7 +184,8 @@ class RowLoss(Loss):
         See calling the loss and `grad`. With ``out=z`` the gradient overwrites its input: no array besides (rows of
         many classes in 16 bits, or with soft capping, need scratch memory).
         """
-        return self._run(VALUE_AND_GRAD, z, target, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
+        asked = (VALUE_AND_GRAD, z, target, None, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
+        return self._run(asked)
 
     def grad_and_hess(
         self,
@@ -283,7 +201,8 @@ class RowLoss(Loss):
         axis: int = -1,
     ) -> Any:
         """Return gradient and diagonal second derivative with respect to `z`; `out` is a pair of arrays."""
-        return self._run(GRAD_AND_HESS, z, target, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
+        asked = (GRAD_AND_HESS, z, target, None, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
+        return self._run(asked)
 
     def vjp(
         self,
@@ -301,7 +220,7 @@ class RowLoss(Loss):
         z = floats("z", z, "target", target) if not isinstance(z, np.ndarray) else z
         at = class_axis(z, axis)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape[:at] + z.shape[at + 1 :])
-        return self._run(GRAD, z, target, weight, "none", None, num_threads, out, stats, axis)
+        return self._run((GRAD, z, target, None, weight, "none", None, num_threads, out, stats, axis))
 
     def reference(
         self,
@@ -328,7 +247,7 @@ class RowLoss(Loss):
         if y.dtype.kind in "iu":
             counts = counts if self._ignored is None else y != self._ignored
             y = np.where(counts, y, 0).astype(np.int64)
-            weighted = r * self._weights[np.dtype(np.float64)][y] if self._weights else r
+            weighted = r if self._weights is None else r * self._weights[1][y]
             divisors = weighted if self._class_weights_divide else divisors
             r = weighted if self._class_weights_multiply else r
             if self._only_label:
@@ -347,97 +266,43 @@ class RowLoss(Loss):
 
     # ---- the way to the kernels ---------------------------------------------------------------------------------
 
-    def _run(
-        self,
-        verb: int,
-        z: Any,
-        target: Any,
-        w: Any,
-        reduction: str,
-        normalizer: Any,
-        threads: Any,
-        out: Any,
-        stats: bool,
-        axis: int,
-    ) -> Any:
+    def _run(self, asked: Fields) -> Any:
+        stats = asked[STATS]
+        result = self._call_with_stats(asked) if stats else self._bound(asked)
+        if result is NotImplemented:
+            return self._run_prepared(asked)
+        return with_stats(result) if stats else result
+
+    def _call_with_stats(self, asked: Fields) -> Any:
+        """Run the kernel after another one for statistics: before anything is written, as `out` may be `z`."""
+        of_rows = Request(*asked)._replace(verb=VALUE, sample_weight=None, reduction="sum", normalizer=None, out=None)
+        known = _core.softmax(LOSS, None, None, self._ignored)(of_rows)
+        result = known if known is NotImplemented else self._bound(asked)
+        return result if result is NotImplemented else (result, *known[1:])
+
+    def _run_prepared(self, asked: Fields) -> Any:
+        """Run on arrays that kernels could not read or write as they were, classes last."""
+        verb, z, target, _, w, reduction, normalizer, num_threads, out, stats, axis = asked
         if target is None:
             raise TypeError(f"target: got None, wanted {self._wanted}")
-        if type(axis) is int and axis == -1:
-            result = self._call(verb, z, target, w, reduction, normalizer, threads, out, stats)
-            if result is not NotImplemented:
-                return _with_stats(result) if stats else result
         others = {name: a for name, a in (("target", target), ("sample_weight", w)) if isinstance(a, np.ndarray)}
         z = z if isinstance(z, np.ndarray) else floats("z", z)
         at = class_axis(z, axis)
         rows = floats("z", np.moveaxis(as_array("z", z), at, -1), "target", target)
         outputs = prepare_outputs(verb, out, z, others)
         probabilities = rows.dtype if self._takes_probabilities else None
-        target = labels_or_probabilities(target, z.shape, at, self._takes_labels, probabilities)
-        z, w = rows, None if w is None else weights_like("sample_weight", w, rows)
-        result = self._call(verb, z, target, w, reduction, normalizer, threads, None, stats)
-        main = fill_outputs(verb, outputs, _move_classes(verb, result[0] if stats else result, at))
-        return _with_stats((main, *result[1:])) if stats else main
-
-    def _direct(self, verb: int, reduction: str) -> Direct:
-        """Return the call for arrays that are as kernels want them, classes last, and nothing else."""
-        return functools.partial(self._call, verb), (), (None, reduction, None, None, None, False)
-
-    def _call(
-        self,
-        verb: int,
-        z: Any,
-        target: Any,
-        w: Any,
-        reduction: str,
-        normalizer: Any,
-        threads: Any,
-        out: Any,
-        stats: bool,
-    ) -> Any:
-        """Run the kernel; returns what the verb returns, with `stats` (that, lse, correct)."""
-        known: Any = None
-        if stats:  # before anything is written, as `out` may be `z`
-            known = _core.softmax(
-                LOSS, VALUE, z, target, NO_OPTIONS, None, self._ignored, None, "sum", None, threads, None, True
-            )
-            if known is NotImplemented:
-                return known
-        weight = self._weights[arithmetic(getattr(z, "dtype", None))] if self._weights else None
-        result = _core.rows(
-            self._index,
-            self._parameters,
-            verb,
-            z,
-            target,
-            weight,
-            self._ignored,
-            w,
-            reduction,
-            normalizer,
-            threads,
-            out,
-        )
-        return (result, *known[1:]) if stats and result is not NotImplemented else result
+        y = labels_or_probabilities(target, z.shape, at, self._takes_labels, probabilities)
+        w = None if w is None else weights_like("sample_weight", w, rows)
+        prepared = (verb, rows, y, None, w, reduction, normalizer, num_threads, None, stats)
+        if not stats:
+            return fill_outputs(verb, outputs, _move_classes(verb, self._bound(prepared), at))
+        main, *known = self._call_with_stats(prepared)
+        return with_stats((fill_outputs(verb, outputs, _move_classes(verb, main, at)), *known))
 
     @property
     def _wanted(self) -> str:
         kinds = ("integer labels", self._takes_labels), ("floating-point probabilities", self._takes_probabilities)
         return " or ".join(kind for kind, taken in kinds if taken)
-
-
-def _check_label(name: str, value: object) -> int:
-    if not is_integer(value):
-        raise TypeError(f"{name}: got {value!r}, wanted an integer")
-    if not -(2**63) <= value < 2**63:  # type: ignore[operator]
-        raise ValueError(f"{name}: got {value}, wanted a 64-bit integer")
-    return int(value)  # type: ignore[call-overload, no-any-return]
-
-
-def _class_weights(weight: ArrayLike) -> dict[np.dtype[Any], Array]:
-    array = as_array("weight", weight)
-    if array.dtype.kind not in "fiu" or array.ndim != 1:
-        raise TypeError(f"weight: got dtype {array.dtype} and shape {array.shape}, wanted one real number a class")
-    return constant_array("weight", array)
 
 
 def _move_classes(verb: int, main: Any, axis: int) -> Any:
@@ -449,9 +314,3 @@ def _move_classes(verb: int, main: Any, axis: int) -> Any:
     if verb == VALUE_AND_GRAD:
         return main[0], np.moveaxis(main[1], -1, axis)
     return tuple(np.moveaxis(d, -1, axis) for d in main)
-
-
-def _with_stats(result: tuple[Any, Array, NDArray[np.bool_]]) -> Any:
-    main, lse, correct = result
-    stats = RowStats(lse, correct)
-    return (*main, stats) if isinstance(main, tuple) else (main, stats)

@@ -1,0 +1,15 @@
+"""The losses of arrays: a module a family, `LOSSES` by their kernels' names, and what families share."""
+
+from . import bernoulli as bernoulli
+from . import cross_entropy as cross_entropy
+from . import gaussian_nll as gaussian_nll
+from . import likelihood as likelihood
+from . import margin as margin
+from . import regression as regression
+from . import rows as rows
+from ._base import LOSSES, Loss
+from ._pointwise import PointwiseLoss
+from ._rows import RowLoss
+from ._stats import RowStats
+
+__all__ = ["LOSSES", "Loss", "PointwiseLoss", "RowLoss", "RowStats"]
