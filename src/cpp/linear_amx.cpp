@@ -1,6 +1,6 @@
 // The linear layer by AMX's tile registers: an object of its own, for CPUs that have them.
 #include "drivers/linear/amx.hpp"
-#include "drivers/linear/gradients.hpp"
+#include "drivers/linear/dx.hpp"
 
 namespace lossk {
 namespace {

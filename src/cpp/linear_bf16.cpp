@@ -1,5 +1,5 @@
 // The linear layer by the CPU's unit for pairs of bf16: an object of its own, as not all CPUs of x86-64-v4 have it.
-#include "drivers/linear/gradients.hpp"
+#include "drivers/linear/dx.hpp"
 
 namespace lossk {
 

@@ -12,7 +12,7 @@
 #include "drivers/activation.hpp"
 #include "drivers/copy.hpp"
 #include "drivers/labels.hpp"
-#include "drivers/linear/gradients.hpp"
+#include "drivers/linear/dx.hpp"
 #include "drivers/norm.hpp"
 #include "drivers/pointwise.hpp"
 #include "drivers/rows.hpp"

@@ -7,17 +7,26 @@
 namespace lossk {
 namespace {
 
+template <int half, class V, int... lane>
+inline V other_halves(V v, sequence<lane...>) {
+    return shuffle<(lane ^ half)...>(v, v);
+}
+// All lanes by halves: lane i with lane i + half, then with half of that. In registers: what is stored as a whole and
+// loaded in parts costs more than all the rest.
+template <class V, class F>
+inline lane_t<V> fold_lanes(V v, F&& combine) {
+    constexpr int n = lanes<V>;
+    unrolled<__builtin_ctz(n)>([&](auto k) { v = combine(v, other_halves<(n >> (k + 1))>(v, sequence_to<n>{})); });
+    return v[0];
+}
+
 // The sum of n registers (a power of two) by halves: registers first, then lanes. So lane i of the whole is added to
 // lane i + half, then half of that, and so on, whatever the width of a register.
 template <class V, int n>
 inline lane_t<V> tree_sum(V (&r)[n]) {
     for (int width = n / 2; width > 0; width /= 2)
         for (int i = 0; i < width; ++i) r[i] += r[i + width];
-    lane_t<V> x[lanes<V>];
-    store(x, r[0]);
-    for (int width = lanes<V> / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; ++i) x[i] += x[i + width];
-    return x[0];
+    return fold_lanes(r[0], [](V a, V b) { return a + b; });
 }
 
 // Sums K registers of lanes. f32 lanes are moved to f64 by flush(), so call it every few additions.
@@ -105,11 +114,7 @@ public:
 // The largest lane; NaN lanes may be lost.
 template <class V>
 inline lane_t<V> largest_lane(V v) {
-    lane_t<V> x[lanes<V>];
-    store(x, v);
-    for (int width = lanes<V> / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; ++i) x[i] = x[i] > x[i + width] ? x[i] : x[i + width];
-    return x[0];
+    return fold_lanes(v, [](V a, V b) { return max(a, b); });
 }
 
 template <class T>
