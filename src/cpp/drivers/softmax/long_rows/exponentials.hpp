@@ -64,8 +64,10 @@ struct row_totals<T, true> {
 // every whole group, and returns the lanes' maxima of the block to come.
 // A function of its own, so that its constants have the registers to themselves.
 template <bool subtracting, linear_terms linear, bool storing, class T, class E, class X, class Totals, class F>
-[[gnu::noinline]] vec<T> exponentiate(const row_reference<T> r, const row_piece<T, E, X> block, Totals& total,
+[[gnu::noinline]] vec<T> exponentiate(const row_reference<T>& reference, const row_piece<T, E, X>& at, Totals& total,
                                       F meanwhile) {
+    const row_reference<T> r = reference;
+    const row_piece<T, E, X> block = at;
     using V = vec<T>;
     constexpr int L = lanes<V>, K = long_rows<T>::K;
     constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(X));

@@ -159,8 +159,10 @@ public:
     // Calls meanwhile(i) for every whole group of the block, i its first element.
     template <class F>
     [[gnu::noinline]] void block(index first, index n, F meanwhile) {
-        if (any<V>(coming > tolerated)) [[unlikely]]
-            raise_reference(first == begin);
+        if (first == begin)
+            raise_reference(true);
+        else if (any<V>(coming > tolerated)) [[unlikely]]
+            raise_reference(false);
         if (in.a.correct && any<V>(coming > largest)) [[unlikely]]
             note_largest(first, n);
         s.reference[first / row_block] = reference;
