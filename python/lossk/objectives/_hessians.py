@@ -1,22 +1,22 @@
 """Which Hessian each loss trains with: one table, with reasons and sources.
 
-A leaf's value is ``-sum(g) / sum(h)``: a Newton step. Where the loss is flatter away from its minimum than near it, that
-step is too long or endless, so that true second derivatives do not train robust losses. A Hessian that majorises (the
-loss stays below the parabola through the current value with this curvature) never overshoots.
+A leaf's value is ``-sum(g) / sum(h)``: a Newton step. Where the loss is flatter away from its minimum than near it,
+that step is too long or endless, so that true second derivatives do not train robust losses. A Hessian that majorises
+(the loss stays below the parabola through the current value with this curvature) never overshoots.
 
 - ``true``: the kernel's. The loss is convex and does not flatten out, or libraries train with it and so results agree.
 - ``secant``: ``g / r`` of the residual ``r``, the weight of iteratively reweighted least squares, which is the smallest
-  that majorises (Huber, *Robust Statistics*, 1981, 7.8; de Leeuw, Lange, "Sharp quadratic majorization", 2009). Both
-  derivatives are multiplied by ``max(1, e / delta)``, `e` being the median of ``|r|``: leaves are the same, and
-  regularisation and a least sum of Hessians mean what they do for squared errors, whatever the unit of targets.
+  that majorises (Huber, *Robust Statistics*, 1981, 7.8; de Leeuw, Lange, "Sharp quadratic majorization", 2009).
 - ``smoothed``: ``e / (e + |r|)``, and `g` times `e`: where there is no curvature at all, Hunter and Lange's majoriser
   ("Quantile regression via an MM algorithm", 2000) with the median of ``|r|`` as the width of the corner, which shrinks
-  as the fit improves. Libraries refit leaves to medians instead, which they do not let objectives of others do.
+  as the fit improves. Libraries refit leaves to medians instead, which they do not let objectives of others do. As both
+  derivatives have the scale of squared errors, regularisation and a least sum of Hessians mean the same, whatever the
+  unit of targets. A ``secant`` loss whose `delta` is smaller than `e` is one of these, too.
 - ``absolute``: ``|h|``, where the loss is not convex (Dauphin et al., "Identifying and attacking the saddle point
   problem", 2014).
 - ``expected``: the second derivative's mean under the model, ``exp((2 - power) z)`` (Fisher scoring), where the true
   one may be negative.
-- ``constant``: the largest second derivative, or 1 where there is none and margins have a unit of their own.
+- ``constant``: 1, where there is no curvature and margins have a unit of their own.
 """
 
 from __future__ import annotations
@@ -64,8 +64,6 @@ def rule_of(loss: Loss) -> Rule:
             return Rule("true" if 1 <= power <= 2 else "expected")
         case lossk.Hinge() | lossk.HingeEmbedding():
             return Rule("constant")
-        case lossk.SquaredHinge():
-            return Rule("constant", factor=2.0)
         case lossk.Focal():
             return Rule("absolute")
         case lossk.CrossEntropy(softcap=cap):
@@ -73,10 +71,10 @@ def rule_of(loss: Loss) -> Rule:
     return Rule("true")
 
 
-def scales(loss: Loss, rule: Rule, z: Array, y: Array, w: Array | None) -> tuple[float, float]:
-    """Return what derivatives are multiplied by, and the width of a corner, from residuals of the whole data."""
+def with_width(rule: Rule, z: Array, y: Array, w: Array | None) -> tuple[Rule, float]:
+    """Return the rule with its scale, and the width of a corner, from residuals of the whole data."""
     if rule.hessian not in ("secant", "smoothed"):
-        return rule.scale, 0.0
+        return rule, 0.0
     if w is not None and not w.all():
         z, y = z[w != 0], y[w != 0]
     step = max(1, len(z) // 2**16)  # a median of so many is as good
@@ -85,10 +83,12 @@ def scales(loss: Loss, rule: Rule, z: Array, y: Array, w: Array | None) -> tuple
     if not 0 < width < np.inf:  # most fit exactly
         mean = float(size.mean())
         width = mean if 0 < mean < np.inf else 1.0
-    return rule.scale * (width if rule.hessian == "smoothed" else max(1.0, width / rule.delta)), width
+    if width <= rule.delta:
+        return rule, width
+    return rule._replace(hessian="smoothed", scale=rule.scale * width / (rule.delta or 1.0)), width
 
 
-def apply(rule: Rule, loss: Any, scale: float, width: float, z: Array, y: Array, w: Any, g: Array, h: Array) -> None:
+def apply(rule: Rule, loss: Any, width: float, z: Array, y: Array, w: Any, g: Array, h: Array) -> None:
     """Turn the kernel's weighted derivatives into those to train with, in place."""
     if rule.hessian == "secant":
         r = np.subtract(z, y)
@@ -104,10 +104,9 @@ def apply(rule: Rule, loss: Any, scale: float, width: float, z: Array, y: Array,
         h.fill(1)
     if rule.hessian in ("smoothed", "expected", "constant") and w is not None:
         h *= w
-    if scale != 1:
-        g *= scale
-    factor = rule.factor * (1.0 if rule.hessian == "smoothed" else scale)
+    if rule.scale != 1:
+        g *= rule.scale
+    factor = rule.factor * (1.0 if rule.hessian == "smoothed" else rule.scale)
     if factor != 1:
         h *= factor
-    if rule.floor:
-        np.maximum(h, rule.floor if w is None else rule.floor * w, out=h)
+    np.maximum(h, rule.floor if w is None else rule.floor * w, out=h)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +14,9 @@ import lossk
 from .._arrays import Array
 from .._families import Loss, at_least_0, check_number
 from . import _hessians, _start
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 BLOCK = 2**15  # elements that a thread has in its caches at once
 SERIAL = 2**18  # elements up to which a second thread does not pay
@@ -50,6 +54,9 @@ class Objective:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pair": None}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # nothing changes; `clone` of scikit-learn compares a copy's parameters by identity
+
     def init_score(self, label: Any, sample_weight: Any = None, *, num_class: int | None = None) -> Any:
         """Return the margin that costs least if every sample gets it: a float, for CrossEntropy one for each class.
 
@@ -73,9 +80,9 @@ class Objective:
             raise
         return g, h
 
-    def _factor(self, classes: int) -> float:
-        """Return the library's factor of the Hessian of softmax."""
-        raise NotImplementedError
+    def _softmax(self, rule: _hessians.Rule, classes: int) -> _hessians.Rule:
+        """Return the rule of cross-entropy, with what the library's own objective does to its Hessian."""
+        return rule
 
     def _inputs(self, margin: Any, label: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
         z = np.asarray(margin)
@@ -83,12 +90,17 @@ class Objective:
             raise TypeError(f"margin: got dtype {z.dtype}, wanted a float")
         z = z if z.dtype in (np.float32, np.float64) else z.astype(np.float64)
         y = _start.targets(self.loss, label)
-        rows, classes = isinstance(self.loss, lossk.CrossEntropy), self.loss
+        rows = isinstance(self.loss, lossk.CrossEntropy)
         if rows and (z.ndim != 2 or y.ndim != 1 or len(y) != len(z)):
             advice = "; is num_class set?" if z.ndim == 1 else ""
-            raise ValueError(f"margin: got shape {z.shape}, wanted ({y.size}, classes), as there are so many labels{advice}")
+            raise ValueError(
+                f"margin: got shape {z.shape}, wanted ({y.size}, classes), as there are so many labels{advice}"
+            )
         if not rows and z.size != y.size:
-            raise ValueError(f"margin: got shape {z.shape}, wanted {y.shape}, one a label, for {classes!r}")
+            raise ValueError(f"margin: got shape {z.shape}, wanted {y.shape}, one a label, for {self.loss!r}")
+        given = getattr(self.loss, "pos_weight", 1.0)
+        if isinstance(given, np.ndarray) and given.shape != z.shape[1:]:
+            raise ValueError(f"loss: got pos_weight of shape {given.shape}, wanted {z.shape[1:]}, one a target")
         w = None if sample_weight is None else np.asarray(sample_weight)
         if w is not None and w.shape != z.shape[:1]:
             raise ValueError(f"sample_weight: got shape {w.shape}, wanted {z.shape[:1]}")
@@ -110,12 +122,12 @@ class Objective:
         """Write the derivatives, a block of rows at a time."""
         rule = self._rule
         if isinstance(self.loss, lossk.CrossEntropy) and self.hessian == "boosting":
-            rule = rule._replace(factor=self._factor(z.shape[1]))
-        scale, width = _hessians.scales(self.loss, rule, z, y, w)
+            rule = self._softmax(rule, z.shape[1])
+        rule, width = _hessians.with_width(rule, z, y, w)
         rows = max(1, BLOCK // max(1, z[:1].size))
         threads = min(self.num_threads or lossk.get_num_threads(), 1 + z.size // SERIAL)
         loss: Any = self.loss
-        labels = y.dtype.kind == "i"
+        labels = isinstance(loss, lossk.CrossEntropy)
 
         def work(first: int, last: int) -> None:
             room = self._room(rows, z)
@@ -127,9 +139,9 @@ class Objective:
                 yb = y[i:j] if labels else np.ascontiguousarray(y[i:j], zb.dtype)
                 wb = None if w is None else np.ascontiguousarray(w[i:j], zb.dtype)
                 spread = None if wb is None else wb.reshape(-1, *(1 for _ in z.shape[1:]))
-                own = wb if wb is None or labels else np.ascontiguousarray(np.broadcast_to(spread, zb.shape))
+                own = wb if spread is None or labels else np.ascontiguousarray(np.broadcast_to(spread, zb.shape))
                 loss.grad_and_hess(zb, yb, sample_weight=own, reduction="sum", out=(gb, hb), num_threads=1)
-                _hessians.apply(rule, loss, scale, width, zb, yb, spread, gb, hb)
+                _hessians.apply(rule, loss, width, zb, yb, spread, gb, hb)
                 if room is not None:
                     g[i:j], h[i:j] = gb, hb
 
@@ -138,15 +150,14 @@ class Objective:
             return
         cuts = [len(z) * t // threads // rows * rows for t in range(threads)] + [len(z)]
         with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(work, *pair) for pair in zip(cuts[:-1], cuts[1:], strict=True)]:
+            for done in [pool.submit(work, *pair) for pair in itertools.pairwise(cuts)]:
                 done.result()
 
     def _room(self, rows: int, z: Array) -> tuple[Array, Array, Array] | None:
         """Return arrays for a block where kernels cannot read or write those of the library; else None."""
         if not self._class_major and z.dtype == np.float32 and z.flags.c_contiguous:
             return None
-        dtype = np.float32 if z.ndim == 2 else z.dtype
-        return tuple(np.empty((rows, *z.shape[1:]), dtype) for _ in range(3))  # type: ignore[return-value]
+        return tuple(np.empty((rows, *z.shape[1:]), z.dtype) for _ in range(3))  # type: ignore[return-value]
 
 
 class Metric:
@@ -158,6 +169,9 @@ class Metric:
 
     def __repr__(self) -> str:
         return f"<metric {self.__name__}: the mean of {self.loss!r}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def value(self, margin: Any, label: Any, sample_weight: Any = None) -> float:
         """Return the weighted mean of the loss."""

@@ -45,22 +45,22 @@ def inverse_link(loss: Loss, z: Array) -> Array:
     return np.exp(z) if isinstance(loss, LOG_MEAN) else z
 
 
-def targets(loss: Loss, y: Any) -> Array:
+def targets(loss: Loss, label: Any) -> Array:
     """Return targets as the loss wants them: labels of an integer type, classes 0 and 1 as -1 and 1.
 
     Raises ValueError or TypeError, naming the first target that is none.
     """
-    y = as_array("label", y)
+    y = as_array("label", label)
     if real_kind(y.dtype) not in "fiub":
         raise TypeError(f"label: got dtype {y.dtype}, wanted real numbers")
     if isinstance(loss, lossk.CrossEntropy):
         with np.errstate(invalid="ignore"):
             labels = y.astype(np.int32)
         _check(y, labels == y, "an integer from 0 to the number of classes - 1")
-        return labels
+        return np.asarray(labels)
     if isinstance(loss, MARGIN):
         _check(y, (y == 1) | (y == 0) | (y == -1), "0 or 1, or -1 or 1")
-        return np.where(y == 0, -1, y)
+        return np.asarray(np.where(y == 0, -1, y))
     if isinstance(loss, LOGIT):
         _check(y, (y >= 0) & (y <= 1), "a number from 0 to 1")
     elif isinstance(loss, lossk.Gamma) or (isinstance(loss, lossk.Tweedie) and loss.power >= 2):
@@ -94,13 +94,15 @@ def best_constant(loss: Any, y: Array, w: Array | None, classes: int | None) -> 
     if isinstance(loss, LOG_MEAN):
         return float(np.log(max(mean, 1e-9)))  # nothing but 0 has no minimum
     bounds = (y.min(), y.max()) if isinstance(loss, REGRESSION) else (-30.0, 30.0)
+    if isinstance(loss, lossk.HingeEmbedding):
+        bounds = (0.0, 30.0)  # of distances
     return _root(lambda c: float(loss.grad(np.full_like(y, c), y, sample_weight=w, reduction="sum").sum()), *bounds)
 
 
 def _class_prior(loss: Any, y: Array, w: Array, classes: int | None) -> Array:
     counted = y != loss.ignore_index
     size = classes or int(y[counted].max(initial=0)) + 1
-    if not ((0 <= y[counted]) & (y[counted] < size)).all():
+    if not ((y[counted] >= 0) & (y[counted] < size)).all():
         raise ValueError(f"label: got labels from {y.min()} to {y.max()}, wanted them in [0, {size})")
     e, weight = loss.label_smoothing, np.ones(size) if loss.weight is None else loss.weight
     if weight.shape != (size,):
