@@ -76,7 +76,7 @@ OWN = {
 def test_losses_train_as_well_as_its_own(loss: Any) -> None:
     x, y = friedman()
     objective = objectives.catboost(loss)
-    z = objective.inverse_link(train(objective, x, y, leaf_estimation_iterations=10))
+    z = objective.inverse_link(train(objective, x, y, leaf_estimation_iterations=5))
     options = {k: v for k, v in QUIET.items() if k != "leaf_estimation_method"}
     model = catboost.CatBoostRegressor(loss_function=OWN[loss], iterations=100, **options).fit(x, y)
     own = model.predict(x, prediction_type="Exponent" if OWN[loss] == "Poisson" else "RawFormulaVal")

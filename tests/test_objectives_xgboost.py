@@ -171,7 +171,7 @@ def test_cross_validation_and_early_stopping() -> None:
         as_pandas=False,
     )
     values = found["test-AbsoluteError-mean"]
-    assert values[-1] < 0.5 * values[0]
+    assert values[-1] < 0.6 * values[0]
 
 
 def test_training_goes_on_where_it_ended() -> None:
