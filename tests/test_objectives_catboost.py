@@ -18,7 +18,7 @@ catboost = library("catboost")
 QUIET = {
     "verbose": 0,
     "allow_writing_files": False,
-    "thread_count": 2,
+    "thread_count": 1,
     "learning_rate": 0.1,
     "leaf_estimation_method": "Newton",
     "bootstrap_type": "No",

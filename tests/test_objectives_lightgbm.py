@@ -18,7 +18,7 @@ lightgbm = library("lightgbm")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*"),  # those of LightGBM, on its own use of NumPy, scikit-learn and itself
 ]
-QUIET = {"verbose": -1, "num_threads": 2, "deterministic": True, "force_row_wise": True}
+QUIET = {"verbose": -1, "num_threads": 1, "deterministic": True, "force_row_wise": True}
 
 
 def train(objective: Any, x: Any, y: Any, w: Any = None, rounds: int = 100, **params: Any) -> tuple[Any, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,17 @@ def drawn(loss: Any, rng: np.random.Generator, n: int, dtype: Any = np.float64) 
     loss = objectives.xgboost(loss).loss
     z, y = type(loss)._draw(rng, (n,), np.float64)
     return z.astype(dtype), y
+
+
+def test_objectives_are_there_without_an_import_and_import_no_library() -> None:
+    code = """
+import sys, lossk
+for make in (lossk.objectives.xgboost, lossk.objectives.lightgbm, lossk.objectives.catboost):
+    make(lossk.Huber())
+assert not {"xgboost", "lightgbm", "catboost", "sklearn"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_there_are_losses_to_try() -> None:

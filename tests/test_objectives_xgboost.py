@@ -15,7 +15,7 @@ import lossk
 from lossk import objectives
 
 xgboost = library("xgboost")
-THREADS = {"nthread": 2}
+THREADS = {"nthread": 1}
 
 
 def train(objective: Any, x: Any, y: Any, w: Any = None, rounds: int = 100, **params: Any) -> Any:
@@ -132,7 +132,7 @@ def test_classifiers_of_scikit_learns_interface() -> None:
         x, y = classes(name)
         w = weights(len(y))
         objective = objectives.xgboost(loss)
-        options = {"n_estimators": 200, "n_jobs": 2, "base_score": 0.5, "early_stopping_rounds": 5}
+        options = {"n_estimators": 200, "n_jobs": 1, "base_score": 0.5, "early_stopping_rounds": 5}
         model = xgboost.XGBClassifier(objective=objective, eval_metric=objective.metric(), **options)
         data = {"sample_weight": w[::2], "eval_set": [(x[1::2], y[1::2])], "sample_weight_eval_set": [w[1::2]]}
         model.fit(x[::2], y[::2], **data, verbose=False)
@@ -145,7 +145,7 @@ def test_classifiers_of_scikit_learns_interface() -> None:
 def test_regressors_of_scikit_learns_interface(tmp_path: Path) -> None:
     x, y = friedman(600)
     objective = objectives.xgboost(lossk.Huber(2.0))
-    options = {"n_estimators": 40, "n_jobs": 2, "base_score": objective.init_score(y)}
+    options = {"n_estimators": 40, "n_jobs": 1, "base_score": objective.init_score(y)}
     model = xgboost.XGBRegressor(objective=objective, **options)
     assert cross_val_score(model, x, y, cv=3).min() > 0.6
     model.fit(x, y, sample_weight=weights(len(y)))
@@ -189,7 +189,7 @@ def test_several_targets() -> None:
     x, y = friedman(500)
     both = np.stack([y, -2 * y], axis=1)
     objective = objectives.xgboost(lossk.SquaredError())
-    options = {"n_estimators": 20, "n_jobs": 2, "base_score": 0.0}
+    options = {"n_estimators": 20, "n_jobs": 1, "base_score": 0.0}
     z = xgboost.XGBRegressor(objective=objective, **options).fit(x, both).predict(x)
     assert largest(z, xgboost.XGBRegressor(**options).fit(x, both).predict(x)) < 1e-5
 

@@ -70,7 +70,8 @@ def catboost(
 
     It is ``loss_function=`` of ``CatBoostRegressor`` and ``CatBoostClassifier``, beside
     ``eval_metric=objective.metric()``, which CatBoost wants as well; with `CrossEntropy`, ``classes_count=`` too.
-    ``leaf_estimation_iterations=5`` refits leaves by that many steps, as `AbsoluteError` and `Quantile` want it. Give
+    ``leaf_estimation_iterations=5`` refits leaves by that many steps, as `AbsoluteError` and `Quantile` want it, whose
+    corner is as wide as the residuals of a block are. Give
     ``init_score`` as the Pool's ``baseline`` and add it to predictions, which are
     ``predict(x, prediction_type="RawFormulaVal")``.
 
