@@ -16,7 +16,8 @@ from lossk import objectives
 
 lightgbm = library("lightgbm")
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*"),  # those of LightGBM, on its own use of NumPy, scikit-learn and itself
+    pytest.mark.filterwarnings("ignore:Cannot compute class probabilities:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated"),
 ]
 QUIET = {"verbose": -1, "num_threads": 1, "deterministic": True, "force_row_wise": True}
 

@@ -17,6 +17,8 @@ that step is too long or endless, so that true second derivatives do not train r
 - ``expected``: the second derivative's mean under the model, ``exp((2 - power) z)`` (Fisher scoring), where the true
   one may be negative.
 - ``constant``: 1, where there is no curvature and margins have a unit of their own.
+
+A new loss is ``true`` by itself; one that flattens out, or is not convex, wants a line in `rule_of`.
 """
 
 from __future__ import annotations

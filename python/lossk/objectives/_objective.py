@@ -18,7 +18,7 @@ from . import _hessians, _start
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-BLOCK = 2**15  # elements that a thread has in its caches at once
+BLOCK = 2**16  # elements that a thread has in its caches at once
 SERIAL = 2**18  # elements up to which a second thread does not pay
 FREE = 3  # references to a buffer that nobody holds: the pair's, a local one, and that of the count itself
 

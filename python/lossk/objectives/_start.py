@@ -78,7 +78,7 @@ def _check(y: Array, good: Array, wanted: str) -> None:
 
 def best_constant(loss: Any, y: Array, w: Array | None, classes: int | None) -> Any:
     """Return the margin, or one for each class, that costs least if every sample gets it, in float64."""
-    w = np.ones(len(y)) if w is None else w.astype(np.float64)
+    w = np.ones(y.shape) if w is None else w.astype(np.float64)
     if y.ndim != 1 or w.shape != y.shape or not w.sum() > 0:
         raise ValueError(f"label: got shape {y.shape} with weights of shape {w.shape}, wanted (n,) and weights above 0")
     if isinstance(loss, lossk.CrossEntropy):
