@@ -145,12 +145,13 @@ class Objective:
                 if room is not None:
                     g[i:j], h[i:j] = gb, hb
 
-        if threads <= 1:
-            work(0, len(z))
-            return
-        cuts = [len(z) * t // threads // rows * rows for t in range(threads)] + [len(z)]
-        with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(work, *pair) for pair in itertools.pairwise(cuts)]:
+        own, *others = itertools.pairwise([*(len(z) * t // threads // rows * rows for t in range(threads)), len(z)])
+        if not others:
+            return work(*own)
+        with ThreadPoolExecutor(len(others)) as pool:
+            rest = [pool.submit(work, *share) for share in others]
+            work(*own)
+            for done in rest:
                 done.result()
 
     def _room(self, rows: int, z: Array) -> tuple[Array, Array, Array] | None:
