@@ -8,7 +8,7 @@ from types import ModuleType
 
 import lossk
 import lossk.torch
-from lossk import activations, information, optimizers
+from lossk import activations, information, objectives, optimizers
 from lossk.losses import bernoulli, likelihood, margin, regression, rows
 from lossk.torch import functional, modules, optim
 
@@ -23,6 +23,7 @@ its class; the formula in plain float64 NumPy is its ``reference``.
    :hidden:
 
    information
+   objectives
    torch
    torch_optim
 """
@@ -76,6 +77,8 @@ def write_pages() -> None:
         return f"\n.. automodule:: {name}\n   :no-members:\n\n.. currentmodule:: {name}\n"
 
     write("information", information, start(information) + listing(information.__all__))
+    text = start(objectives) + "\n:doc:`/guide/objectives` says what each library wants.\n"
+    write("objectives", objectives, text + listing(objectives.__all__))
     write("torch_optim", optim, start(optim) + listing(optim.__all__, PLAIN))
     named = {*functional.__all__, *modules.__all__, "functional", "modules", "optim"}
     text = start(lossk.torch) + "\n:doc:`/guide/torch` says what runs on lossk's kernels and what on torch's.\n"

@@ -5,6 +5,7 @@ A loss is an object; arrays, how to reduce and where to write are arguments of i
     loss, dlogits = lossk.CrossEntropy(label_smoothing=0.1).value_and_grad(logits, labels)
 """
 
+import importlib as _importlib
 import typing as _typing
 
 from . import activations, information
@@ -81,7 +82,9 @@ def __dir__() -> list[str]:
 
 if not _typing.TYPE_CHECKING:  # to which any name would be there
 
-    def __getattr__(name: str) -> None:
+    def __getattr__(name: str) -> _typing.Any:
+        if name == "objectives":  # needs nothing but NumPy, but few need it
+            return _importlib.import_module("lossk.objectives")
         text = f"module 'lossk' has no attribute {name!r}"
         if name in ("torch", "cli"):
             text += f" until it is imported: import lossk.{name}"

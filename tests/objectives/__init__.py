@@ -1,0 +1,1 @@
+"""Tests of lossk.objectives: the libraries are trained."""
