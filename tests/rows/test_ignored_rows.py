@@ -82,8 +82,11 @@ def test_a_batch_of_weights_0_has_a_mean_of_nan(dtype: Any, classes: int, isa: s
     ):
         value, grad = loss.value_and_grad(z, t, sample_weight=sample_weight)
         assert np.isnan(value)
-        assert np.isnan(grad[[0, 1, 3, 4]]).all()
-        np.testing.assert_array_equal(grad[2], 0.0)
+        counts = (
+            [0, 1, 3, 4] if sample_weight is None else []
+        )  # a class may weigh 0, a sample of weight 0 has no gradient
+        assert np.isnan(grad[counts]).all()
+        np.testing.assert_array_equal(np.delete(grad, counts, 0), 0.0)
         assert loss(z, t, sample_weight=sample_weight, reduction="sum") == 0.0
         np.testing.assert_array_equal(loss.grad(z, t, sample_weight=sample_weight, reduction="sum"), 0.0)
         want, want_grad, _ = loss.reference(z, t, sample_weight=sample_weight, derivatives=True)

@@ -260,7 +260,9 @@ class LinearCrossEntropy(Frozen):
         if not derivatives:
             return value
         flat = dz.reshape(-1, dz.shape[-1])
-        # An ignored row does not count whatever it holds.
+        # A row that is ignored or weighs 0 does not count, whatever it holds.
         counts = counting(integer_labels(target, x64.shape[:-1], len(w64), self.ignore_index), self.ignore_index)
+        if sample_weight is not None:
+            counts &= float64("sample_weight", sample_weight).reshape(-1) != 0
         rows = np.where(counts[:, None], x64.reshape(len(flat), x64.shape[-1]), 0.0)
         return value, dz @ w64, flat.T @ rows, None if bias is None else flat.sum(axis=0)

@@ -76,10 +76,17 @@ class Problem(NamedTuple):
             found = [left]
             while sum(map(len, found)) < size:
                 piece = next(unread)
-                found.append(np.flatnonzero(counting(self.labels[piece], self.ignore_index)) + piece.start)
+                found.append(np.flatnonzero(self.counts(piece)) + piece.start)
             rows = np.concatenate(found)
             yield rows[:size]
             left = rows[size:]
+
+    def counts(self, rows: slice) -> NDArray[np.bool_]:
+        """Return which of these rows count: those that are not ignored and have no factor of 0."""
+        counts = counting(self.labels[rows], self.ignore_index)
+        for factor in self.factors:
+            counts &= factor[rows] != 0
+        return counts
 
     def row_weight(self, rows: Rows) -> Array | None:
         """Return the factor of each of these rows."""
@@ -93,7 +100,7 @@ class Problem(NamedTuple):
 
 
 def counting(labels: Array, ignore_index: int | None) -> NDArray[np.bool_]:
-    """Return which rows count."""
+    """Return which labels are not ignored."""
     return np.ones(labels.shape, np.bool_) if ignore_index is None else np.asarray(labels != ignore_index)
 
 
@@ -176,10 +183,11 @@ def make_problem(
     # The kernel checks these, on no rows at all.
     options: dict[str, Any] = {"reduction": reduction, "normalizer": normalizer, "num_threads": threads}
     loss(np.empty((0, len(w)), x.dtype), np.empty(0, np.int64), **options)
-    counted = sum(int(np.count_nonzero(counting(labels[piece], ignored))) for piece in pieces(labels.size))
     flat = x.reshape(labels.size, x.shape[-1])
     threads = get_num_threads() if threads is None else int(threads)
-    problem = Problem(flat, w, bias, labels, weights, ignored, shape, reduction, threads, None, counted)
+    problem = Problem(flat, w, bias, labels, weights, ignored, shape, reduction, threads, None, 0)
+    counted = sum(int(np.count_nonzero(problem.counts(piece))) for piece in pieces(labels.size))
+    problem = problem._replace(counted=counted)
     if reduction != "mean":
         return problem
     return problem._replace(divisor=_weight_of(problem, loss) if normalizer is None else float(normalizer))
@@ -192,7 +200,7 @@ def _weight_of(problem: Problem, loss: CrossEntropy) -> float:
     total = 0.0
     for piece in pieces(problem.labels.size):
         labels = problem.labels[piece]
-        counts = counting(labels, problem.ignore_index)
+        counts = problem.counts(piece)
         weights = np.ones(int(np.count_nonzero(counts))) if loss.weight is None else loss.weight[labels[counts]]
         factor = product_of(problem.factors, piece, problem.wide)
         total += float((weights if factor is None else weights * factor[counts]).sum(dtype=np.float64))

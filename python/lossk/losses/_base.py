@@ -55,7 +55,8 @@ def weighted_reference(
 ) -> Value:
     """Weight and reduce the reference of a pointwise loss."""
     w = np.ones_like(parts[0]) if sample_weight is None else float64("sample_weight", sample_weight)
-    value, grad, hess = (w * part for part in parts)
+    with np.errstate(invalid="ignore"):
+        value, grad, hess = (np.where(w != 0, w * part, 0.0) for part in parts)
     divisor = divisor_of(reduction, float(w.sum()), normalizer)
     return reduce_reference(reduction, value, (grad, hess), divisor, derivatives)
 

@@ -243,10 +243,11 @@ class RowLoss(Loss):
         y = labels_or_probabilities(target, z64.shape, at, self._takes_labels, probabilities)
         z64 = np.moveaxis(z64, at, -1)
         r = np.ones(z64.shape[:-1]) if sample_weight is None else float64("sample_weight", sample_weight)
-        divisors, counts, touched = r, np.ones(r.shape, bool), np.ones(z64.shape, bool)
+        divisors, counts, touched = r, r != 0, np.ones(z64.shape, bool)
         if y.dtype.kind in "iu":
-            counts = counts if self._ignored is None else y != self._ignored
-            y = np.where(counts, y, 0).astype(np.int64)
+            labelled = np.ones(y.shape, bool) if self._ignored is None else y != self._ignored
+            counts &= labelled
+            y = np.where(labelled, y, 0).astype(np.int64)
             weighted = r if self._weights is None else r * self._weights[1][y]
             divisors = weighted if self._class_weights_divide else divisors
             r = weighted if self._class_weights_multiply else r

@@ -108,13 +108,14 @@ inline auto on_inputs(const pointwise_piece<E>& at, index j, Reach reach, lane_t
         return of(z, y);
 }
 
-// The first of the elements [begin, end) whose inputs are outside the domain; -1: none.
+// The first of the elements [begin, end) that count and whose inputs are outside the domain; -1: none.
 template <class Formula, class T>
 index first_outside(const pointwise_args& a, index begin, index end) {
     using V = vec<T>;
     constexpr int inputs = inputs_of<Formula>();
     const Formula formula{a.parameters};
     pointwise_inputs<T> in;
+    const auto weighs = [&](index i) { return !a.w || static_cast<const T*>(a.w)[i] != T(0); };
     for (index i = begin; i < end; i += piece) {
         const index n = smaller(piece, end - i);
         const pointwise_piece<T> at = in.read(a, inputs, i, n);
@@ -127,7 +128,7 @@ index first_outside(const pointwise_args& a, index begin, index end) {
         for (index j = 0; j < n; ++j) {
             const part_of_register<V> one{1};
             const auto outside = [&](auto... x) { return formula.outside(x...); };
-            if (on_inputs<inputs, V>(at, j, one, T(0), outside)[0]) return i + j;
+            if (weighs(i + j) && on_inputs<inputs, V>(at, j, one, T(0), outside)[0]) return i + j;
         }
     }
     return -1;

@@ -103,7 +103,7 @@ struct pointwise_formula {
         if (any<V>(outside)) found.outside = true;
     }
 
-    // Whole registers, with or without weights and single losses.
+    // Whole registers, with or without weights and single losses. What weighs 0 does not count, whatever it holds.
     [[LOSSK_ONE_LOOP]] static void run_registers(const void* of, const pointwise_piece<E>& piece_at, index n, T scale,
                                                  pointwise_place<T>& place, bool& found_outside) {
         const Formula formula = *static_cast<const Formula*>(of);
@@ -112,12 +112,13 @@ struct pointwise_formula {
         bits<V> outside{};
         for (index j = 0; j < n; j += L) {
             const whole_register<V> reach{};
+            const V w = at.w ? load<V>(at.w + j) : splat<V>(1);
+            const bits<V> counts = w != T(0);
             point<V> p = on_inputs<inputs, V>(at, j, reach, T(0), [&](auto... x) {
-                if constexpr (has_domain<Formula>) outside |= formula.outside(x...);
+                if constexpr (has_domain<Formula>) outside |= formula.outside(x...) & counts;
                 return formula(x...);
             });
-            const V w = at.w ? load<V>(at.w + j) : splat<V>(1);
-            p = {p.value * w, p.grad * w, p.hess * w};
+            p = {keep(counts, p.value * w), keep(counts, p.grad * w), keep(counts, p.hess * w)};
             if (wants_value(what) && at.each) store(at.each + j, p.value);
             if constexpr (wants_value(what)) {
                 place.sum[place.k] += keep(counted, p.value);

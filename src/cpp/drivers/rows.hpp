@@ -126,11 +126,13 @@ class rows_driver {
     double run_row(index row) {
         const index begin = row * a.classes, end = begin + a.classes;
         const double w = weight(a.row_weight, row);
-        if constexpr (labelled) {
-            const index t = a.label[row];
-            if (t >= 0) return run_labelled(begin, end, begin + t, w * weight(a.class_weight, t));
+        if (w == 0 || (labelled && a.label[row] < 0)) {
             clear(begin, end);
             return 0;
+        }
+        if constexpr (labelled) {
+            const index t = a.label[row];
+            return run_labelled(begin, end, begin + t, w * weight(a.class_weight, t));
         } else {
             T shared{};
             if constexpr (gathers) shared = gather(begin, end);

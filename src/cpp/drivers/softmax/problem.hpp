@@ -45,7 +45,8 @@ struct softmax_problem {
     // Do q_k differ from class to class, or depend on the row?
     bool varied() const { return a.target || (class_weight && even_share != T(0)); }
     index label(index row) const { return a.label ? a.label[row] : -1; }
-    bool counts(index row) const { return !a.label || a.label[row] >= 0; }
+    // What is labelled to be ignored, or weighs 0, does not count, whatever it holds.
+    bool counts(index row) const { return (!a.label || a.label[row] >= 0) && weight(row) != T(0); }
     T weight(index row) const { return row_weight ? row_weight[row] : T(1); }
     // w_t (1 - e): the weight of the label's own term.
     T label_weight(std::int64_t t) const { return (class_weight ? class_weight[t] : T(1)) * keep_share; }

@@ -142,7 +142,7 @@ struct long_rows : softmax_problem<arithmetic<E>> {
     }
 
     // Rows that do not count are not even read, unless their statistics are wanted.
-    bool skips(index row) const { return !this->counts(row) && !this->lse; }
+    bool skips(index row) const { return !this->counts(row) && !this->lse && !a.correct; }
 
     // The target's probabilities in a block of a row; null where there are none.
     const T* target_block(index row, index first, index n, T* buffer) const {

@@ -124,8 +124,10 @@ class result_writer {
         if constexpr (kind == row_kind::other) {
             if (in.counts(row)) any_gradient<E>{in, row, s}.fill(first, n, to, h_to);
         }
-        if (!in.counts(row))
+        if (!in.counts(row)) {
             for (index i = 0; i < n; ++i) to[i] = h_to[i] = T(0);
+            return;
+        }
         const index t = in.label(row) - first;
         if (static_cast<std::uint64_t>(t) < static_cast<std::uint64_t>(n)) write_label(to + t, h_to + t);
     }

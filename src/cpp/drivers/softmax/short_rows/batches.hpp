@@ -58,6 +58,11 @@ struct label_rows {
     V weights(index row) const {
         return weight ? load<V>(weight + row) : splat<V>(1);
     }
+    // The rows that weigh 0: they do not count, whatever they hold.
+    template <class V>
+    bits<V> weightless(index row) const {
+        return weight ? load<V>(weight + row) == T(0) : bits<V>{};
+    }
     template <class V>
     V label_weights(index row) const {
         return label_weight ? load<V>(label_weight + row) : splat<V>(1);

@@ -110,8 +110,8 @@ struct general_short_rows : general_reduction<T> {
                 const V factor = keep(f.counts[k], f.weight[k] * static_cast<T>(a.scale));
                 plain ? write_plain(b, k, f, factor) : write_general(b, k, f, factor);
                 const slopes s = bent(load<V>(f.logit + k * L), f.result[k].grad_t, f.result[k].hess_t);
-                store(grad + k * L, s.grad * factor);
-                store(hess + k * L, s.hess * factor);
+                store(grad + k * L, keep(f.counts[k], s.grad * factor));
+                store(hess + k * L, keep(f.counts[k], s.hess * factor));
             }
             put_labels(b.z, grad, f);
             if (a.h) put_labels(b.h, hess, f);

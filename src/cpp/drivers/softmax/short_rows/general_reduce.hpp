@@ -53,6 +53,7 @@ struct general_reduction : class_tables<T> {
             const I t = labels(f, k * L);
             f.counts[k] = a.label ? t >= 0 : first_lanes<V>(n);
             f.weight[k] = in.row_weight ? load_first<V>(in.row_weight + row + k * L, n, T(0)) : splat<V>(1);
+            f.counts[k] &= f.weight[k] != T(0);
             // The last row of tables; also for labels that change while they are read, which must not do harm.
             const I at = ((t < 0) | (t >= classes)) ? I{} + short_row_classes : t;
             __builtin_memcpy(f.t + k * L, &at, sizeof at);

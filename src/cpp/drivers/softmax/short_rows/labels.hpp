@@ -50,6 +50,7 @@ struct labelled_rows {
 #pragma GCC unroll 1
         for (int k = 0; k < K; ++k) {
             t[k] = load_labels<V>(a.label + row + k * L);
+            if constexpr (by_rows) t[k] |= a.template weightless<V>(row + k * L);
             s[k] = reduce(in, a.z + (row + k * L) * in.n, t[k], a.options, e[k]);
         }
 #pragma GCC unroll 1
@@ -82,6 +83,7 @@ struct labelled_pairs {
         I t[K], counts[K], ignored{};
         unrolled<K>([&](auto k) {
             t[k] = load_labels<V>(a.label + row + k * L);
+            if constexpr (by_rows) t[k] |= a.template weightless<V>(row + k * L);
             ignored |= t[k] < 0;
             counts[k] = ~(t[k] < 0);
             in.load(a.z + (row + k * L) * 2, [&](int, const auto& r) { z[k][0] = r[0], z[k][1] = r[1]; });

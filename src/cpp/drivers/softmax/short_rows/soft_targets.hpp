@@ -43,12 +43,14 @@ struct soft_target_rows {
             V e[buffer_size], q[buffer_size];
             target_loss<V> r(reduce(in, a.z + at * in.n, a.target + at * in.n, a.options, e, q), splat<V>(a.scale),
                              a.options);
+            const bits<V> counts = ~a.template weightless<V>(at);
             if (a.weight) r.weigh(load<V>(a.weight + at));
+            r.loss = keep(counts, r.loss);
             a.keep_losses(at, r.loss);
             part[k] = fma(r.loss, splat<V>(T(1) / batches_a_sum), part[k]);
             if (!a.g) continue;
             in.store(a.g + at * in.n, [&](int c, auto& g) {
-                for (int i = 0; i < in.group; ++i) g[i] = r.grad(e[c + i], q[c + i]);
+                for (int i = 0; i < in.group; ++i) g[i] = keep(counts, r.grad(e[c + i], q[c + i]));
             });
         }
     }
