@@ -59,6 +59,7 @@ PYTHON_FLOORS = {
     "torch": 5,
     "objectives": 5,
     "distributed": 5,
+    "sklearn": 5,
     "cli": 6,
     "__main__": 7,
 }
