@@ -38,13 +38,18 @@ class Samples(NamedTuple):
 
     def batches(self, size: int, order: Array | None, buffer: Array | None) -> Iterator[Samples]:
         """Yield batches; with an order their rows are copied to the buffer, without one they are views."""
-        for start in range(0, len(self.y), size):
-            rows: Any = slice(start, start + size) if order is None else order[start : start + size]
-            if order is None or buffer is None:
-                x = self.x[rows]
+        x, y, w = self
+        if order is not None:
+            y, w = y[order], None if w is None else w[order]
+        for start in range(0, len(y), size):
+            part: Any = slice(start, start + size)
+            if order is None:
+                batch = x[part]
+            elif buffer is None:
+                batch = x[order[part]]
             else:
-                x = np.take(self.x, rows, axis=0, out=buffer[: len(rows)], mode="clip")
-            yield Samples(x, self.y[rows], None if self.w is None else self.w[rows])
+                batch = x.take(order[part], axis=0, out=buffer[: len(y) - start], mode="clip")
+            yield Samples(batch, y[part], None if w is None else w[part])
 
 
 class Task(NamedTuple):

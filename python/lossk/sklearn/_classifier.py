@@ -9,7 +9,7 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.multiclass import check_classification_targets
 
 from .. import CrossEntropy, Logistic, Sigmoid, softmax
 from .._arrays import Array
@@ -176,7 +176,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         fitted = hasattr(self, "coef_")
         x, y, w = self._checked(x, y, sample_weight, not (partial and fitted))
         check_classification_targets(y)
-        named = unique_labels(y) if classes is None else unique_labels(classes)
+        named = np.unique(y if classes is None else classes)
         if fitted and (partial or self.warm_start):
             if not np.array_equal(named, self.classes_) and not (partial and classes is None):
                 raise ValueError(f"classes: got {named}, wanted those of the fit before, {self.classes_}")

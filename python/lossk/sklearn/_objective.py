@@ -67,7 +67,7 @@ class Objective:
             return value, z
         if not isinstance(self._loss, ROWS):
             if self._table is not None:
-                y = np.take(self._table, y, axis=0, out=self._targets[:n], mode="clip")
+                y = self._table.take(y, axis=0, out=self._targets[:n], mode="clip")
             w = None if w is None else np.repeat(w, z.shape[1]).reshape(z.shape)
         return value_and_grad(z, y, sample_weight=w, normalizer=n * self._divisor, out=z)  # type: ignore[no-any-return]
 
