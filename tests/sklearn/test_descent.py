@@ -54,9 +54,9 @@ def test_class_weights_are_sample_weights(data: Any) -> None:
 
 def test_weights_of_the_loss_divide_as_those_of_samples(data: Any) -> None:
     X, y = data
-    w = np.array([1.0, 2.0, 5.0])
-    own = LinearClassifier(lossk.CrossEntropy(weight=w), **{**FEW, "batch_size": None}).fit(X, y)
-    other = LinearClassifier(**{**FEW, "batch_size": None}).fit(X, y, w[y])
+    w, r = np.array([1.0, 2.0, 5.0]), np.linspace(1, 2, len(y))
+    own = LinearClassifier(lossk.CrossEntropy(weight=w), **{**FEW, "batch_size": None}).fit(X, y, r)
+    other = LinearClassifier(**{**FEW, "batch_size": None}).fit(X, y, r * w[y])
     np.testing.assert_allclose(own.coef_, other.coef_, rtol=1e-9)
     np.testing.assert_allclose(own.loss_curve_, other.loss_curve_, rtol=1e-9)
 
@@ -74,6 +74,12 @@ def test_epochs_are_calls_of_partial_fit(model: Any, rate: str, data: Any) -> No
     assert np.array_equal(whole.coef_, parts.coef_)
     assert whole.loss_curve_ == parts.loss_curve_
     assert whole.n_iter_ == parts.n_iter_ == 3
+
+
+def test_partial_fit_keeps_the_type(data: Any) -> None:
+    X, y = data
+    model = LinearRegressor().partial_fit(X.astype(np.float32), y)
+    assert model.partial_fit(X, y).coef_.dtype == np.float32
 
 
 def test_partial_fit_takes_classes_one_by_one(data: Any) -> None:

@@ -1,16 +1,14 @@
-"""Linear models that descend along gradients of mini-batches: parameters, epochs, when to stop."""
+"""What linear models have in common: parameters, checks of input, and what a fit leaves behind."""
 
 from __future__ import annotations
 
 import functools
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -19,37 +17,15 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from .. import optimizers
 from .._arrays import Array
 from ..optimizers import Optimizer
-from ._objective import Objective, Penalty
-from ._schedules import FACTOR, RATES, SMALLEST_SHARE, Plateau, patience, rate, show
+from ._descent import Descent, Samples
+from ._objective import Objective
+from ._schedules import RATES
 
 # By name, as scikit-learn writes them. SGD has the momentum of scikit-learn's networks.
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     **{name.lower(): cls for name, cls in optimizers.OPTIMIZERS.items()},
     "sgd": functools.partial(optimizers.SGD, momentum=0.9, nesterov=True),
 }
-
-
-class Samples(NamedTuple):
-    """Rows x (n, D), their targets y, and their weights (n,), which have a mean of 1."""
-
-    x: Any
-    y: Array
-    w: Array | None
-
-    def batches(self, size: int, order: Array | None, buffer: Array | None) -> Iterator[Samples]:
-        """Yield batches; with an order their rows are copied to the buffer, without one they are views."""
-        x, y, w = self
-        if order is not None:
-            y, w = y[order], None if w is None else w[order]
-        for start in range(0, len(y), size):
-            part: Any = slice(start, start + size)
-            if order is None:
-                batch = x[part]
-            elif buffer is None:
-                batch = x[order[part]]
-            else:
-                batch = x.take(order[part], axis=0, out=buffer[: len(y) - start], mode="clip")
-            yield Samples(batch, y[part], None if w is None else w[part])
 
 
 class Task(NamedTuple):
@@ -146,12 +122,13 @@ class LinearModel(BaseEstimator):
 
     def _checked(self, x: Any, y: Any, sample_weight: Any, first: bool, **options: Any) -> tuple[Any, Any, Any]:
         """Return arrays of one type without rows of weight 0."""
-        x, y = validate_data(
-            self, x, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=first, **options
-        )
+        dtype = [np.float64, np.float32] if first else self.coef_.dtype
+        x, y = validate_data(self, x, y, accept_sparse="csr", dtype=dtype, order="C", reset=first, **options)
         if sample_weight is None:
             return x, y, None
         w = _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
+        if not w.any():
+            raise ValueError("sample_weight: got weights that are all zero, wanted one above 0")
         return (x, y, w) if w.all() else (x[w > 0], y[w > 0], w[w > 0])
 
     def _scores(self, x: Any) -> Array:
@@ -167,8 +144,6 @@ class LinearModel(BaseEstimator):
         """Descend by one epoch, or until the loss stops falling; then set what has been learned."""
         x, y, w = samples
         if w is not None:
-            if not len(w):
-                raise ValueError("sample_weight: got weights that are all zero, wanted one above 0")
             samples = Samples(x, y, (w / w.mean(dtype=np.float64)).astype(dtype))
         seed = check_random_state(self.random_state).randint(2**31)
         held_out = None
@@ -220,84 +195,3 @@ class LinearModel(BaseEstimator):
         if not isinstance(made, Optimizer):
             raise TypeError(f"optimizer: got {made!r} from a call with parameters, wanted an optimizer of lossk")
         return made
-
-
-class Descent:
-    """Epochs of a model: batches, steps, learning rates, curves."""
-
-    def __init__(self, model: Any, objective: Objective, optimizer: Optimizer, rows: int, seed: int) -> None:
-        self._model, self._objective, self._optimizer = model, objective, optimizer
-        self._rows, self._seed, self._lr = rows, seed, optimizer.lr
-        share = {"l1": 1.0, "elasticnet": model.l1_ratio}.get(model.penalty, 0.0)
-        alpha = 0.0 if model.penalty is None else model.alpha
-        self._penalty = Penalty(alpha * share, alpha * (1 - share))
-
-    def epochs(
-        self,
-        samples: Samples,
-        held_out: Samples | None,
-        curves: tuple[list[float], list[float]],
-        at: int,
-        partial: bool,
-    ) -> int:
-        """Descend; `curves`, of training and validation, grow. Returns the number of epochs."""
-        model, params = self._model, self._objective.params
-        plateau = Plateau(model.tol, model.n_iter_no_change or patience(len(samples.y), self._rows))
-        best = [p.copy() for p in params]
-        last = 1 if partial else model.max_iter
-        done, stopped = 0, partial
-        adaptive = self._lr
-        for done in range(1, last + 1):
-            curves[0].append(self._epoch(samples, at + done - 1))
-            watched = curves[0][-1]
-            if held_out is not None:
-                watched = self._mean_loss(held_out)
-                curves[1].append(watched)
-            if not np.isfinite(curves[0][-1] + watched):
-                raise ValueError(
-                    f"Floating-point overflow: the loss is {curves[0][-1]} after epoch {at + done}. "
-                    "Scale the data with StandardScaler, or lower learning_rate_init."
-                )
-            if plateau.improved(watched) and held_out is not None:
-                best = [p.copy() for p in params]
-            if not partial and plateau.reached() and (held_out is not None or model.learning_rate != "cosine"):
-                stopped = model.learning_rate != "adaptive" or self._lr * FACTOR < adaptive * SMALLEST_SHARE
-                self._lr *= FACTOR if model.learning_rate == "adaptive" else 1.0
-            if model.verbose:
-                show(at + done, at + last, watched, self._optimizer.lr, stopped or done == last)
-            if stopped:
-                break
-        if held_out is not None:
-            for p, kept in zip(params, best, strict=True):
-                p[...] = kept
-        if not stopped and model.tol is not None and model.learning_rate != "cosine":
-            warnings.warn(
-                f"Maximum number of iterations ({last}) reached and the loss still falls: raise max_iter or tol.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-        return done
-
-    def _epoch(self, samples: Samples, epoch: int) -> float:
-        """Go once through the samples; returns their mean loss on the way and the penalty at the end."""
-        model, objective, weights = self._model, self._objective, self._objective.params[0]
-        n, total = len(samples.y), 0.0
-        order = buffer = None
-        if model.shuffle and self._rows < n:
-            order = np.random.default_rng((self._seed, epoch)).permutation(n)
-            if isinstance(samples.x, np.ndarray):
-                buffer = np.empty((self._rows, samples.x.shape[1]), samples.x.dtype)
-        for i, (x, y, w) in enumerate(samples.batches(self._rows, order, buffer)):
-            self._optimizer.lr = self._lr * rate(
-                model.learning_rate, epoch + i * self._rows / n, model.max_iter, model.power_t
-            )
-            total += objective.value_and_grads(x, y, w) * len(y)
-            self._penalty.pull(weights, objective.grads[0])
-            self._optimizer.step(objective.grads)
-            self._penalty.project(weights)
-        return total / n + self._penalty.value(weights)
-
-    def _mean_loss(self, samples: Samples) -> float:
-        batches = samples.batches(self._rows, None, None)
-        totals = (self._objective.value_and_grads(*batch) * len(batch.y) for batch in batches)
-        return sum(totals) / (len(samples.y) if samples.w is None else float(samples.w.sum(dtype=np.float64)))

@@ -13,7 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from .. import CrossEntropy, Logistic, Sigmoid, softmax
 from .._arrays import Array
-from ._base import LinearModel, Samples, Task
+from ._base import LinearModel, Task
+from ._descent import Samples
 from ._losses import CLASSIFICATION, ROWS, LogitLoss, Loss, chosen
 
 
@@ -187,7 +188,7 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         if not np.array_equal(named[labels], y):
             raise ValueError(f"y: got labels {np.setdiff1d(y, named)}, wanted those of classes, {named}")
         w = self._weighed(w, y, labels, named, x.dtype)
-        task = _task(loss, labels, len(named), x.dtype)
+        task = _task(loss, labels, w, len(named), x.dtype)
         self._fit(Samples(x, labels, w), task, x.dtype, partial, stratify=labels)
         self.classes_ = named
         return self
@@ -234,13 +235,14 @@ class LinearClassifier(ClassifierMixin, LinearModel):
         return np.log(self.predict_proba(X))  # type: ignore[no-any-return]
 
 
-def _task(loss: Loss, labels: Array, classes: int, dtype: Any) -> Task:
+def _task(loss: Loss, labels: Array, w: Array | None, classes: int, dtype: Any) -> Task:
     """Return one column for two classes, else one a class; losses of two classes take each class against the rest."""
     columns = 1 if classes == 2 else classes
     if isinstance(loss, ROWS):
         if loss.weight is not None and len(loss.weight) != classes:
             raise ValueError(f"loss: got {loss!r}, wanted weights of {classes} classes")
         weight = loss.weight if isinstance(loss, CrossEntropy) else None
-        return Task(loss, None, 1.0 if weight is None else float(weight[labels].mean()), columns)
+        divisor = 1.0 if weight is None else float(np.average(weight[labels], weights=w))
+        return Task(loss, None, divisor, columns)
     table = np.eye(classes, dtype=dtype)[:, -columns:]
     return Task(loss, np.ascontiguousarray(table if isinstance(loss, LogitLoss) else 2 * table - 1), 1.0, columns)

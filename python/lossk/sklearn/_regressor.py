@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 
 from .._arrays import Array
-from ._base import LinearModel, Samples, Task
+from ._base import LinearModel, Task
+from ._descent import Samples
 from ._losses import REGRESSION, check_targets, chosen, has_log_link
 
 
