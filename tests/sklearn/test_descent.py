@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from functools import partial
 from typing import Any
 
@@ -166,6 +167,19 @@ def test_slices_in_order_are_the_batches_without_shuffling(model: Any, data: Any
     X.flags.writeable = False
     options = {**model.get_params(), "shuffle": False, "random_state": None}
     assert np.array_equal(type(model)(**options).fit(X, y).coef_, type(model)(**options).fit(X, y).coef_)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 256}, {"batch_size": 256, "shuffle": False}, {"batch_size": None}])
+def test_samples_are_not_copied(options: Any, rng: np.random.Generator) -> None:
+    X = rng.standard_normal((20_000, 50))
+    model = LinearRegressor(max_iter=1, learning_rate="cosine", **options)
+    tracemalloc.start()
+    try:
+        model.fit(X, X[:, 0])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < X.nbytes / 4
 
 
 @each_model
