@@ -45,7 +45,7 @@ def chosen(model: object, loss: Any, accepted: Mapping[str, type[Loss]]) -> Loss
     classes = ", ".join(cls.__name__ for cls in accepted.values())
     raise InvalidParameterError(
         f"The 'loss' parameter of {type(model).__name__} must be an instance of a class of lossk among {{{classes}}} "
-        f"or a str among {set(accepted)}. Got {loss!r} instead."
+        f"or a str among {{{', '.join(map(repr, accepted))}}}. Got {loss!r} instead."
     )
 
 
