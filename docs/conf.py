@@ -74,7 +74,7 @@ def example_arguments(_: dict[str, Any], variables: dict[str, Any]) -> list[str]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    "subsection_order": ["../examples/losses", "../examples/descent", "../examples/boosting"],
+    "subsection_order": [f"../examples/{part}" for part in ("losses", "descent", "linear_models", "boosting")],
     "within_subsection_order": "FileNameSortKey",
     "filename_pattern": r"\.py$",
     "backreferences_dir": "reference/backreferences",

@@ -7,12 +7,14 @@ from pathlib import Path
 from types import ModuleType
 
 import lossk
+import lossk.sklearn
 import lossk.torch
 from lossk import activations, information, objectives, optimizers
 from lossk.losses import bernoulli, likelihood, margin, regression, rows
 from lossk.torch import functional, modules, optim
 
 FOLDER = Path(__file__).parent / "reference"
+ESTIMATOR = "   :template: autosummary/estimator.rst\n"  # the methods that are its own
 PLAIN = "   :template: autosummary/plain.rst\n"  # without the methods that classes have from torch
 
 INTRODUCTION = """
@@ -26,6 +28,7 @@ its class; the formula in plain float64 NumPy is its ``reference``.
    objectives
    torch
    torch_optim
+   sklearn
 """
 ENVIRONMENT = """
 Environment variables: ``LOSSK_NUM_THREADS`` and ``LOSSK_THREADS_BY`` (:doc:`/guide/threads`), ``LOSSK_ISA``
@@ -80,6 +83,7 @@ def write_pages() -> None:
     text = start(objectives) + "\n:doc:`/guide/objectives` says what each library wants.\n"
     write("objectives", objectives, text + listing(objectives.__all__))
     write("torch_optim", optim, start(optim) + listing(optim.__all__, PLAIN))
+    write("sklearn", lossk.sklearn, start(lossk.sklearn) + listing(lossk.sklearn.__all__, ESTIMATOR))
     named = {*functional.__all__, *modules.__all__, "functional", "modules", "optim"}
     text = start(lossk.torch) + "\n:doc:`/guide/torch` says what runs on lossk's kernels and what on torch's.\n"
     text += heading("Functions", "-") + "\nThey are in ``lossk.torch.functional``, too.\n" + listing(functional.__all__)

@@ -54,6 +54,7 @@ PYTHON_FLOORS = {
     "torch": 6,
     "objectives": 6,
     "distributed": 6,
+    "sklearn": 6,
     "cli": 7,
     "__main__": 8,
 }

@@ -66,7 +66,7 @@ def test_losses_are_documented(cls: type[Loss]) -> None:
 @pytest.mark.parametrize("name", modules())
 def test_docstring_examples_run(name: str) -> None:
     # Optional layers want packages of their own; every other module must import.
-    optional = name.startswith(("lossk.cli", "lossk.objectives", "lossk.distributed"))
+    optional = name.startswith(("lossk.cli", "lossk.objectives", "lossk.distributed", "lossk.sklearn"))
     module = pytest.importorskip(name, exc_type=ModuleNotFoundError) if optional else importlib.import_module(name)
     before = lossk.isa(), lossk.get_num_threads()
     results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)

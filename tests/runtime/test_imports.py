@@ -19,7 +19,7 @@ import lossk
 new = {name.split(".")[0] for name in set(sys.modules) - before}
 assert new <= {"lossk", "numpy"} | set(sys.stdlib_module_names), new
 loaded = {name for name in sys.modules if name.startswith("lossk.")}
-assert not loaded & {"lossk.cli", "lossk.torch", "lossk.objectives", "lossk.distributed"}, loaded
+assert not loaded & {"lossk.cli", "lossk.torch", "lossk.objectives", "lossk.distributed", "lossk.sklearn"}, loaded
 tiny = np.array([1e-40, 2e-40], np.float32)
 assert (tiny / 2 > 0).all()
 lossk.Huber()(np.ones(100_000), np.zeros(100_000), num_threads=2)
