@@ -111,8 +111,8 @@ class LinearCrossEntropy(Frozen):
             raise ValueError(f"chunk_bytes: got {self.chunk_bytes}, wanted at least {SMALLEST_CHUNK}")
         options = (self.weight, self.ignore_index, self.label_smoothing, self.z_loss, self.softcap)
         loss = CrossEntropy(*options)
-        for field in dataclasses.fields(loss):
-            self._set(field.name, getattr(loss, field.name))
+        for field in {f.name for f in dataclasses.fields(self)} & {f.name for f in dataclasses.fields(loss)}:
+            self._set(field, getattr(loss, field))
         self._set("_loss", loss)
 
     _loss: ClassVar[CrossEntropy]

@@ -190,7 +190,7 @@ class Run:
             at=None if consecutive else np.ascontiguousarray(rows, np.int64),
             class_weight=self.class_weight,
             row_weight=problem.row_weight(rows),
-            options=(self.layer.label_smoothing, self.layer.z_loss, self.layer.softcap or 0.0),
+            options=self.layer._loss._options,
             class_weight_sum=self.class_weight_sum,
             scale=problem.factor(),
             each=each,

@@ -97,9 +97,13 @@ class CrossEntropy(RowLoss):
             wanted = "None or a number from 1e-30 to 1e30, which float32 can divide by"
             self._set("softcap", check_number("softcap", self.softcap, wanted, lambda x: 1e-30 <= x <= 1e30))
 
+    @property
+    def _options(self) -> tuple[float, ...]:
+        """The options as kernels take them: `cross_entropy_options` of base/types.hpp."""
+        return self.label_smoothing, self.z_loss, self.softcap or 0.0
+
     def _bind(self) -> Kernel:
-        options = self.label_smoothing, self.z_loss, self.softcap or 0.0
-        return _core.softmax(LOSS, options, self._weights, self._ignored)
+        return _core.softmax(LOSS, self._options, self._weights, self._ignored)
 
     def _call_with_stats(self, asked: Fields) -> Any:
         return self._bound(asked)  # statistics come from the same pass

@@ -66,7 +66,21 @@ using domain_kernel = index (*)(const pointwise_args&, index begin, index end);
 
 enum class row_output : int { loss, softmax, log_softmax };
 
-struct softmax_args {
+// What cross-entropy may be asked for besides labels and weights, in the order in which Python gives it; 0: nothing.
+struct cross_entropy_options {
+    double label_smoothing, z_loss, softcap;
+
+    bool operator==(const cross_entropy_options&) const = default;
+    // Is nothing else asked for than the first two?
+    bool only_smooths() const {
+        cross_entropy_options others = *this;
+        others.label_smoothing = others.z_loss = 0;
+        return others == cross_entropy_options{};
+    }
+};
+constexpr int cross_entropy_option_count = sizeof(cross_entropy_options) / sizeof(double);
+
+struct softmax_args : cross_entropy_options {
     const void* z;  // (N, C)
     index rows, classes;
     const std::int64_t* label;  // (N); negative: the row does not count. Null: no labels
@@ -80,7 +94,6 @@ struct softmax_args {
     std::uint8_t* correct;      // (N): is the label the (first) largest logit?
     storage kind;               // of z, target, g and h
     double scale;               // factor of every gradient and second derivative
-    double label_smoothing, z_loss, softcap;
     double class_weight_sum;
     row_output output;
     bool streaming;
@@ -215,7 +228,7 @@ struct linear_segment {
     void* rows;
 };
 
-struct linear_args {
+struct linear_args : cross_entropy_options {
     const void *x, *w;  // of `kind`
     const void* bias;   // (C); null: none
     storage kind;       // of x, w and dx
@@ -224,7 +237,7 @@ struct linear_args {
     const std::int64_t* label;  // (rows)
     const void* class_weight;   // (C); null: 1
     const void* row_weight;     // (rows); null: 1
-    double label_smoothing, z_loss, softcap, class_weight_sum;
+    double class_weight_sum;
     double scale;           // factor of every gradient
     void* each;             // (rows) losses; null: only their sum is wanted
     void* lse;              // (rows)

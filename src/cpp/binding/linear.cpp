@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <utility>
 #include <vector>
 
@@ -122,8 +123,8 @@ struct passes {
 // that they have in linear_args.
 py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& bias, const py::array& labels,
                      const py::object& at, const py::object& class_weight, const py::object& row_weight,
-                     std::array<double, 3> options, double class_weight_sum, double scale, const py::object& each,
-                     const py::object& lse, const py::object& correct, const py::object& dx,
+                     std::array<double, cross_entropy_option_count> options, double class_weight_sum, double scale,
+                     const py::object& each, const py::object& lse, const py::object& correct, const py::object& dx,
                      const std::vector<std::pair<index, py::array>>& dw, bool first, const py::object& dbias,
                      double filter_eps, bool rounds, index window, const py::array& memory, int threads) {
     const element type = element_of_array(x);
@@ -140,9 +141,7 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
     a.label = static_cast<const std::int64_t*>(labels.data());
     a.class_weight = data_of<void>(class_weight);
     a.row_weight = data_of<void>(row_weight);
-    a.label_smoothing = options[0];
-    a.z_loss = options[1];
-    a.softcap = options[2];
+    static_cast<cross_entropy_options&>(a) = std::bit_cast<cross_entropy_options>(options);
     a.class_weight_sum = class_weight_sum;
     a.scale = scale;
     a.each = data_of<void>(each);

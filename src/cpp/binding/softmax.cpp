@@ -9,6 +9,9 @@
 #include "../runtime/cpu.hpp"
 #include "../runtime/scratch.hpp"
 
+#include <array>
+#include <bit>
+
 namespace lossk {
 namespace softmax {
 
@@ -49,11 +52,9 @@ bool call::accept(py::handle output, py::handle options, py::handle class_weight
     if (!asked.classes_last || (asked.target.is_none() && !options.is_none())) return false;
     in.accept_ignored(ignore_index);
     a.output = static_cast<row_output>(PyLong_AsLong(output.ptr()));
-    double given[3]{};
-    if (!options.is_none()) read_parameters(options, 3, given);
-    a.label_smoothing = given[0];
-    a.z_loss = given[1];
-    a.softcap = given[2];
+    std::array<double, cross_entropy_option_count> given{};
+    if (!options.is_none()) read_parameters(options, cross_entropy_option_count, given.data());
+    static_cast<cross_entropy_options&>(a) = std::bit_cast<cross_entropy_options>(given);
     if (!in.accept_z(asked.z, asked.target.is_none() ? "x" : "z") ||
         !in.accept_weights(class_weight, asked.sample_weight) || !in.accept_target(asked.target))
         return false;

@@ -5,7 +5,7 @@
 //
 //     loss = a (-log p_t) + sum_k q_k (-log p_k) + z_loss lse^2
 //     dloss/dz_k = slope p_k - q_k - a [k == t]            with slope = a + sum q + 2 z_loss lse
-//     d2loss/dz_k2 = slope p_k (1 - p_k) + 2 z_loss p_k^2
+//     d2loss/dz_k2 = slope p_k (1 - p_k) + square p_k^2     with square = 2 z_loss
 //
 // V holds a row per lane (short rows) or the same row in all lanes.
 #pragma once
@@ -29,7 +29,7 @@ template <class V>
 struct row_result {
     V loss, lse;
     V inverse;  // 1 / sum exp(d): p_k = exp(d_k) * inverse
-    V slope;
+    V slope, square;
     V grad_t, hess_t;  // at the label
     V log_total;       // lse - maximum
 };
@@ -45,6 +45,9 @@ struct cross_entropy {
     bool labels;
     lane_t<V> z_loss;
 
+    cross_entropy(bool has_labels, const cross_entropy_options& o)
+        : labels(has_labels), z_loss(static_cast<lane_t<V>>(o.z_loss)) {}
+
     // `a` is the weight of the label's term and `q_t` its linear weight; both are 0 where there is no label.
     row_result<V> operator()(const row_sums<V>& s, V a, V q_t) const {
         const V e_t = exp_flush(s.d_t);
@@ -52,7 +55,7 @@ struct cross_entropy {
         // Where the label has the largest logit, others may be far below 1: log1p(others) keeps its digits.
         const V log_total = log1p(choose(s.d_t == lane_t<V>(0), s.others, total - lane_t<V>(1)));
         const V lse = s.maximum + log_total;
-        const V slope = a + s.mass + lse * (z_loss * lane_t<V>(2));
+        const V square = splat<V>(z_loss * lane_t<V>(2)), slope = a + s.mass + lse * square;
 
         V loss = s.mass * log_total - s.linear;
         if (labels) loss += keep<V>(a != lane_t<V>(0), a * (log_total - s.d_t));  // 0 * infinity = 0
@@ -62,8 +65,8 @@ struct cross_entropy {
         const V p_t = e_t * inverse;
         const V miss = s.others * inverse;  // 1 - p_t, without cancellation
         const V grad_t = (slope - a) * p_t - a * miss - q_t;
-        const V hess_t = slope * p_t * miss + p_t * p_t * (z_loss * lane_t<V>(2));
-        return {loss, lse, inverse, slope, grad_t, hess_t, log_total};
+        const V hess_t = slope * p_t * miss + p_t * p_t * square;
+        return {loss, lse, inverse, slope, square, grad_t, hess_t, log_total};
     }
 };
 
@@ -75,8 +78,8 @@ inline V softmax_grad(V p, V slope, V q) {
     return fma(p, slope, -q);
 }
 template <class V>
-inline V softmax_hess(V p, V slope, V two_z_loss) {
-    return p * fma(lane_t<V>(1) - p, slope, two_z_loss * p);
+inline V softmax_hess(V p, V slope, V square) {
+    return p * fma(lane_t<V>(1) - p, slope, square * p);
 }
 
 // Soft capping: z becomes y = cap tanh(z / cap); dy/dz = 1 - (y/cap)^2, d2y/dz2 = -2 (y/cap^2) dy/dz.

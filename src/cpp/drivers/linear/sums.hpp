@@ -249,7 +249,7 @@ double normalise_rows(const linear_args& args) {
     using W = vec<double>;
     using T = typename U::sum;
     const linear_chunk<U> in(args);
-    const cross_entropy<W> formula{true, args.z_loss};
+    const cross_entropy<W> formula{true, args};
     const soft_cap<W> cap{args.softcap};
     const double mass = in.even_share() * args.class_weight_sum;
     double total = 0;

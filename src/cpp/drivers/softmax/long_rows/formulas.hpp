@@ -107,7 +107,7 @@ struct any_gradient {
         const T rescale = static_cast<T>(r.inverse * exp_of(s.reference[first / row_block] - r.maximum));
         const T maximum = static_cast<T>(r.maximum), factor = static_cast<T>(r.factor);
         const T inverse = static_cast<T>(r.inverse * exp_of(static_cast<double>(maximum) - r.maximum));
-        const V slope = splat<V>(static_cast<T>(r.slope)), two_z_loss = splat<V>(static_cast<T>(2 * in.a.z_loss));
+        const V slope = splat<V>(static_cast<T>(r.slope)), square = splat<V>(static_cast<T>(r.square));
         const bool varied = in.varied();
         alignas(line_bytes) T buffer[row_block];
         const T* y = in.target_block(row, first, n, buffer);
@@ -115,7 +115,7 @@ struct any_gradient {
             const V x = reach.load(kept + i),
                     q = varied ? in.linear_weights(y, first, i, reach) : splat<V>(in.even_share);
             const V p = capped ? exp_quick(x - maximum) * inverse : x * rescale;
-            V g = softmax_grad(p, slope, q), h = softmax_hess(p, slope, two_z_loss);
+            V g = softmax_grad(p, slope, q), h = softmax_hess(p, slope, square);
             if constexpr (capped) {
                 const V bend = in.cap.slope(x);
                 h = h * bend * bend + g * in.cap.curvature(x);

@@ -20,7 +20,7 @@ class row_normaliser {
     };
     const long_rows<E>& in;
     column maximum, others, d_t, linear, mass, own, q_t;
-    column loss, lse, inverse, slope, grad_t, hess_t, log_total;
+    column loss, lse, inverse, slope, square, grad_t, hess_t, log_total;
     double logit[rows_at_once];
     index largest[rows_at_once];
 
@@ -68,7 +68,7 @@ class row_normaliser {
     }
 
     void apply(index i) {
-        const cross_entropy<W> formula{in.a.label != nullptr, in.a.z_loss};
+        const cross_entropy<W> formula{in.a.label != nullptr, in.a};
         const row_sums<W> sums{maximum.load(i), others.load(i), d_t.load(i), linear.load(i), mass.load(i)};
         const row_result<W> r = formula(sums, own.load(i), q_t.load(i));
         loss.store(i, r.loss);
@@ -76,13 +76,14 @@ class row_normaliser {
         log_total.store(i, r.log_total);
         inverse.store(i, r.inverse);
         slope.store(i, r.slope);
+        square.store(i, r.square);
         grad_t.store(i, r.grad_t);
         hess_t.store(i, r.hess_t);
     }
 
     double scatter(index row, index j, row_state& state) const {
         const double weight = static_cast<double>(in.weight(row)), factor = weight * in.a.scale;
-        state = {maximum.at[j], inverse.at[j],         slope.at[j],           factor,
+        state = {maximum.at[j], inverse.at[j],         slope.at[j],           square.at[j],   factor,
                  logit[j],      grad_t.at[j] * factor, hess_t.at[j] * factor, log_total.at[j]};
         if (in.lse) in.lse[row] = static_cast<T>(lse.at[j]);
         if (in.a.correct) {

@@ -18,7 +18,7 @@ struct chunk_sums {
 
 // What normalise leaves of a row for write, and where it keeps the label's element.
 struct row_state {
-    double maximum, inverse, slope, factor, logit_t, grad_t, hess_t, log_total;
+    double maximum, inverse, slope, square, factor, logit_t, grad_t, hess_t, log_total;
 };
 
 // What a pass over rows is compiled for. Only `labels` may do without subtracting a reference from every logit; `other`

@@ -68,14 +68,14 @@ struct general_short_rows : general_reduction<T> {
     }
 
     void write_general(batch& b, int k, const row_facts& f, V factor) const {
-        const V two_z_loss = splat<V>(static_cast<T>(2 * a.z_loss)), maximum = f.sums[k].maximum;
-        const V inverse = f.result[k].inverse, slope = f.result[k].slope;
+        const V maximum = f.sums[k].maximum, inverse = f.result[k].inverse;
+        const V slope = f.result[k].slope, square = f.result[k].square;
         const I counts = f.counts[k];
         for (int c = 0, at = k * L; c < classes; ++c) {
             const V x = load<V>(b.z[c] + at);
             const V p = (in.capped ? exp_quick(x - maximum) : x) * inverse;
-            const slopes s = bent(x, softmax_grad(p, slope, linear ? load<V>(b.q[c] + at) : V{}),
-                                  softmax_hess(p, slope, two_z_loss));
+            const slopes s =
+                bent(x, softmax_grad(p, slope, linear ? load<V>(b.q[c] + at) : V{}), softmax_hess(p, slope, square));
             store(b.z[c] + at, keep(counts, s.grad * factor));
             if (a.h) store(b.h[c] + at, keep(counts, s.hess * factor));
         }
@@ -142,7 +142,7 @@ struct general_short_rows : general_reduction<T> {
         if (a.correct) write_correct(row, rows, b, f);
         if (linear) find_linear_weights(b);
         reduce(b, f);
-        const cross_entropy<V> formula{a.label != nullptr, static_cast<T>(a.z_loss)};
+        const cross_entropy<V> formula{a.label != nullptr, a};
         for (int k = 0; k < K; ++k) {
             f.result[k] = formula(f.sums[k], load<V>(f.own + k * L), load<V>(f.q_t + k * L));
             total.add(k % sums, keep(f.counts[k], f.result[k].loss * f.weight[k]));

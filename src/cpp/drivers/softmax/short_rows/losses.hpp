@@ -154,8 +154,8 @@ public:
     // Labels or probabilities, and options that say the same of every class.
     static bool serves(const softmax_args& a) {
         const bool linear = a.target || a.label_smoothing > 0 || a.z_loss != 0;
-        const bool options = a.softcap > 0 || (linear && a.class_weight);
-        return (a.label || a.target) && a.classes >= 2 && a.output == row_output::loss && !options && !a.h;
+        const bool plain = a.only_smooths() && !(linear && a.class_weight);
+        return (a.label || a.target) && a.classes >= 2 && a.output == row_output::loss && plain && !a.h;
     }
 
     short_row_losses(const softmax_args& args, index begin)
