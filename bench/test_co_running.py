@@ -1,4 +1,4 @@
-"""lossk beside a co-running workload: ``pytest bench/test_co_running.py``.
+"""lossk with a co-running workload: ``pytest bench/test_co_running.py``.
 
 A step of torch, or a product of NumPy's BLAS, works between lossk's calls, as in a training loop; their threads may
 still spin when lossk's start. A call may take 1.25 times what it takes alone, or what becomes of its bandwidth twin:

@@ -29,14 +29,14 @@ CASES = [(rows, classes) for rows in (400_000, 4_000_000) for classes in (10, 10
 Update = Callable[[], object]
 
 
-def _room() -> float:
+def _free_bytes() -> float:
     free = {line.split()[0]: line.split()[1] for line in Path("/proc/meminfo").read_text("ascii").splitlines()}
     return float(os.environ.get("LOSSK_BENCH_BYTES", 1024 * int(free["MemAvailable:"]) / 2))
 
 
-def _check_room(needed: int) -> None:
-    if needed > _room():
-        pytest.skip(f"takes about {needed / 2**30:.1f} GiB, and {_room() / 2**30:.1f} GiB are free for it")
+def _skip_unless_free(needed: int) -> None:
+    if needed > _free_bytes():
+        pytest.skip(f"takes about {needed / 2**30:.1f} GiB, and {_free_bytes() / 2**30:.1f} GiB are free for it")
 
 
 class Labels:
@@ -127,7 +127,7 @@ LIBRARIES = {"lightgbm": (_lightgbm, 120, 1.1), "xgboost": (_xgboost, 80, 1.0)}
 def test_rounds(benchmark: BenchmarkFixture, library: str, rows: int, classes: int) -> None:
     """Cost no more than rounds with the library's own objective; `gain` in `extra_info` is over rounds with NumPy's."""
     make, element, bound = LIBRARIES[library]
-    _check_room(element * rows * classes)
+    _skip_unless_free(element * rows * classes)
     updates = make(rows, classes)
     for update in updates.values():
         update()  # what is allocated once, and the margins' place
@@ -142,7 +142,7 @@ def test_rounds(benchmark: BenchmarkFixture, library: str, rows: int, classes: i
 @pytest.mark.parametrize(("rows", "classes"), CASES)
 def test_derivatives(benchmark: BenchmarkFixture, library: str, rows: int, classes: int) -> None:
     """Be 1.4 times as fast as NumPy's objective, on margins in the library's layout and type."""
-    _check_room(80 * rows * classes)
+    _skip_unless_free(80 * rows * classes)
     rng, in_order = np.random.default_rng(0), library == "xgboost"
     z: Array = rng.standard_normal((rows, classes), np.float32)
     z = z if in_order else np.asfortranarray(z, np.float64)

@@ -68,11 +68,11 @@ def test_limit(benchmark: BenchmarkFixture, case: Case, mode: str, threads: int)
 
 
 SHORT = [Case("CrossEntropy", "value+grad", shape) for shape in ((65536, 10), (131072, 3), (1_000_000, 2))]
-FEW_CLASSES = ("torch", "bench/peer_torch_compile.py", "bench/peer_jax.py", "bench/peer_scikit_learn.py")
+SHORT_ROW_PEERS = ("torch", "bench/peer_torch_compile.py", "bench/peer_jax.py", "bench/peer_scikit_learn.py")
 FUSED = ("SGD", "Adam", "AdamW", "Adagrad")
 # A case and mode, how many times faster lossk has to be than the best of these families (by their providers' names).
 FASTER: list[tuple[Case, str, float, tuple[str, ...], str]] = [
-    *((case, "value+grad", 5.0, FEW_CLASSES, "") for case in SHORT),
+    *((case, "value+grad", 5.0, SHORT_ROW_PEERS, "") for case in SHORT),
     *((Case(kernel, "step", (100, 10_000)), "step", 3.0, ("torch",), "torch fused") for kernel in FUSED),
     (Case("Huber", "value+grad", (1000,)), "value+grad", 10.0, ("torch",), ""),
     (Case("Huber", "value+grad", (1000,)), "value+grad", 1.0, ("bench/peer_numba.py",), ""),

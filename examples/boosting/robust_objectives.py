@@ -80,7 +80,7 @@ print(f"largest difference of probabilities: {np.abs(p - own.predict(x)).max():.
 assert np.abs(p - own.predict(x)).max() < 1e-5
 
 # %%
-# What a round's derivatives cost, of 100,000 rows and 10 classes in LightGBM's layout, beside the usual NumPy code:
+# What a round's derivatives cost, of 100,000 rows and 10 classes in LightGBM's layout, and of the usual NumPy code:
 rng = np.random.default_rng(0)
 margins, labels = rng.normal(size=(10, 100_000)).T, rng.integers(0, 10, 100_000)
 

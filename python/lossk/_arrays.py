@@ -138,7 +138,7 @@ def floats_like(name: str, value: object, z: Array) -> Array:
 
 
 def weights_like(name: str, value: object, z: Array) -> Array:
-    """Return weights, or another input beside targets, in the type of the arithmetic on `z`."""
+    """Return weights, or another input besides targets, in the type of the arithmetic on `z`."""
     return _converted(name, value, arithmetic(z.dtype))
 
 

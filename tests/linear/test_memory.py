@@ -43,7 +43,7 @@ print(status("VmHWM") - before)
 def test_memory_stays_below_chunk_bytes(
     rows: int, features: int, classes: int, chunk_bytes: int, dtype: Any, rng: np.random.Generator
 ) -> None:
-    """Everything that is allocated beside inputs and results: rows that do not count, weights, bias, statistics."""
+    """Everything that is allocated besides inputs and results: rows that do not count, weights, bias, statistics."""
     x, w, target, bias = problem(rng, rows, features, classes, dtype)
     loss = lossk.LinearCrossEntropy(chunk_bytes=chunk_bytes, label_smoothing=0.1)
     out = (np.empty_like(x), np.empty_like(w), np.empty_like(bias))

@@ -139,7 +139,7 @@ def test_repr_names_the_options() -> None:
 
 def test_options_of_16_bits_are_refused_elsewhere() -> None:
     both = {"master_weights": True, "stochastic_rounding": 1}
-    with pytest.raises(ValueError, match="stochastic_rounding: got a seed, wanted None beside master_weights"):
+    with pytest.raises(ValueError, match="stochastic_rounding: got a seed, wanted None with master_weights"):
         lossk.SGD([np.ones(3, np.float16)], **both)
     with pytest.raises(TypeError, match=r"params\['b'\]: got dtype float64, wanted float16 or bfloat16 with master"):
         lossk.SGD({"a": np.ones(3, np.float16), "b": np.ones(3)}, master_weights=True)

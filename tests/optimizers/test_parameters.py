@@ -63,10 +63,10 @@ def test_a_dict_is_a_list_with_names(name: str, rng: np.random.Generator) -> Non
 def test_interleaved_arrays_are_apart(rng: np.random.Generator) -> None:
     """Parameters and gradients that lie between one another, and whatever else lies there."""
     memory = rng.normal(size=(50, 5))
-    a, b, ga, gb, beside = (memory[:, i] for i in range(5))
-    want = [a - 0.5 * ga, b - 0.5 * gb, ga.copy(), gb.copy(), beside.copy()]
+    a, b, ga, gb, padding = (memory[:, i] for i in range(5))
+    want = [a - 0.5 * ga, b - 0.5 * gb, ga.copy(), gb.copy(), padding.copy()]
     lossk.SGD([a, b], lr=0.5).step([ga, gb])
-    np.testing.assert_array_equal([a, b, ga, gb, beside], want)
+    np.testing.assert_array_equal([a, b, ga, gb, padding], want)
     rows = rng.normal(size=(6, 8))
     p, g = rows[:3:2, ::2], rows[1:4:2, ::2]
     want_rows = rows.copy()

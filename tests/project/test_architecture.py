@@ -59,7 +59,7 @@ PYTHON_FLOORS = {
     "__main__": 8,
 }
 # Within a floor: who may import whom.
-BESIDE = {
+SAME_FLOOR = {
     *(
         ("_runtime", "_arrays"),
         ("_runtime", "_profile"),
@@ -108,8 +108,8 @@ def test_includes_go_down() -> None:
         for other in includes(file):
             assert other.exists(), f"{shown(file)} includes {other}, which does not exist"
             own, theirs = folder(file), folder(other)
-            beside = own == theirs or {own, theirs} == {"registry.hpp", "kernels.cpp"}
-            assert beside or FLOORS[theirs] < FLOORS[own], (
+            together = own == theirs or {own, theirs} == {"registry.hpp", "kernels.cpp"}
+            assert together or FLOORS[theirs] < FLOORS[own], (
                 f"{shown(file)} (floor {FLOORS[own]}) includes {shown(other)} (floor {FLOORS[theirs]})"
             )
 
@@ -176,7 +176,7 @@ def test_imports_go_down() -> None:
         own = part(file.relative_to(PYTHON).with_suffix("").parts)
         assert own in PYTHON_FLOORS, f"{shown(file)} has no floor"
         for other in imported(file):
-            allowed = other == own or (own, other) in BESIDE or PYTHON_FLOORS[other] < PYTHON_FLOORS[own]
+            allowed = other == own or (own, other) in SAME_FLOOR or PYTHON_FLOORS[other] < PYTHON_FLOORS[own]
             assert allowed, f"{shown(file)} (floor {PYTHON_FLOORS[own]}) imports {other} (floor {PYTHON_FLOORS[other]})"
 
 

@@ -10,7 +10,7 @@ from tests.support.processes import python
 
 
 def test_the_import_is_clean_and_light() -> None:
-    """No warnings, nothing but NumPy beside the standard library, no optional layer, no floating-point mode changed."""
+    """No warnings, only NumPy besides the standard library, no optional layer, no floating-point mode changed."""
     code = """
 import sys
 import numpy as np

@@ -57,7 +57,7 @@ class LinearCrossEntropy(Frozen):
     chunk_bytes : int
         Extra memory in bytes, at least 2**20, and enough for 32 rows of `x` and of `dx`, logits of 252 classes, and,
         with a bias, 16 bytes a class. More memory makes chunks of more rows, for each of which `w` is read and `dw`
-        updated: from 256 rows on that is little beside the products. The last bits of sums depend on it.
+        updated: from 256 rows on that is little compared with the products. The last bits of sums depend on it.
     precision : {"highest", "high", "medium"}
         How float32 inputs may be multiplied, as in ``torch.set_float32_matmul_precision``. "highest" and "high": in
         float32, a root mean square error of 3e-7 where 1,024 products are added up. "medium": rounded to bfloat16,

@@ -23,7 +23,7 @@ BLOCK = 252  # classes whose sums are added up apart: windows hold whole blocks
 # element in float32, which takes as long as 160 to 320 operations, as the CPUs of bench/machines do 10 to 20 in the
 # time of a byte; computing logits a second time takes 2 operations an element and row.
 WORTHWHILE_ROWS = 96
-# Beside arrays of the chunk: masks of a piece of rows, labels and numbers of a chunk's rows.
+# Besides arrays of the chunk: masks of a piece of rows, labels and numbers of a chunk's rows.
 RESERVE, ROW_RESERVE = 128 << 10, 40
 
 
@@ -67,7 +67,7 @@ class Planner:
         whole = self._rows(self.classes, budget)
         if whole >= rows or (whole >= WORTHWHILE_ROWS and not narrow):
             return self._sized(self._even(whole), self.classes)
-        # Half is for the rows of a chunk: of a large one, beside the logits of a window, or beside sums of dw.
+        # Half is for the rows of a chunk: of a large one, next to the logits of a window, or to sums of dw.
         half = budget - budget // 2
         if not narrow:
             return self._windowed(max(GROUP, self._rows(window, half)), budget)
@@ -94,7 +94,7 @@ class Planner:
         return int(self._bytes(rows, window)[0]) + rows * ROW_RESERVE
 
     def _rows(self, window: int, budget: int) -> int:
-        """Return how many rows fit beside a window of so many classes; whole groups of them."""
+        """Return how many rows fit next to a window of so many classes; whole groups of them."""
         one = self._needed(GROUP, window)
         each = -(-one // GROUP)
         return 0 if one > budget else max(GROUP, (budget - RESERVE) // each // GROUP * GROUP)

@@ -200,7 +200,7 @@ def _work(tuner: Tuner) -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def _new_file(path: Path) -> Path:
-    """Return a file beside `path`, which takes its place when it is written; refuse a place that cannot be written."""
+    """Return a file next to `path`, which takes its place when it is written; refuse a place that cannot be written."""
     temporary = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

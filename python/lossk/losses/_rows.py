@@ -181,8 +181,8 @@ class RowLoss(Loss):
     ) -> Any:
         """Return (loss, gradient), with `stats` (loss, gradient, `RowStats`), from one pass over the rows.
 
-        See calling the loss and `grad`. With ``out=z`` the gradient overwrites its input: no array besides (rows of
-        many classes in 16 bits, or with soft capping, need scratch memory).
+        See calling the loss and `grad`. With ``out=z`` the gradient overwrites its input: no array besides (long
+        rows in 16 bits, or with soft capping, need scratch memory).
         """
         asked = (VALUE_AND_GRAD, z, target, None, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
         return self._run(asked)

@@ -68,7 +68,7 @@ def catboost(
     as CatBoost maximises: of blocks of rows, or for `CrossEntropy` of one row at a time, with the whole matrix, as
     CatBoost asks for it (slow: many thousand rows want another library).
 
-    It is ``loss_function=`` of ``CatBoostRegressor`` and ``CatBoostClassifier``, beside
+    It is ``loss_function=`` of ``CatBoostRegressor`` and ``CatBoostClassifier``, with
     ``eval_metric=objective.metric()``, which CatBoost wants as well; with `CrossEntropy`, ``classes_count=`` too.
     ``leaf_estimation_iterations=5`` refits leaves by that many steps, as `AbsoluteError` and `Quantile` want it, whose
     corner is as wide as the residuals of a block are. Give

@@ -131,11 +131,11 @@ class Objective:
         labels = isinstance(loss, lossk.CrossEntropy)
 
         def work(first: int, last: int) -> None:
-            room = self._room(rows, z)
+            buffers = self._buffers(rows, z)
             for i in range(first, last, rows):
                 j = min(i + rows, last)
-                zb, gb, hb = (z[i:j], g[i:j], h[i:j]) if room is None else (a[: j - i] for a in room)
-                if room is not None:
+                zb, gb, hb = (z[i:j], g[i:j], h[i:j]) if buffers is None else (a[: j - i] for a in buffers)
+                if buffers is not None:
                     zb[...] = z[i:j]
                 yb = y[i:j] if labels else np.ascontiguousarray(y[i:j], zb.dtype)
                 wb = None if w is None else np.ascontiguousarray(w[i:j], zb.dtype)
@@ -143,7 +143,7 @@ class Objective:
                 own = wb if spread is None or labels else np.ascontiguousarray(np.broadcast_to(spread, zb.shape))
                 loss.grad_and_hess(zb, yb, sample_weight=own, reduction="sum", out=(gb, hb), num_threads=1)
                 _hessians.apply(rule, loss, width, zb, yb, spread, gb, hb)
-                if room is not None:
+                if buffers is not None:
                     g[i:j], h[i:j] = gb, hb
 
         own, *others = itertools.pairwise([*(len(z) * t // threads // rows * rows for t in range(threads)), len(z)])
@@ -155,7 +155,7 @@ class Objective:
             for done in rest:
                 done.result()
 
-    def _room(self, rows: int, z: Array) -> tuple[Array, Array, Array] | None:
+    def _buffers(self, rows: int, z: Array) -> tuple[Array, Array, Array] | None:
         """Return arrays for a block where kernels cannot read or write those of the library; else None."""
         if not self._class_major and z.dtype == np.float32 and z.flags.c_contiguous:
             return None

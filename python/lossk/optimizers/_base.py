@@ -62,7 +62,7 @@ class Optimizer:
     array([0.999, 0.999], dtype=float16)
     """
 
-    # Constructor arguments beside the parameters that tests and the command `lossk check` go through.
+    # Constructor arguments besides the parameters that tests and the command `lossk check` go through.
     _variants: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
     # From this step of a parameter on its formula depends on lr and options alone; None: it always depends on the step.
@@ -77,7 +77,7 @@ class Optimizer:
             "stochastic_rounding": seed_of(stochastic_rounding),
         }
         if master_weights and stochastic_rounding is not None:
-            raise ValueError("stochastic_rounding: got a seed, wanted None beside master_weights, which lose nothing")
+            raise ValueError("stochastic_rounding: got a seed, wanted None with master_weights, which lose nothing")
         self._keys, self._params = unpack("params", params)
         self._check_parameters()
         self._state: list[list[Array]] = []

@@ -39,7 +39,7 @@ class TorchLoss:
     """A loss as torch calls it: which class of lossk computes it, and torch's function for everything else.
 
     `options` are torch's names of what the class is made from, in its order, and their types. `third` is torch's name
-    of an input beside prediction, target and weight. A loss that is `even` is the same when prediction and target
+    of an input besides prediction, target and weight. A loss that is `even` is the same when prediction and target
     change places.
     """
 
@@ -182,7 +182,7 @@ class Binary(Pointwise):
 
 
 class Gaussian(Pointwise):
-    """A loss with a variance beside each target; the verb of two derivatives gives those of mean and variance."""
+    """A loss with a variance for each target; the verb of two derivatives gives those of mean and variance."""
 
     third_has_grad = True
     widens = False

@@ -6,7 +6,7 @@
 namespace lossk {
 namespace {
 
-// What a formula may declare beside its call: a third input; the lanes whose inputs are outside its domain; that it
+// What a formula may declare besides its call: a third input; the lanes whose inputs are outside its domain; that it
 // takes a few instructions only, so that the way to and from memory counts; that it branches, so that nothing is gained
 // by several registers side by side; and itself without branches, for parameters that are usual.
 template <class Formula>

@@ -1,5 +1,5 @@
 // Rows of few numbers to columns in registers and back, all columns of as many rows as a register has lanes. Nothing
-// beside these rows is read or written.
+// but these rows is read or written.
 #pragma once
 
 #include "transpose.hpp"

@@ -100,7 +100,7 @@ struct general_reduction : class_tables<T> {
     }
 
     // The labels' logits go elsewhere and leave -infinity, so that their exponentials are left out of the sums: lane by
-    // lane or, where there are only few classes to compare labels with, register by register.
+    // lane or, where rows are so short that comparing labels with every class pays, register by register.
     void take_labels(batch& b, row_facts& f) const {
         const T nothing = -T(__builtin_inf());
         if (compares) {
