@@ -58,7 +58,7 @@ struct cross_entropy {
         const V square = splat<V>(z_loss * lane_t<V>(2)), slope = a + s.mass + lse * square;
 
         V loss = s.mass * log_total - s.linear;
-        if (labels) loss += keep<V>(a != lane_t<V>(0), a * (log_total - s.d_t));  // 0 * infinity = 0
+        if (labels) loss += linear_term(a, log_total - s.d_t);
         if (z_loss != lane_t<V>(0)) loss += z_loss * lse * lse;
 
         const V inverse = lane_t<V>(1) / total;

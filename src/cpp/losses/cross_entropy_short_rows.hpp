@@ -64,8 +64,9 @@ public:
         grad_t *= w;
     }
     void weigh_label(V w) {
-        weigh(w);
         loss = label_term(w, log_total, d_t);
+        of_e *= w;
+        grad_t *= w;
     }
 };
 
