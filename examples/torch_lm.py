@@ -7,7 +7,10 @@ Python's standard library, 4 MB, split into words; the model a transformer with 
 vocabulary of tens of thousands, as real models have, and the logits of a batch take more memory than everything else.
 Each run is a process of its own, so that its memory can be told::
 
-    python examples/torch_lm.py [--steps 100] [--output torch_lm.png]
+    python examples/torch_lm.py [--steps 100] [--bf16] [--output torch_lm.png]
+
+With ``--bf16`` both train once more under autocast to bfloat16: torch copies the logits to float32 for the loss, lossk
+does not.
 """
 
 from __future__ import annotations
@@ -35,7 +38,12 @@ from torch.nn import functional
 
 import lossk.torch
 
-WAYS = {"torch": "#D55E00", "torch with lossk": "#0072B2"}
+WAYS = {
+    "torch": "#D55E00",
+    "torch with lossk": "#0072B2",
+    "torch, bf16": "#E69F00",
+    "torch with lossk, bf16": "#56B4E9",
+}
 CONTEXT, BATCH, WIDTH, HEADS, LAYERS = 64, 16, 128, 4, 2
 
 
@@ -96,7 +104,7 @@ class LanguageModel(nn.Module):  # type: ignore[misc]
         return functional.linear(self.last(self.blocks(x)), self.words.weight)
 
 
-def train(steps: int) -> Run:
+def train(steps: int, bf16: bool) -> Run:
     """Train from a fixed seed. Nothing here knows of lossk."""
     torch.manual_seed(0)
     text, classes = read_words()
@@ -108,8 +116,9 @@ def train(steps: int) -> Run:
         rows = torch.randint(len(text) - CONTEXT, (BATCH, 1)) + torch.arange(CONTEXT + 1)
         batch = text[rows]
         start = time.perf_counter()
-        logits = model(batch[:, :-1])
-        loss = functional.cross_entropy(logits.reshape(-1, classes), batch[:, 1:].reshape(-1))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = model(batch[:, :-1])
+            loss = functional.cross_entropy(logits.reshape(-1, classes), batch[:, 1:].reshape(-1))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -133,12 +142,13 @@ def run_apart(way: str, steps: int) -> Run:
 def draw(runs: dict[str, Run], path: Path) -> None:
     """Save loss curves, step times and memory as a PNG."""
     figure, (curves, times, memory) = plt.subplots(
-        1, 3, figsize=(11, 4.2), width_ratios=(2, 1, 1), layout="constrained"
+        1, 3, figsize=(7 + 2 * len(runs), 4.2), width_ratios=(4, len(runs), len(runs)), layout="constrained"
     )
-    for (way, run), style in zip(runs.items(), ({"linewidth": 4, "alpha": 0.5}, {"linewidth": 1.2}), strict=True):
+    for way, run in runs.items():
+        style = {"linewidth": 1.2} if "lossk" in way else {"linewidth": 4, "alpha": 0.5}
         curves.plot(run.losses, color=WAYS[way], label=way, **style)
-        times.bar(way, run.step_seconds * 1e3, color=WAYS[way])
-        memory.bar(way, run.extra_bytes / 2**20, color=WAYS[way])
+        times.bar(way.replace(" with ", "\nwith "), run.step_seconds * 1e3, color=WAYS[way])
+        memory.bar(way.replace(" with ", "\nwith "), run.extra_bytes / 2**20, color=WAYS[way])
     curves.set(xlabel="step", ylabel="cross-entropy (nats)", title="Loss")
     curves.legend(frameon=False)
     times.set(ylabel="ms", title="Time of a step")
@@ -150,9 +160,10 @@ def draw(runs: dict[str, Run], path: Path) -> None:
 
 
 def main() -> None:
-    """Run both ways, compare them, draw them."""
+    """Run the ways, compare torch with lossk, draw them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=100, help="batches to train on (default 100)")
+    parser.add_argument("--bf16", action="store_true", help="train under autocast to bfloat16, too")
     parser.add_argument("--output", type=Path, default=Path("torch_lm.png"), help="where the picture goes")
     parser.add_argument("--only", choices=list(WAYS), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -160,20 +171,20 @@ def main() -> None:
         parser.error(f"--steps: got {options.steps}, wanted at least 1")
     if options.only:
         with lossk.torch.installed() if "lossk" in options.only else contextlib.nullcontext():
-            json.dump(asdict(train(options.steps)), sys.stdout)
+            json.dump(asdict(train(options.steps, "bf16" in options.only)), sys.stdout)
         return
 
     console = Console()
     text, classes = read_words()
     console.print(f"{len(text)} words, {classes} of them different; {BATCH * CONTEXT} x {classes} logits a step")
-    runs = {way: run_apart(way, options.steps) for way in WAYS}
+    runs = {way: run_apart(way, options.steps) for way in WAYS if options.bf16 or "bf16" not in way}
     table = Table("", "loss at the end", "step, ms", "memory of training, MiB")
     for way, run in runs.items():
         table.add_row(way, f"{run.losses[-1]:.4f}", f"{run.step_seconds * 1e3:.1f}", f"{run.extra_bytes / 2**20:.0f}")
     console.print(table)
-    plain, with_lossk = runs.values()
-    apart = max(abs(a - b) for a, b in zip(plain.losses, with_lossk.losses, strict=True))
-    console.print(f"loss curves differ by at most {apart:.1e}")
+    for kind in ("", ", bf16") if options.bf16 else ("",):
+        pairs = zip(runs[f"torch{kind}"].losses, runs[f"torch with lossk{kind}"].losses, strict=True)
+        console.print(f"loss curves{kind} differ by at most {max(abs(a - b) for a, b in pairs):.1e}")
     draw(runs, options.output)
     console.print(f"curves: {options.output}")
 

@@ -50,8 +50,26 @@ def test_other_inputs_are_torchs() -> None:
     torch.testing.assert_close(narrow.float(), capped, rtol=2e-2, atol=2e-2)
     with pytest.raises(ValueError, match="softcap"):
         ours.linear_cross_entropy(x, w, p, softcap=2.0)
-    with pytest.raises(RuntimeError, match="second derivatives of linear_cross_entropy are not implemented"):
-        torch.autograd.grad(ours.linear_cross_entropy(x, w, t), w, create_graph=True)
+    with pytest.raises(RuntimeError, match="second derivatives of linear_cross_entropy with z_loss are not impl"):
+        torch.autograd.grad(ours.linear_cross_entropy(x, w, t, z_loss=0.1), w, create_graph=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1, "weight": torch.rand(5, dtype=torch.float64)}])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_second_derivatives_are_torchs(options: dict[str, Any], reduction: str) -> None:
+    draw = Draw(2, 6, 4)
+    layer = [t.requires_grad_() for t in (draw.normal(), draw.normal(5, 4), draw.normal(5))]
+    target, found = torch.tensor([0, 1, -100, 3, 4, 0]), []
+    z = 2 * torch.tanh(theirs.linear(*layer) / 2)
+    for value in (
+        ours.linear_cross_entropy(
+            *layer[:2], target, linear_bias=layer[2], reduction=reduction, softcap=2.0, **options
+        ),
+        theirs.cross_entropy(z, target, reduction=reduction, **options),
+    ):
+        first = torch.autograd.grad(value.square().sum(), layer, create_graph=True)
+        found.append(torch.autograd.grad(sum(g.square().sum() for g in first), layer))
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

@@ -40,14 +40,14 @@ def new_model() -> Any:
     )
 
 
-def wrapped(model: Any) -> Any:
+def wrapped(model: Any, layer: str) -> Any:
     """Return the model with adapters of low rank: only they are trained, behind a wrapper."""
     peft = pytest.importorskip("peft", reason="peft is not installed: lossk under adapters was not tested")
     torch.manual_seed(1)
-    return peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    return peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=[layer], task_type="CAUSAL_LM"))
 
 
-def trained(folder: Path, model: Any, **options: Any) -> list[Any]:
+def trained(folder: Path, model: Any, metrics: Any = None, **options: Any) -> list[Any]:
     """Return the mean loss of a short training, the loss of an evaluation, and the weights."""
     tokens = torch.randint(1, CLASSES, (24, TOKENS), generator=torch.Generator().manual_seed(2))
     labels = tokens.masked_fill(torch.arange(24)[:, None] % 3 * 4 > torch.arange(TOKENS), -100)  # rows count unlike
@@ -57,20 +57,36 @@ def trained(folder: Path, model: Any, **options: Any) -> list[Any]:
         **{"per_device_train_batch_size": 4, "max_steps": 3, "learning_rate": 1e-2, "seed": 0, **options},
         **{"report_to": [], "use_cpu": True, "save_strategy": "no", "disable_tqdm": True, "logging_strategy": "no"},
     )
-    trainer = transformers.Trainer(model=model, args=arguments, train_dataset=rows, eval_dataset=rows[:8])
-    loss = trainer.train().training_loss
-    return [loss, trainer.evaluate()["eval_loss"], *(p.detach() for p in model.parameters())]
+    data = {"train_dataset": rows, "eval_dataset": rows[:8]}
+    trainer = transformers.Trainer(model=model, args=arguments, **data, **(metrics or {}))
+    loss, found = trainer.train().training_loss, trainer.evaluate()
+    if metrics:
+        assert found["eval_of"] == (8, TOKENS, CLASSES)
+        return [loss, found["eval_sum"]]
+    return [loss, found["eval_loss"], *(p.detach() for p in model.parameters())]
 
 
-@pytest.mark.parametrize(("adapters", "batches"), [(False, 1), (False, 2), (True, 2)])
-def test_trainer_comes_to_the_same(tmp_path: Path, adapters: bool, batches: int) -> None:
+@pytest.mark.parametrize(("adapters", "batches"), [("", 1), ("", 2), ("q_proj", 2), ("lm_head", 2)])
+def test_trainer_comes_to_the_same(tmp_path: Path, adapters: str, batches: int) -> None:
     importlib.import_module("transformers.trainer")  # which has imported the function before it is replaced
     found = []
     for context in (contextlib.nullcontext(), ours.installed()):
         with context:
-            model = wrapped(new_model()) if adapters else new_model()
+            model = wrapped(new_model(), adapters) if adapters else new_model()
             found.append(trained(tmp_path, model, gradient_accumulation_steps=batches))
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_evaluation_reads_logits(tmp_path: Path) -> None:
+    """Metrics of predictions, and a loss with label smoothing, are those of the model as it is."""
+    found, seen = [], []
+    for context in (contextlib.nullcontext(), ours.installed()):
+        with context:
+            metrics = {"compute_metrics": lambda p: {"sum": float(abs(p.predictions).sum()), "of": p.predictions.shape}}
+            found.append(trained(tmp_path, new_model(), metrics, label_smoothing_factor=0.1)[:2])
+            seen.append(trained(tmp_path, new_model(), metrics, gradient_checkpointing=True)[:2])
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert seen[1] == pytest.approx(seen[0], rel=1e-5)
 
 
 def test_trainer_in_sixteen_bits_comes_to_the_same(tmp_path: Path) -> None:

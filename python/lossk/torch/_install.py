@@ -10,16 +10,18 @@ from typing import Any
 import torch
 
 from . import _transformers, functional
+from ._last_layer import Models
 
 _lock = threading.Lock()
-_always = False
-_blocks = 0
+_always = _always_last_layer = False
+_blocks = _blocks_last_layer = 0
+_models = Models(_transformers.causal_lm_loss)
 # What was replaced in torch.nn.functional: name, what was there, what is there now; and transformers' function.
 _replaced: list[tuple[str, Any, Any]] = []
 _causal_lm: Any = None
 
 
-def install() -> None:
+def install(*, last_layer: bool = True) -> None:
     """Put lossk's functions in place of those of torch.nn.functional, for the whole process.
 
     Whoever calls ``torch.nn.functional.cross_entropy`` and its like through the module gains, modules of torch.nn and
@@ -27,7 +29,13 @@ def install() -> None:
     torch.nn.functional import cross_entropy``), methods of tensors and TorchScript keep torch's functions. Where
     transformers is imported, its causal language model's loss becomes `causal_lm_loss`; import it first.
 
-    Installing twice is installing once, but takes in a transformers that was imported since.
+    Installing twice is installing once, but takes in a transformers that was imported since, and the last `last_layer`.
+
+    Parameters
+    ----------
+    last_layer : bool
+        Whether models of transformers compute that loss from the hidden states, and logits only when something reads
+        them, which must be before the weights change.
 
     Examples
     --------
@@ -39,9 +47,10 @@ def install() -> None:
     >>> torch.nn.functional.huber_loss is lossk.torch.huber_loss
     False
     """
-    global _always
+    global _always, _always_last_layer
+    _check(last_layer)
     with _lock:
-        _always = True
+        _always, _always_last_layer = True, last_layer
         _update()
 
 
@@ -53,15 +62,20 @@ def uninstall() -> None:
     >>> import lossk.torch
     >>> lossk.torch.uninstall()  # does nothing where nothing is installed
     """
-    global _always
+    global _always, _always_last_layer
     with _lock:
-        _always = False
+        _always = _always_last_layer = False
         _update()
 
 
 @contextmanager
-def installed() -> Iterator[None]:
+def installed(*, last_layer: bool = True) -> Iterator[None]:
     """Have lossk installed for a block, in all threads; blocks may be nested, and may overlap in threads.
+
+    Parameters
+    ----------
+    last_layer : bool
+        As in `install`; True where one of several that are active has True.
 
     Examples
     --------
@@ -71,16 +85,24 @@ def installed() -> Iterator[None]:
     >>> loss
     tensor(1.)
     """
-    global _blocks
+    global _blocks, _blocks_last_layer
+    _check(last_layer)
     with _lock:
         _blocks += 1
+        _blocks_last_layer += last_layer
         _update()
     try:
         yield
     finally:
         with _lock:
             _blocks -= 1
+            _blocks_last_layer -= last_layer
             _update()
+
+
+def _check(last_layer: Any) -> None:
+    if not isinstance(last_layer, bool):
+        raise TypeError(f"last_layer: got {last_layer!r}, wanted True or False")
 
 
 def _update() -> None:
@@ -106,6 +128,7 @@ def _update() -> None:
                 theirs[name] = before
         _move(_transformers.causal_lm_loss, _causal_lm)
         _causal_lm = None
+    _models.update(_always_last_layer or _blocks_last_layer > 0)
 
 
 def _move(before: Any, now: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +15,27 @@ from ._explain import stand_aside
 from ._layout import grads_as_torch_s
 from ._operators import new_operator, refuse_second
 from ._originals import Original
-from ._tensors import FLOATS, INTEGERS, REFUSALS, factor_of, is_plain, tensor_of, torch_decides, value_tensor
+from ._tensors import FLOATS, HALVES, INTEGERS, REFUSALS, factor_of, is_plain, tensor_of, torch_decides, value_tensor
 
 NAME = "linear_cross_entropy"
-ORIGINAL = Original(NAME)
+ORIGINAL, CROSS_ENTROPY = Original(NAME), Original("cross_entropy")
+
+
+class How(NamedTuple):
+    """How rows are reduced: `wide` gives a float32 loss of 16 bits, `normalizer` is the divisor of a mean."""
+
+    reduction: Any
+    wide: bool = False
+    normalizer: float | None = None
+
+    def dtype(self, x: Any) -> Any:
+        """Return the type of the loss."""
+        return torch.float32 if self.wide and x.dtype in HALVES else x.dtype
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of lossk's loss."""
+        return {"reduction": self.reduction, "normalizer": self.normalizer}
 
 
 class LinearFunction(torch.autograd.Function):
@@ -29,27 +46,53 @@ class LinearFunction(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any, w: Any, bias: Any, target: Any, loss: LinearCrossEntropy, reduction: Any) -> Any:
+    def forward(ctx: Any, x: Any, w: Any, bias: Any, target: Any, loss: LinearCrossEntropy, how: How) -> Any:
         """Return the loss; keep the gradients."""
-        ctx.loss, ctx.reduction, ctx.kept = loss, reduction, []
+        ctx.loss, ctx.how, ctx.reduction, ctx.kept = loss, how, how.reduction, []
         ctx.save_for_backward(x, w, bias, target)
-        if reduction == "none" or x.dtype is torch.float16:
-            return value_tensor(loss(*arrays_of(x, w, target, bias), reduction=reduction), x.dtype)
+        if how.reduction == "none" or x.dtype is torch.float16:
+            return _value(loss, x, w, bias, target, how)
         value, grads = _value_and_grads(ctx, x, w, target, bias)
         ctx.kept.append(grads)
-        return value_tensor(value, x.dtype)
+        return value_tensor(value, how.dtype(x))
 
     @staticmethod
     def backward(ctx: Any, upstream: Any) -> Any:
         """Return the gradients times `upstream`, for the inputs that want one."""
         x, w, bias, target = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():
-            raise RuntimeError(
-                f"lossk.torch: second derivatives of {NAME} are not implemented: got create_graph=True, wanted False, "
-                f"or torch.nn.functional.{NAME}"
-            )
-        grads, wanted = _gradients(ctx, x, w, bias, target, upstream), ctx.needs_input_grad
-        return (*(grad if wanted[i] else None for i, grad in enumerate(grads)), None, None, None)
+            return *_by_torch(ctx, (x, w, bias), target, wanted, upstream), None, None, None
+        grads = _gradients(ctx, x, w, bias, target, upstream)
+        return (*(grad if want else None for grad, want in zip(grads, wanted, strict=True)), None, None, None)
+
+
+def _by_torch(ctx: Any, layer: tuple[Any, ...], target: Any, wanted: Any, upstream: Any) -> list[Any]:
+    """Return gradients that can be differentiated again (create_graph=True): with all logits, by torch."""
+    loss, how = ctx.loss._loss, ctx.how
+    if loss.z_loss:
+        raise RuntimeError(
+            f"lossk.torch: second derivatives of {NAME} with z_loss are not implemented: got create_graph=True and "
+            f"{loss.z_loss}, wanted False or 0.0"
+        )
+    stand_aside(NAME, "derivatives that can be differentiated again (create_graph=True)")
+    x, w, bias = (t if t is None else t.view_as(t) for t in layer)  # no path from one to another is on the way
+    z = torch.nn.functional.linear(x, w, bias)
+    z = z.to(how.dtype(x))
+    if loss.softcap:
+        z = loss.softcap * torch.tanh(z / loss.softcap)
+    value = CROSS_ENTROPY.function(
+        z,
+        target.long(),
+        None if loss.weight is None else torch.tensor(loss.weight, dtype=z.dtype),
+        ignore_index=loss.ignore_index,
+        reduction=how.reduction if how.normalizer is None else "sum",
+        label_smoothing=loss.label_smoothing,
+    )
+    value = value if how.normalizer is None else value / how.normalizer
+    places = [t for t, want in zip((x, w, bias), wanted, strict=True) if want]
+    grads = iter(torch.autograd.grad(value, places, upstream, create_graph=True))
+    return [next(grads) if want else None for want in wanted]
 
 
 def _gradients(ctx: Any, x: Any, w: Any, bias: Any, target: Any, upstream: Any) -> tuple[Any, ...]:
@@ -84,7 +127,7 @@ def _spread(ctx: Any, arrays: tuple[Any, ...], factor: Any) -> Any:
     x, w, target, bias = arrays
     divisor = 1.0
     if ctx.reduction == "mean":
-        divisor = make_problem(ctx.loss._loss, x, w, target, bias, {}, "mean", None, None).divisor or 0.0
+        divisor = make_problem(ctx.loss._loss, x, w, target, bias, {}, "mean", ctx.how.normalizer, None).divisor or 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.broadcast_to(np.divide(float(factor), divisor), target.shape)
 
@@ -100,8 +143,12 @@ def _tensors(grads: Any) -> tuple[Any, Any, Any]:
 
 def _value_and_grads(ctx: Any, x: Any, w: Any, target: Any, bias: Any) -> tuple[float, tuple[Any, ...]]:
     arrays = arrays_of(x, w, target, bias)
-    value, grads = ctx.loss.value_and_grad(*arrays, reduction=ctx.reduction, wrt=_wrt(ctx))
+    value, grads = ctx.loss.value_and_grad(*arrays, **ctx.how.options, wrt=_wrt(ctx))
     return value, grads_as_torch_s(_tensors(grads), _formula, (ctx.reduction,), (x, w, bias, target))
+
+
+def _value(loss: LinearCrossEntropy, x: Any, w: Any, bias: Any, target: Any, how: How) -> Any:
+    return value_tensor(loss(*arrays_of(x, w, target, bias), **how.options), how.dtype(x))
 
 
 def _formula(x: Any, w: Any, bias: Any, target: Any, reduction: str) -> Any:
@@ -229,12 +276,12 @@ def linear_cross_entropy(
     ignored = -100 if ignore_index is None else ignore_index
     layer = (input, linear_weight, linear_bias)
     every = (ignored, label_smoothing, z_loss, softcap, chunk_bytes, filter_eps)
-    why, detail = _why_not(*layer, target, weight, reduction), None
+    why, detail = why_not(*layer, target, weight, reduction), None
     if not why:
         if torch.compiler.is_compiling():
             return _traced(layer, target, weight, every, reduction)
         try:
-            return _evaluate(layer, target, weight, every, reduction)
+            return evaluate(layer, target, weight, every, How(reduction))
         except REFUSALS as error:
             if (z_loss, softcap, filter_eps) != (0.0, None, 0.0):
                 raise
@@ -259,12 +306,12 @@ def linear_cross_entropy(
     )
 
 
-def _evaluate(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], reduction: Any) -> Any:
+def evaluate(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], how: How) -> Any:
+    """Return the loss of tensors that kernels take."""
     loss = _loss(weight, *options)
     if torch.is_grad_enabled() and _require_grad(*layer):
-        return LinearFunction.apply(*layer, target, loss, reduction)
-    x, w, bias = layer
-    return value_tensor(loss(*arrays_of(x, w, target, bias), reduction=reduction), x.dtype)
+        return LinearFunction.apply(*layer, target, loss, how)
+    return _value(loss, *layer, target, how)
 
 
 def _traced(layer: tuple[Any, Any, Any], target: Any, weight: Any, options: tuple[Any, ...], reduction: str) -> Any:
@@ -279,7 +326,7 @@ def _require_grad(*tensors: Any) -> bool:
     return any(t is not None and t.requires_grad for t in tensors)
 
 
-def _why_not(x: Any, w: Any, bias: Any, target: Any, weight: Any, reduction: str) -> str:
+def why_not(x: Any, w: Any, bias: Any, target: Any, weight: Any, reduction: str) -> str:
     """Return why this is torch's to compute or to refuse; "" where lossk can."""
     compiling = torch.compiler.is_compiling()
     if not compiling and (decides := torch_decides()):

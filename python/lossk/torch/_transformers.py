@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import sys
 from typing import Any
 
 import torch
 
 from ._autograd import evaluate
+from ._last_layer import MODELS, Logits
+from ._linear import How
 from ._losses import CROSS_ENTROPY
 from ._tensors import INTEGERS
 
@@ -57,6 +61,13 @@ def causal_lm_loss(
         if labels.dtype in INTEGERS:  # of a type, too, that does not hold ignore_index
             labels = labels.long()
         shift_labels = torch.nn.functional.pad(labels, (0, 1), value=ignore_index)[..., 1:]
+    if isinstance(logits, Logits):
+        count = None if num_items_in_batch is None else float(num_items_in_batch)
+        if shift_labels.shape == logits.shape[:-1] and logits.shape[-1] == vocab_size:
+            value = logits.source.loss(shift_labels.reshape(-1), ignore_index, How("mean", True, count))
+            if value is not None:
+                return value
+        logits = logits.source.read()
     rows, target = logits.reshape(-1, vocab_size), shift_labels.reshape(-1).to(logits.device)
     options = (ignore_index, 0.0)
     if num_items_in_batch is None:
@@ -71,7 +82,13 @@ def causal_lm_loss(
 
 
 def original() -> Any:
-    """Return transformers' function; None where it is not imported."""
+    """Return transformers' function; None where it is not imported.
+
+    transformers imports its modules when their names are first asked for, which may be after `install`.
+    """
+    if PACKAGE in sys.modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(MODELS)
     return getattr(sys.modules.get(MODULE), NAME, None)
 
 
