@@ -125,8 +125,8 @@ using clock = std::chrono::steady_clock;
 // A region ends when all threads have come. Where another library's threads, which spin as well, keep them from their
 // cores, the calling thread has done everything and waits, for milliseconds: then calls go to the team for a while,
 // twice as long each time. Of the main thread alone. Linux sets these: waking a thread that sleeps takes 5 to 50 us, a
-// thread without a core waits for the end of another's time slice, 3 to 5 ms, and a pause of ten to a hundred times that
-// makes little of what trying again costs.
+// thread without a core waits for the end of another's time slice, 3 to 5 ms, and a pause of ten to a hundred times
+// that makes little of what trying again costs.
 class lateness {
     static constexpr auto patience = std::chrono::microseconds(50);
     static constexpr std::chrono::milliseconds shortest{50}, longest{500};
