@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("kernels.cpp.o", "linear_bf16.cpp.o")
+NAMES = ("kernels.cpp.o", "linear_bf16.cpp.o", "linear_amx.cpp.o")
 ALLOWED_UNDEFINED = {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
 
 

@@ -69,16 +69,16 @@ enum class row_output : int { loss, softmax, log_softmax };
 // What cross-entropy may be asked for besides labels and weights, in the order in which Python gives it; 0: nothing.
 struct cross_entropy_options {
     double label_smoothing, z_loss, softcap;
-
-    bool operator==(const cross_entropy_options&) const = default;
-    // Is nothing else asked for than the first two?
-    bool only_smooths() const {
-        cross_entropy_options others = *this;
-        others.label_smoothing = others.z_loss = 0;
-        return others == cross_entropy_options{};
-    }
 };
 constexpr int cross_entropy_option_count = sizeof(cross_entropy_options) / sizeof(double);
+// Is nothing else asked for than the first two?
+static inline bool only_smooths(const cross_entropy_options& given) {
+    double option[cross_entropy_option_count];
+    __builtin_memcpy(option, &given, sizeof option);
+    for (int i = 2; i < cross_entropy_option_count; ++i)
+        if (option[i] != 0) return false;
+    return true;
+}
 
 struct softmax_args : cross_entropy_options {
     const void* z;  // (N, C)

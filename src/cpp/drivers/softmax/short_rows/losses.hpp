@@ -154,7 +154,7 @@ public:
     // Labels or probabilities, and options that say the same of every class.
     static bool serves(const softmax_args& a) {
         const bool linear = a.target || a.label_smoothing > 0 || a.z_loss != 0;
-        const bool plain = a.only_smooths() && !(linear && a.class_weight);
+        const bool plain = only_smooths(a) && !(linear && a.class_weight);
         return (a.label || a.target) && a.classes >= 2 && a.output == row_output::loss && plain && !a.h;
     }
 
