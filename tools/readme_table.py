@@ -33,8 +33,8 @@ HEAD = """| kernel | shape | time | of the limit | fastest peer | error |
 | --- | --- | --- | --- | --- | --- |"""
 NOTE = """\
 *Of the limit*: what the same memory streams take without arithmetic, or the arithmetic without memory where that is
-longer, over lossk's time. *Fastest peer*: in this mode, and how much faster lossk is
-(bold: lossk loses). *Error*: the largest against float64."""
+longer, over lossk's time; above 100 %, that met a slower moment of a shared machine. *Fastest peer*: in this mode, and
+how much faster lossk is (bold: lossk loses). *Error*: the largest against float64."""
 
 
 def closest(case: CaseResult) -> tuple[Entry, Entry]:
@@ -69,7 +69,8 @@ def render(results: Results) -> str:
     if missing := [" ".join(case) for case in CASES if case not in found]:
         raise ValueError(f"the run lacks {', '.join(missing)} in float32 with {threads} threads")
     facts = results.facts
-    versions = ", ".join(f"{name} {version}" for name, version in {"lossk": facts["lossk"], **results.peers}.items())
+    libraries = ("lossk", "numpy", "torch", "jax", "scikit-learn", "numba")
+    versions = ", ".join(f"{name} {facts[name]}" for name in libraries if name in facts)
     measured = (
         f"Measured on {results.created[:10]}: {facts['cpu']}, {facts['isa']}, {threads} threads, float32; "
         f"{versions}; medians of {results.settings['rounds']} rounds in random order, one process per peer; "
