@@ -1,4 +1,4 @@
-"""Products by AMX's tiles, through a model of them that gives the same bits: what every CPU can show of them."""
+"""Products by AMX's tiles, through a model of them after Intel's manual: what every CPU can show of them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 // A 28 x 32 tile of f32 sums, and its product with pairs of bf16: AMX's tile registers, or with LOSSK_TILE_MODEL a
-// model of them in plain C++ that gives the same bits, for tests on CPUs without.
+// model of them in plain C++, after Intel's manual, for tests on CPUs without. A test compares the bits of both where
+// it can.
 //
 // Eight registers hold it: sums in four of 16 and 12 rows by 16, `a` in two of 16 and 12 rows, `b` in two. Rows of 28
 // make 252 classes, which is what a block has, by nine.
