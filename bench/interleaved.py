@@ -78,6 +78,6 @@ def against_limits(benchmark: BenchmarkFixture, case: Case, mode: str, threads: 
     entry.value_error, entry.array_error = found
     relate(CaseResult(case.kernel, case.goal, case.shape_text, case.dtype, threads, case.name, [entry]), case, seconds)
     benchmark.group = f"{case.name} {mode}"
-    benchmark.extra_info.update(threads=threads, nbytes=entry.nbytes, fraction=entry.fraction, bound=entry.bound)
+    benchmark.extra_info.update(threads=threads, nbytes=entry.nbytes, fraction=entry.fraction)
     benchmark.extra_info.update(arithmetic=entry.arithmetic, value_error=found[0], array_error=found[1])
     return entry

@@ -1,6 +1,6 @@
 """Every target of speed: ``pytest bench/test_targets.py [-k 'step and AdamW']``; a test that fails is a gap.
 
-The bounds of fractions are those of `lossk.cli.bench.cases.BOUNDS`. Peers run in processes of their own.
+Peers run in processes of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from interleaved import SECONDS, against_limits, interleaved, lossk_runner, time
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import lossk
-from lossk import _runtime
+from lossk import _profile, _runtime
 from lossk.cli.bench.cases import IN_PLACE, OPTIMIZERS, OUT, THIRD, Case
 from lossk.cli.bench.kernels import Runner
 from lossk.cli.bench.run import median_ratio
@@ -28,6 +28,24 @@ TYPES = {"float32": 1 << 25, "float64": 1 << 24, "bfloat16": 1 << 25}  # element
 LONG_ROWS = ((1024, 32000), (1021, 32003), (512, 128256), (2048, 50257), (64, 262144), (100, 1000))
 SHORT_ROWS = (2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64)
 IN_ALL_TYPES = ("SquaredError", "Huber", "Hinge", "BinaryCrossEntropyWithLogits", "Logistic", "Focal", "SGD", "AdamW")
+
+# What has to be reached: the fraction of the limit, out of cache and in it; the first pattern in the name counts.
+BOUNDS = (
+    (r"^CrossEntropy value\+grad \d+x(\d|[1-5]\d|6[0-4]) ", 0.50, 0.50),  # short rows
+    (r" \d+ x \d+ ", 0.50, 0.50),  # many tensors
+    (r"^(CrossEntropy|softmax|log_softmax) .*float16", 0.80, 0.65),
+    (r" value \d", 0.92, 0.75),
+    (r"^Adam", 0.95, 0.80),
+    (r" step ", 0.95, 0.85),
+    (r"^(BinaryCrossEntropyWithLogits|Logistic|Focal) | \d+x\d+ ", 0.90, 0.70),
+    (r"", 0.93, 0.85),
+)
+
+
+def bound(case: Case, mode: str) -> float:
+    """Return the least fraction of the limit in this mode."""
+    bounds = next(bounds for pattern, *bounds in BOUNDS if re.search(pattern, case.name))
+    return bounds[case.nbytes_moved(mode) <= _profile.last_level_cache()]
 
 
 def _in_l2(case: Case, mode: str) -> Case:
@@ -63,8 +81,7 @@ def _limits() -> list[tuple[Case, str, int]]:
 def test_limit(benchmark: BenchmarkFixture, case: Case, mode: str, threads: int) -> None:
     """Reach the bound of the fraction of the limit, memory's or arithmetic's."""
     entry = against_limits(benchmark, case, mode, threads)
-    assert entry.bound is not None
-    assert entry.best_fraction >= entry.bound
+    assert entry.best_fraction >= bound(case, mode)
 
 
 SHORT = [Case("CrossEntropy", "value+grad", shape) for shape in ((65536, 10), (131072, 3), (1_000_000, 2))]

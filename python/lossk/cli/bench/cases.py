@@ -1,4 +1,4 @@
-"""What can be measured: kernels, shapes, modes (where results go), their memory streams, and what has to be reached."""
+"""What can be measured: kernels, shapes, modes (where results go), and their memory streams."""
 
 from __future__ import annotations
 
@@ -112,27 +112,6 @@ class Case:
             return [replace(self, shape=(*[1] * len(first), n)) for n in (elements, elements // 4)]
         rows = elements // length // 8 * 8 or 2
         return [replace(self, shape=(n, length)) for n in (rows, max(1, rows // 4))]
-
-
-# What has to be reached: the fraction of the limit, out of cache and in it; the first pattern in the name counts.
-BOUNDS = (
-    (r"^CrossEntropy value\+grad \d+x(\d|[1-5]\d|6[0-4]) ", 0.50, 0.50),  # short rows
-    (r" \d+ x \d+ ", 0.50, 0.50),  # many tensors
-    (r"^(CrossEntropy|softmax|log_softmax) .*float16", 0.80, 0.65),
-    (r" value \d", 0.92, 0.75),
-    (r"^Adam", 0.95, 0.80),
-    (r" step ", 0.95, 0.85),
-    (r"^(BinaryCrossEntropyWithLogits|Logistic|Focal) | \d+x\d+ ", 0.90, 0.70),
-    (r"", 0.93, 0.85),
-)
-
-
-def bound(case: Case, mode: str, cache: int) -> float | None:
-    """Return the least fraction of the limit in this mode, with a cache of so many bytes."""
-    if mode in TO_NEW or case.size < 1 << 14:  # where the fixed cost of a call counts
-        return None
-    bounds = next(bounds for pattern, *bounds in BOUNDS if re.search(pattern, case.name))
-    return bounds[case.nbytes_moved(mode) <= cache]
 
 
 def select(cases: Sequence[Case], patterns: Sequence[str]) -> tuple[Case, ...]:

@@ -43,8 +43,7 @@ def print_results(results: Results, console: Console, style: box.Box = box.SIMPL
     say(console, f"{rounds}; {results.created}; {results.command}", "dim")
     if results.load_average and (load := results.load_average[0]) > BUSY:
         say(console, f"The machine was busy (load average {load:.1f} before the run): read with care.", "bold yellow")
-    shown, gaps = table(HEADINGS, right=HEADINGS[2:7]), table(["gaps to target", "mode", "wanted", "measured"])
-    failed, lost = [], []
+    shown, failed, lost = table(HEADINGS, right=HEADINGS[2:7]), [], []
     for case in results.cases:
         title = f"{case.name}, {case.threads} thr"
         for entry in case.entries:
@@ -54,11 +53,9 @@ def print_results(results: Results, console: Console, style: box.Box = box.SIMPL
                 shown.add_row(title, entry.mode, *_numbers(entry), _peers(case, entry.mode))
             elif entry.ratio and entry.ratio < 1:
                 lost.append(f"- {title}, {entry.mode}: {entry.provider} is {1 / entry.ratio:.2f} times faster")
-            if entry.bound and entry.best_fraction < entry.bound:
-                gaps.add_row(title, entry.mode, f"{entry.bound:g}", f"{entry.best_fraction:.3g}")
-    for made in [one for one in (shown, gaps) if one.row_count]:
-        made.box, made.show_edge = style, style is box.MARKDOWN
-        console.print("", made, "", sep="\n")
+    if shown.row_count:
+        shown.box, shown.show_edge = style, style is box.MARKDOWN
+        console.print("", shown, "", sep="\n")
     say(console, LEGEND, "dim")
     for line in [*failed, "Rows that lossk loses:" if lost else "lossk lost no row of this run.", *lost]:
         say(console, line, "bold")

@@ -34,7 +34,7 @@ class Entry:
 
     status: "ok" or why there is no number; calls: calls per measurement; nbytes: the least traffic of the mode;
     fraction: median over rounds of twin time / time; limit: p50 of that twin; arithmetic: the same for the kernel's
-    own arithmetic on data in L1, where that takes longer, and bound: the fraction to reach (lossk's rows only);
+    own arithmetic on data in L1, where that takes longer (lossk's rows only);
     ratios: lossk's mode -> median over rounds of time / lossk's time (above 1: lossk is faster).
     """
 
@@ -48,7 +48,6 @@ class Entry:
     fraction: float | None = None
     limit: float | None = None
     arithmetic: float | None = None
-    bound: float | None = None
     ratios: dict[str, float] = field(default_factory=dict)
     value_error: float | None = None
     array_error: float | None = None

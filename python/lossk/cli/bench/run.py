@@ -7,8 +7,7 @@ import time
 from dataclasses import asdict
 from statistics import median
 
-from lossk import _profile
-from lossk.cli.bench.cases import Case, bound
+from lossk.cli.bench.cases import Case
 from lossk.cli.bench.kernels import ARITHMETIC, errors, expected
 from lossk.cli.bench.results import CaseResult, Entry, Quantiles
 from lossk.cli.bench.worker import YARDSTICK, Key, Pool, close_case, open_case, time_one
@@ -80,6 +79,5 @@ def relate(result: CaseResult, case: Case, yardsticks: dict[str, list[float]]) -
         if entry.provider != "lossk":
             entry.ratios = {mode: median_ratio(entry.seconds, seconds) for mode, seconds in ours.items()}
             continue
-        entry.bound = bound(case, entry.mode, _profile.last_level_cache())
         if ARITHMETIC in limits and limits[ARITHMETIC].p50 > (entry.limit or 0):
             entry.arithmetic = median_ratio(yardsticks[ARITHMETIC], entry.seconds)
