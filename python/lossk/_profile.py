@@ -23,8 +23,10 @@ last_level_cache, preset = _core.last_level_cache, _core.preset
 source = "none; choices are those for " + _core.preset()
 
 
-def default_path() -> Path | None:
-    """Return where `lossk tune` writes; None without platformdirs, which comes with the command."""
+def path() -> Path | None:
+    """Return the file that LOSSK_PROFILE names, else the user's; None without platformdirs, the command's."""
+    if (asked := os.environ.get("LOSSK_PROFILE", "off")) not in ("", "off"):
+        return Path(asked)
     try:
         import platformdirs
     except ImportError:
@@ -51,20 +53,19 @@ def load() -> None:
     if asked == "off":
         source += " (LOSSK_PROFILE=off)"
         return
-    path = Path(asked) if asked else default_path()
-    if path is None:
+    if (file := path()) is None:
         return
     try:
-        apply(json.loads(path.read_text(encoding="utf-8")))
+        apply(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         if not asked and isinstance(error, OSError):
             return
-        source += f" ({path} is ignored)"
+        source += f" ({file} is ignored)"
         # The user's own may be for other CPUs than those of this process, as under taskset.
         if asked or not isinstance(error, ForeignProfileError):
-            warnings.warn(f"profile {path} is ignored: {error}", RuntimeWarning, stacklevel=4)
+            warnings.warn(f"profile {file} is ignored: {error}", RuntimeWarning, stacklevel=4)
     else:
-        source = str(path)
+        source = str(file)
 
 
 class ForeignProfileError(ValueError):

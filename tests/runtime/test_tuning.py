@@ -161,13 +161,18 @@ def test_the_users_own_profile_is_ignored_in_silence_where_it_is_for_other_cpus(
         assert done.stdout.splitlines()[0] == bits_without_profile
 
 
-def test_what_tune_writes_is_a_profile_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("named_by", ["--output", "LOSSK_PROFILE"])
+def test_what_tune_writes_is_a_profile_of_this_machine(
+    named_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By few measurements of small arrays: what they choose is chance, how it is kept is not."""
     monkeypatch.setattr(tune.advantage, "__defaults__", (0.0,))
     path = tmp_path / "folder" / "profile.json"
+    if named_by == "LOSSK_PROFILE":
+        monkeypatch.setenv(named_by, str(path))
     try:
         with last_level_cache(MIB):
-            done = CliRunner().invoke(app, ["tune", "--output", str(path)])
+            done = CliRunner().invoke(app, ["tune", *(["--output", str(path)] if named_by == "--output" else [])])
     finally:
         _core.choose_elements_per_thread(0)
         for family in _core.choices():

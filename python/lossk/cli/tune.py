@@ -6,6 +6,7 @@ import json
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from functools import partial
@@ -211,18 +212,20 @@ def _new_file(path: Path) -> Path:
 
 
 def tune(
-    output: Annotated[Path | None, typer.Option(help="The file to write; default: the user's profile.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The file; default: LOSSK_PROFILE, else the user's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure and tell; write nothing.")] = False,
 ) -> None:
     """Measure which choices are fastest on this machine, and keep them as its profile; under a minute.
 
-    Results have the same bits under any profile. LOSSK_PROFILE=off ignores it, LOSSK_PROFILE=path takes another one.
+    Results have the same bits under any profile. LOSSK_PROFILE=path names another file, LOSSK_PROFILE=off takes none.
     """
-    path = output or _profile.default_path()
+    path = output or _profile.path()
     if path is None and not dry_run:
         raise typer.BadParameter("wanted a file: platformdirs is not installed", param_hint="--output")
     temporary = None if path is None or dry_run else _new_file(path)
-    _profile.load()  # what it chose is not what is compared with
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a broken profile is about to be replaced
+        _profile.load()  # what it chose is not what is compared with
     _profile.apply({"format": _profile.FORMAT, **_profile.machine()})
     tuner = Tuner()
     work = list(_work(tuner))
