@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
+from matplotlib import pyplot as plt
 
 from lossk.cli.bench.cases import SUITES
 from lossk.cli.bench.limits_figure import draw_limits, rows_of
 from lossk.cli.plot.style import PICTURES
 from tests.support.results import entry, result_of, results_of
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
 
 
 def texts(axes: Any) -> list[str]:
@@ -66,7 +77,19 @@ def test_minima_are_labelled() -> None:
         assert {"local minimum", "global minimum"} <= set(texts(axes))
 
 
-@pytest.mark.parametrize("name", ["regression-losses", "batch-sizes", "momentum", "learning-rates"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "regression-losses",
+        "squared-error-of-classes",
+        "batch-sizes",
+        "momentum",
+        "learning-rates",
+        "adaptive-steps",
+        "saddle-point",
+        "vanishing-gradients",
+    ],
+)
 def test_legends_lie_below_the_panels_and_inside_the_picture(name: str) -> None:
     figure = PICTURES[name]()
     figure.canvas.draw()
@@ -76,3 +99,14 @@ def test_legends_lie_below_the_panels_and_inside_the_picture(name: str) -> None:
     assert all(place.y1 <= axes.get_window_extent().y0 for axes in figure.axes)
     assert place.x0 >= 0
     assert place.x1 <= figure.bbox.x1
+
+
+def test_the_slider_moves_the_steps() -> None:
+    from lossk.cli.plot.descent import learning_rate_slider
+
+    figure = learning_rate_slider()
+    steps = figure.axes[0].get_lines()[1]
+    for rate in (0.2, 0.5, 1.1):
+        figure.slider.set_val(rate)
+        wanted = [1.5 * (1 - 2 * rate) ** step for step in range(9)]
+        assert steps.get_xdata() == pytest.approx(wanted, abs=1e-12)

@@ -1,4 +1,4 @@
-"""Losses over the residual and over the margin, activations with their derivatives, entropy of a coin."""
+"""Losses over the residual, the margin and the probability, and the constant that each fits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lossk
-from lossk.cli.plot.style import GREY, LINES, label, legend_below, panels, picture
+from lossk.cli.plot.style import BLACK, GREY, LINES, label, legend_below, panels, picture
 
 Array = NDArray[np.float64]
 
@@ -84,45 +84,83 @@ def classification_losses() -> Any:
 
 
 @picture
-def activations() -> Any:
-    """Draw each activation and its derivative."""
-    x = np.linspace(-4, 4, 801)
-    functions = (
-        ("sigmoid", lossk.Sigmoid()),
-        ("tanh", lossk.Tanh()),
-        ("ReLU", lossk.ReLU()),
-        ("leaky ReLU, slope 0.1", lossk.LeakyReLU(negative_slope=0.1)),
-        ("SELU", lossk.SELU()),
-        ("softplus", lossk.Softplus()),
-    )
-    figure, (left, right) = panels(2, "Activations")
-    for (name, function), line in zip(functions, LINES, strict=False):
-        left.plot(x, function(x), label=name, **line)
-        right.plot(x, function.derivative(x), label=name, **line)
-    label(left, "f(x)", "x", "f(x)")
-    label(right, "Derivative: where it is near 0, nothing is learned", "x", "f'(x)")
-    left.set_ylim(-2, 4)
-    right.set_ylim(-0.1, 1.9)
-    left.legend(loc="upper left")
+def squared_error_of_classes() -> Any:
+    """Draw cross-entropy and squared error of a sigmoid, and their gradients, where the right answer is 1."""
+    z = np.linspace(-9, 5, 701)
+    one = np.ones_like(z)
+    sigmoid, squared = lossk.Sigmoid(), lossk.SquaredError()
+    value, slope = squared.value_and_grad(sigmoid(z), one, reduction="none")
+    cross = lossk.BinaryCrossEntropyWithLogits().value_and_grad(z, one, reduction="none")
+    curves = (("cross-entropy", *cross), ("squared error of the sigmoid", value, sigmoid.vjp(z, slope)))
+    figure, (left, right) = panels(2, "Squared error gives up on the samples that are most wrong")
+    for (name, values, gradients), line in zip(curves, LINES, strict=False):
+        left.plot(z, values, label=name, **line)
+        right.plot(z, gradients, label=name, **line)
+    label(left, "Loss of a sample of the positive class", "logit z", "loss")
+    label(right, "Gradient: how hard the sample pulls", "logit z", "d loss / d z")
+    for axes in (left, right):
+        axes.axvspan(-9, -4, color="#f0f0f0", zorder=0)
+    right.annotate("sure and wrong:\nno pull", (-7.4, 0), (-7.4, -0.33), ha="center", arrowprops={"arrowstyle": "->"})
+    legend_below(figure, left)
     return figure
 
 
+# A target of five classes, and three predictions of it, each better than the one before.
+ONE_HOT = np.array([0.0, 0.0, 0.0, 1.0, 0.0])
+PREDICTIONS = np.array([[0.1, 0.1, 0.1, 0.6, 0.1], [0.05, 0.1, 0.05, 0.7, 0.1], [0.05, 0.05, 0.05, 0.8, 0.05]])
+
+
 @picture
-def entropy_of_a_coin() -> Any:
-    """Draw the entropy of a coin in bits, and what a wrong belief about it costs."""
-    p = np.linspace(0, 1, 501)
-    coin = np.stack([p, 1 - p], axis=-1)
-    figure, (left, right) = panels(2, "A coin: entropy is what a toss tells, cross-entropy what a wrong belief costs")
-    entropy = lossk.information.entropy(coin, base=2)
-    left.plot(p, entropy, **LINES[0])
-    left.annotate("fair: one bit", (0.5, 1), (0.5, 0.86), ha="center", arrowprops={"arrowstyle": "-", "color": GREY})
-    label(left, "Entropy H(p)", "probability p of heads", "bits a toss")
-    inner = coin[1:-1]
-    right.plot(p, entropy, label="entropy: the belief is right", **LINES[0])
-    for belief, line in zip((0.5, 0.8), LINES[1:], strict=False):
-        q = np.broadcast_to(np.array([belief, 1 - belief]), inner.shape)
-        cost = lossk.information.cross_entropy(inner, q, base=2)
-        right.plot(p[1:-1], cost, label=f"cross-entropy, believing in {belief:g}", **line)
-    label(right, "Cross-entropy: never below; the gap is the KL divergence", "probability p of heads", "bits a toss")
-    right.legend(loc="lower center")
+def one_hot_cross_entropy() -> Any:
+    """Draw three predictions of a one-hot target, and where they lie on minus the logarithm."""
+    losses = lossk.information.cross_entropy(np.tile(ONE_HOT, (3, 1)), PREDICTIONS)
+    figure, (left, right) = panels(2, "Cross-entropy of a one-hot target: only the label's probability counts")
+    shades = ("#d9d9d9", "#969696", "#404040")
+    for i, (prediction, shade) in enumerate(zip(PREDICTIONS, shades, strict=True)):
+        left.bar(np.arange(5) + 0.25 * (i - 1), prediction, 0.22, color=shade, label=f"loss {losses[i]:.2f}")
+    left.bar(np.arange(5), ONE_HOT, 0.8, fill=False, edgecolor=GREY, linestyle="--", label="target", zorder=0)
+    left.legend(loc="upper left")
+    label(left, "Three predictions", "class", "probability")
+    p = np.linspace(0.05, 1, 400)
+    right.plot(p, lossk.information.information(p), **LINES[0])
+    for x, y in zip(PREDICTIONS[:, 3], losses, strict=True):
+        right.plot(x, y, marker="o", color=BLACK)
+        right.annotate(f"-log {x:g} = {y:.2f}", (x, y), (-6, 22), textcoords="offset points", fontsize=9.5)
+    right.set_ylim(0, 3)
+    label(right, "The loss of a row", "predicted probability of the label", "-log p, in nats")
+    return figure
+
+
+def skewed_sample() -> Array:
+    """Draw 1,001 waiting times: most are short, a few are very long."""
+    return np.random.default_rng(0).lognormal(0.0, 0.8, 1001)
+
+
+def best_constant(loss: Any, y: Array) -> float:
+    """Return the constant whose mean loss over `y` is smallest: where the gradient changes its sign, by halving."""
+    low, high = float(y.min()), float(y.max())
+    for _ in range(60):
+        middle = (low + high) / 2
+        slope = loss.grad(np.full_like(y, middle), y, reduction="sum").sum()
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return (low + high) / 2
+
+
+@picture
+def best_constants() -> Any:
+    """Draw what regression losses make of one skewed sample."""
+    y = skewed_sample()
+    losses = (
+        ("squared error: mean", lossk.SquaredError()),
+        ("absolute error: median", lossk.AbsoluteError()),
+        ("Huber, δ = 1: between", lossk.Huber(delta=1.0)),
+        ("quantile, q = 0.9", lossk.Quantile(q=0.9)),
+    )
+    figure, (axes,) = panels(1, "What a loss asks for: its best constant", width=9.0, height=3.8)
+    axes.hist(y, bins=np.linspace(0, 8, 65), color="#dddddd")
+    for (name, loss), line in zip(losses, LINES, strict=False):
+        best = best_constant(loss, y)
+        axes.axvline(best, label=f"{name} ({best:.2f})", **line)
+    axes.legend(loc="upper right")
+    label(axes, "One sample, four answers", "waiting time", "samples")
     return figure

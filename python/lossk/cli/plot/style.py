@@ -10,10 +10,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 from matplotlib import pyplot as plt
 
 Draw = Callable[[], Any]
@@ -49,6 +45,7 @@ SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#ebebeb",
     "lines.linewidth": 2.0,
     "legend.frameon": False,
@@ -69,11 +66,11 @@ def picture(draw: Draw) -> Draw:
     return in_style
 
 
-def panels(columns: int, title: str, width: float = 5.6, height: float = 4.6) -> tuple[Any, Any]:
-    """Return a figure with a headline and a row of axes."""
-    figure, axes = plt.subplots(1, columns, figsize=(width * columns, height), squeeze=False)
+def panels(columns: int, title: str, width: float = 5.6, height: float = 4.6, rows: int = 1) -> tuple[Any, Any]:
+    """Return a figure with a headline, and its axes, each of `width` and `height`, row by row."""
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    return figure, axes[0]
+    return figure, axes.ravel()
 
 
 def label(axes: Any, title: str, x: str, y: str) -> None:
