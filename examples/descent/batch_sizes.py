@@ -50,8 +50,8 @@ assert [round(table[name]["settled"], 4) for name in table] == [0, 0.0028, 0.079
 figure = descent.batch_sizes()
 
 # %%
-# What single samples lack is a learning rate that falls: the noise falls with it. Ten epochs from the same start, with a
-# rate that falls like one over the number of steps:
+# What single samples lack is a learning rate that falls: the noise falls with it. Ten epochs from the same start, with
+# a rate that falls like one over the number of steps:
 rng = np.random.default_rng(0)
 w = np.array([-1.6, 2.0])
 sgd = lossk.SGD([w], lr=0.12)

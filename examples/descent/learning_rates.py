@@ -54,9 +54,8 @@ assert round(arrived[1.05], 1) == -10.8  # too large: it flies off
 figure = descent.learning_rates()
 
 # %%
-# The slider sets the learning rate in a window: ``python examples/descent/learning_rates.py``. On this page it stays at
-# 0.2.
-import matplotlib.pyplot as plt
+# ``python examples/descent/learning_rates.py`` opens a window in which the slider moves.
+from matplotlib import pyplot as plt
 
 figure = descent.learning_rate_slider()
 plt.show()

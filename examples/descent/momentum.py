@@ -73,7 +73,17 @@ for style, places in (("torch", [-0.1, -0.29, -0.29]), ("keras", [-0.1, -0.29, -
     np.testing.assert_allclose(seen, places, rtol=1e-9)
 
 # %%
-# ``lossk plot momentum`` writes the picture as a PNG. Its code:
+# How much momentum is enough to get over the hill: 0.9 is, 0.88 is not. ``python examples/descent/momentum.py`` opens a
+# window in which the slider moves.
+from matplotlib import pyplot as plt
+
+assert descent.walk(slope, 2.2, 300, lr=0.02, momentum=0.88)[-1, 0] > 1
+assert descent.walk(slope, 2.2, 300, lr=0.02, momentum=0.9)[-1, 0] < -1
+figure = descent.momentum_slider()
+plt.show()
+
+# %%
+# ``lossk plot momentum`` writes the first picture as a PNG. Its code:
 #
 # .. literalinclude:: /../python/lossk/cli/plot/descent.py
 #    :pyobject: momentum

@@ -51,6 +51,14 @@ from lossk.cli.plot import losses as pictures
 figure = pictures.regression_losses()
 
 # %%
+# The smaller ``delta``, the sooner the line begins. ``python examples/losses/regression_losses.py`` opens a window in
+# which the slider moves.
+from matplotlib import pyplot as plt
+
+figure = pictures.delta_slider()
+plt.show()
+
+# %%
 # An outlier shows what the slopes mean. Ten measurements of the same thing, one of them wrong: the squared error fits
 # their mean, which follows the outlier, the absolute error their median, which does not.
 measured = np.array([1.0, 1.2, 0.9, 1.1, 1.0, 0.8, 1.1, 0.9, 1.0, 9.0])
@@ -74,7 +82,7 @@ for delta, near, far in ((1.0, 1.0, 1.0), (0.25, 0.25, 0.5), (5.0, 5.0, 2.236)):
     np.testing.assert_allclose(np.ravel(ratios), [near, far], rtol=1e-3)
 
 # %%
-# ``lossk plot regression-losses`` writes the picture as a PNG. Its code:
+# ``lossk plot regression-losses`` writes the first picture as a PNG. Its code:
 #
 # .. literalinclude:: /../python/lossk/cli/plot/losses.py
 #    :pyobject: regression_losses

@@ -101,12 +101,21 @@ def test_legends_lie_below_the_panels_and_inside_the_picture(name: str) -> None:
     assert place.x1 <= figure.bbox.x1
 
 
-def test_the_slider_moves_the_steps() -> None:
-    from lossk.cli.plot.descent import learning_rate_slider
+def test_sliders_move_what_is_drawn() -> None:
+    from lossk.cli.plot.descent import learning_rate_slider, momentum_slider
+    from lossk.cli.plot.losses import delta_slider
 
-    figure = learning_rate_slider()
-    steps = figure.axes[0].get_lines()[1]
+    rates = learning_rate_slider()
     for rate in (0.2, 0.5, 1.1):
-        figure.slider.set_val(rate)
+        rates.slider.set_val(rate)
         wanted = [1.5 * (1 - 2 * rate) ** step for step in range(9)]
-        assert steps.get_xdata() == pytest.approx(wanted, abs=1e-12)
+        assert rates.axes[0].get_lines()[1].get_xdata() == pytest.approx(wanted, abs=1e-12)
+    momentum = momentum_slider()
+    for value, low, high in ((0.0, 1, 2), (0.9, -2, -1)):
+        momentum.slider.set_val(value)
+        assert low < momentum.axes[0].get_lines()[1].get_xdata()[-1] < high
+    delta = delta_slider()
+    lines = {line.get_label(): line for line in delta.axes[0].get_lines()}
+    for value in (1.0, 4.0):
+        delta.slider.set_val(value)
+        assert lines["Huber"].get_ydata()[-1] == pytest.approx(value * (6 - value / 2))

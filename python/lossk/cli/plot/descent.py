@@ -6,12 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot as plt
-from matplotlib.widgets import Slider
 from numpy.typing import NDArray
 
 import lossk
-from lossk.cli.plot.style import BLACK, GREY, LINES, SETTINGS, label, legend_below, panels, picture
+from lossk.cli.plot.style import BLACK, GREY, LINES, follow, label, legend_below, panels, picture, slider_panel
 
 Array = NDArray[np.float64]
 SQUARED = lossk.SquaredError()
@@ -138,25 +136,35 @@ def learning_rates() -> Any:
 
 
 def learning_rate_slider() -> Any:
-    """Draw steps on a parabola, and a slider that sets their learning rate; without a window, as at the start."""
-    with plt.rc_context({**SETTINGS, "figure.constrained_layout.use": False}):
-        figure, axes = plt.subplots(figsize=(7, 4.4))
-        figure.subplots_adjust(bottom=0.25)
+    """Draw steps on a parabola, with a slider for the learning rate."""
+    figure, axes = slider_panel("learning rate", 0.01, 1.1, 0.2)
     x = np.linspace(-2, 2, 201)
     axes.plot(x, SQUARED(x, 0.0, reduction="none"), color=GREY)
     (line,) = axes.plot([], [], marker="o", **LINES[0])
     axes.set_ylim(-0.2, 4)
     label(axes, "Eight steps of descent on x²", "x", "x²")
-    slider = Slider(figure.add_axes((0.2, 0.06, 0.6, 0.05)), "learning rate", 0.01, 1.1, valinit=0.2)
 
     def draw(rate: float) -> None:
         path = walk(lambda x: SQUARED.grad(x, 0.0), 1.5, 8, lr=rate)[:, 0]
         line.set_data(path, SQUARED(path, 0.0, reduction="none"))
-        figure.canvas.draw_idle()
 
-    draw(slider.val)
-    slider.on_changed(draw)
-    figure.slider = slider  # Matplotlib keeps no reference to it
+    follow(figure, draw)
+    return figure
+
+
+def momentum_slider() -> Any:
+    """Draw descent in the valley with two bottoms, with a slider for the momentum."""
+    figure, axes = slider_panel("momentum", 0.0, 0.98, 0.88)
+    x = np.linspace(-2.35, 2.3, 501)
+    axes.plot(x, double_well(x), color=GREY)
+    (line,) = axes.plot([], [], marker="o", **{**LINES[0], "linewidth": 0.8})
+    label(axes, "120 steps from the right; lr = 0.02", "x", "f(x)")
+
+    def draw(value: float) -> None:
+        path = walk(double_well_slope, 2.2, 120, lr=0.02, momentum=value)[:, 0]
+        line.set_data(path, double_well(path))
+
+    follow(figure, draw)
     return figure
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lossk
-from lossk.cli.plot.style import BLACK, GREY, LINES, label, legend_below, panels, picture
+from lossk.cli.plot.style import BLACK, GREY, LINES, follow, label, legend_below, panels, picture, slider_panel
 
 Array = NDArray[np.float64]
 
@@ -38,6 +38,28 @@ def regression_losses() -> Any:
             axes.axvline(corner, color=GREY, linewidth=0.8)
             axes.annotate(f"r = {corner}", (corner, low), (3, 4), textcoords="offset points", color=GREY, fontsize=8.5)
     legend_below(figure, left)
+    return figure
+
+
+def delta_slider() -> Any:
+    """Draw Huber and pseudo-Huber between a parabola and a line, with a slider for delta."""
+    figure, axes = slider_panel("delta", 0.1, 6.0, 1.5)
+    residual = np.linspace(-6, 6, 481)
+    axes.plot(residual, lossk.SquaredError()(residual, 0.0, reduction="none") / 2, color=GREY, label="r²/2")
+    losses = (("Huber", lossk.Huber, LINES[0]), ("pseudo-Huber", lossk.PseudoHuber, LINES[1]))
+    curves = [(loss, axes.plot([], [], label=name, **line)[0]) for name, loss, line in losses]
+    corners = [axes.axvline(0, color=GREY, linewidth=0.8) for _ in range(2)]
+    axes.set_ylim(-0.5, 18)
+    axes.legend(loc="upper center")
+    label(axes, "The lines are at -delta and delta", "residual r = prediction - target", "loss")
+
+    def draw(delta: float) -> None:
+        for loss, curve in curves:
+            curve.set_data(residual, loss(delta)(residual, 0.0, reduction="none"))
+        for corner, place in zip(corners, (-delta, delta), strict=True):
+            corner.set_xdata([place, place])
+
+    follow(figure, draw)
     return figure
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from matplotlib import pyplot as plt
+from matplotlib.widgets import Slider
 
 Draw = Callable[[], Any]
 
@@ -71,6 +72,26 @@ def panels(columns: int, title: str, width: float = 5.6, height: float = 4.6, ro
     figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     return figure, axes.ravel()
+
+
+def slider_panel(name: str, low: float, high: float, start: float) -> tuple[Any, Any]:
+    """Return a figure and its axes, and below them a slider, which `follow` ties a drawing to."""
+    with plt.rc_context({**SETTINGS, "figure.constrained_layout.use": False}):
+        figure, axes = plt.subplots(figsize=(7, 4.4))
+        figure.subplots_adjust(bottom=0.25)
+    figure.slider = Slider(figure.add_axes((0.2, 0.06, 0.6, 0.05)), name, low, high, valinit=start)
+    return figure, axes
+
+
+def follow(figure: Any, draw: Callable[[float], None]) -> None:
+    """Draw with the slider's value, now and whenever it moves; where no window opens, it stays at its start."""
+
+    def moved(value: float) -> None:
+        draw(value)
+        figure.canvas.draw_idle()
+
+    figure.slider.on_changed(moved)
+    moved(figure.slider.val)
 
 
 def label(axes: Any, title: str, x: str, y: str) -> None:
