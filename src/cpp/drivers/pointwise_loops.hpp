@@ -86,7 +86,7 @@ struct pointwise_formula {
                     const index j = i + done * L;
                     V g[interleaved], h[interleaved];
                     each_of_group(at, j, [&](auto k, auto... x) {
-                        if constexpr (has_domain<Formula>) outside |= formula.outside(x...);
+                        if constexpr (has_domain<Formula>) outside |= outside_of(formula, x...);
                         const point<V> p = formula(x...);
                         if constexpr (wants_value(what)) sum[done + k] += p.value;
                         g[k] = p.grad * scale;
@@ -115,17 +115,17 @@ struct pointwise_formula {
             const V w = at.w ? load<V>(at.w + j) : splat<V>(1);
             const bits<V> counts = w != T(0);
             point<V> p = on_inputs<inputs, V>(at, j, reach, T(0), [&](auto... x) {
-                if constexpr (has_domain<Formula>) outside |= formula.outside(x...) & counts;
+                if constexpr (has_domain<Formula>) outside |= outside_of(formula, x...) & counts;
                 return formula(x...);
             });
-            p = {keep(counts, p.value * w), keep(counts, p.grad * w), keep(counts, p.hess * w)};
+            p = {keep(counts, p.value * w), p.grad * w, p.hess * w};
             if (wants_value(what) && at.each) store(at.each + j, p.value);
             if constexpr (wants_value(what)) {
                 place.sum[place.k] += keep(counted, p.value);
                 place.k = (place.k + 1) % K;
             }
-            if constexpr (wants_grad(what)) store(at.g + j, p.grad * scale);
-            if constexpr (wants_hess(what)) store(at.h + j, p.hess * scale);
+            if constexpr (wants_grad(what)) store(at.g + j, keep(counts, p.grad * scale));
+            if constexpr (wants_hess(what)) store(at.h + j, keep(counts, p.hess * scale));
         }
         if (any<V>(outside & counted)) found_outside = true;
     }

@@ -1,13 +1,13 @@
 // Hinge embedding: z where y = 1, max(0, margin - z) where y = -1; any other y takes both. The tie has the gradient -1.
 #pragma once
 
-#include "point.hpp"
+#include "domain.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct hinge_embedding {
+struct hinge_embedding : of_signs {
     static constexpr const char* name = "hinge_embedding";
     static constexpr int parameters = 1;
     static constexpr bool is_short = true;
