@@ -78,16 +78,15 @@ constexpr pointwise_entry pointwise_loss() {
 template <template <class> class F>
 constexpr rows_entry row_loss() {
     static_assert(F<float>::parameters <= max_parameters);
-    rows_entry entry{
-            F<float>::name,
-            F<float>::parameters,
-            F<float>::target,
-            F<float>::class_weights_divide,
-            {{rows<F<float>, float, verb::value>, rows<F<float>, float, verb::grad>,
-              rows<F<float>, float, verb::value_and_grad>, rows<F<float>, float, verb::grad_and_hess>},
-             {rows<F<double>, double, verb::value>, rows<F<double>, double, verb::grad>,
-              rows<F<double>, double, verb::value_and_grad>, rows<F<double>, double, verb::grad_and_hess>}},
-            {}};
+    rows_entry entry{F<float>::name,
+                     F<float>::parameters,
+                     F<float>::target,
+                     F<float>::class_weights_divide,
+                     {{rows<F<float>, float, verb::value>, rows<F<float>, float, verb::grad>,
+                       rows<F<float>, float, verb::value_and_grad>, rows<F<float>, float, verb::grad_and_hess>},
+                      {rows<F<double>, double, verb::value>, rows<F<double>, double, verb::grad>,
+                       rows<F<double>, double, verb::value_and_grad>, rows<F<double>, double, verb::grad_and_hess>}},
+                     {}};
     if constexpr (has_domain<F<float>>) {
         entry.outside[0] = first_row_outside<F<float>, float>;
         entry.outside[1] = first_row_outside<F<double>, double>;

@@ -104,8 +104,8 @@ class RowLoss(Loss):
         z : array_like of float32, float64, float16 or bfloat16, shape (..., C)
             Logits or log-probabilities, as the class says.
         target : array_like of integers, shape (...), or of numbers, shape (..., C)
-            Labels of any integer type (of float32 and float64 where every one is an integer), or probabilities, as the
-            class says.
+            Labels of any integer type or bool (of float32 and float64 where every one is an integer), or probabilities,
+            as the class says.
         sample_weight : array_like, shape (...), optional
             Factor of each row's loss; enters the divisor of ``"mean"``.
         reduction : {"mean", "sum", "none"}

@@ -51,11 +51,11 @@ struct pointwise_args {
     void* each;      // per-sample values; null: only their sum is wanted
     void* g;
     void* h;
-    storage kind;    // of z, y, g and h
-    double scale;    // factor of every gradient and second derivative
-    bool streaming;  // store g and h by streaming stores; not where 16 bits go by way of a tile
+    storage kind;     // of z, y, g and h
+    double scale;     // factor of every gradient and second derivative
+    bool streaming;   // store g and h by streaming stores; not where 16 bits go by way of a tile
     bool ignore_nan;  // samples whose target is NaN weigh 0
-    bool* outside;    // set where inputs are outside the formula's domain; null: nobody asks
+    bool* outside;    // set where inputs may be outside the formula's domain; null: nobody asks
     double parameters[max_parameters];
 };
 // Elements [begin, end), within one chunk; returns the sum of their values, or of their weights.
@@ -102,7 +102,7 @@ struct softmax_args : cross_entropy_options {
     double class_weight_sum;
     row_output output;
     bool streaming;
-    bool* outside;         // set where a probability is below 0; null: nobody asks
+    bool* outside;         // set where a probability may be below 0; null: nobody asks
     void* scratch;         // of the calling thread, or one slot a row where rows are shared out by their chunks
     index scratch_stride;  // bytes of a slot
 };
@@ -391,8 +391,8 @@ struct kernel_table {
     const linear_kernels* linear[element_count];
     label_kernel label[integer_count][element_count];
     sum_kernel sum[element_count];
-    pointwise_kernel known_weight[element_count];   // of samples whose target is not NaN
-    rows_domain_kernel below_0[element_count];      // of probabilities of cross-entropy
+    pointwise_kernel known_weight[element_count];  // of samples whose target is not NaN
+    rows_domain_kernel below_0[element_count];     // of probabilities of cross-entropy
     norm_kernel sum_of_squares[element_count];
     scale_kernel scale[element_count];
     widen_kernel widen;

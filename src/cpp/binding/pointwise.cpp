@@ -88,7 +88,8 @@ double call::divide() const {
     if (asked.normalizer) return *asked.normalizer;
     if (asked.ignore_nan) {
         const pointwise_kernel known = kernels().known_weight[arithmetic_of(type)];
-        return sum_of_pieces(z->size(), pointwise_chunk, worthwhile(), [&](index b, index e) { return known(a, b, e); });
+        return sum_of_pieces(z->size(), pointwise_chunk, worthwhile(),
+                             [&](index b, index e) { return known(a, b, e); });
     }
     if (!w) return static_cast<double>(z->size());
     const sum_kernel sum = kernels().sum[arithmetic_of(type)];

@@ -132,7 +132,8 @@ double call::run_split() {
 
 void call::check_domain() const {
     if (in.target && asked.check)
-        in.check_probabilities(kernels().below_0[arithmetic_of(in.type)], std::array<double, max_parameters>{}.data(), asked.threads);
+        in.check_probabilities(kernels().below_0[arithmetic_of(in.type)], std::array<double, max_parameters>{}.data(),
+                               asked.threads);
 }
 
 py::object call::run() {

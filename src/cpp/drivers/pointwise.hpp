@@ -18,8 +18,9 @@ class pointwise_driver {
     const pointwise_args& a;
     const pointwise_loops<E>& loop;
     const void* const formula;
-    // Groups stream their gradients themselves. Calls with weights, ignored samples, single losses or second derivatives, registers of
-    // 16 bytes, and addresses that are no multiple of 16 are streamed by each_result_streamed.
+    // Groups stream their gradients themselves. Calls with weights, ignored samples, single losses or second
+    // derivatives, registers of 16 bytes, and addresses that are no multiple of 16 are streamed by
+    // each_result_streamed.
     const bool grouped = !a.w && !a.each && !a.ignore_nan;
     const store_kind group_stores;
     pointwise_findings<T> found;

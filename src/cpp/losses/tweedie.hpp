@@ -27,8 +27,15 @@ struct tweedie_power {
     // Any number is a target where the power is 0 or below.
     template <class V>
     bits<V> outside(V y) const {
-        if constexpr (compound) return y < T(0);
         return a >= T(2) ? bits<V>{} : a <= T(0) ? y <= T(0) : y < T(0);
+    }
+
+    static constexpr bool sign_tells = true;
+    template <class V>
+    static bits<V> mark(V y)
+        requires compound
+    {
+        return of_counts::mark(y);
     }
 
     template <class V>

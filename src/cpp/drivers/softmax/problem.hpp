@@ -60,15 +60,15 @@ struct softmax_problem {
     }
 };
 
-// Tells whoever asks whether any of n probabilities from y on is below 0: before they are used, as they are in the
+// Tells whoever asks whether any of n probabilities from y on may be below 0: before they are used, as they are in the
 // caches then.
 template <class E>
 inline void look_for_negative(const softmax_args& a, const E* y, index n) {
     using V = vec<arithmetic<E>>;
     if (!a.outside) return;
-    bits<V> below{};
-    each_register<V>(n, [&](index i, auto reach) { below |= of_counts::outside(reach.load(y + i)); });
-    if (any<V>(below)) __atomic_store_n(a.outside, true, __ATOMIC_RELAXED);
+    bits<V> marks{};
+    each_register<V>(n, [&](index i, auto reach) { marks |= of_counts::mark(reach.load(y + i)); });
+    if (may_be_outside<of_counts, V>(marks)) __atomic_store_n(a.outside, true, __ATOMIC_RELAXED);
 }
 
 // exp of one number, mostly of 0.
