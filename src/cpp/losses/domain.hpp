@@ -50,14 +50,9 @@ struct of_counts {
 };
 struct of_positive_numbers {
     static constexpr domain_text domain{"a number above 0", nullptr};
-    static constexpr bool sign_tells = true;
     template <class V>
     static bits<V> outside(V y) {
         return y <= lane_t<V>(0);
-    }
-    template <class V>
-    static bits<V> mark(V y) {
-        return as_bits(y) | (bits<V>)((unsigned_bits<V>)as_bits(y) - 1);
     }
 };
 
