@@ -44,6 +44,7 @@ def test_what_torch_does_not_check_is_computed(name: str) -> None:
     assert ours.explain() == {}
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's, of vmap
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_nor_where_it_is_compiled_or_transformed(name: str) -> None:
     y, call, reference = OUTSIDE[name], getattr(ours, name), getattr(theirs, name)
