@@ -16,6 +16,7 @@
 #include "drivers/norm.hpp"
 #include "drivers/pointwise.hpp"
 #include "drivers/rows.hpp"
+#include "drivers/rows_domain.hpp"
 #include "drivers/softmax/short_rows/dispatch.hpp"
 #include "drivers/softmax/long_rows/dispatch.hpp"
 #include "drivers/twin.hpp"

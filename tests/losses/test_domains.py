@@ -187,3 +187,13 @@ def test_new_results_of_inputs_outside_the_domain_are_not_returned(dtype: Any, i
                     lossk.BinaryCrossEntropy().grad_and_hess(z, y, sample_weight=given)
                 with pytest.raises(ValueError, match=rf"at flat index {at}, wanted var of at least 0"):
                     lossk.GaussianNLL()(y, y, var, sample_weight=given)
+
+
+def test_statistics_do_not_take_logarithms_for_probabilities(rng: np.random.Generator) -> None:
+    z, target = lossk.KLDivergence._draw(rng, (7, 5), np.float64)
+    loss = lossk.KLDivergence(log_target=True)
+    assert loss(z, np.log(target), stats=True)[0] == loss(z, np.log(target))
+    target[3, 2] = -1
+    for options in ({}, {"axis": 0}):
+        with pytest.raises(ValueError, match=r"target\[.*got -1.0, wanted a probability, at least 0"):
+            lossk.KLDivergence()(z, target, stats=True, **options)  # type: ignore[call-overload]

@@ -286,7 +286,14 @@ class RowLoss(Loss):
 
     def _call_with_stats(self, asked: Fields) -> Any:
         """Run the kernel after another one for statistics: before anything is written, as `out` may be `z`."""
-        of_rows = Request(*asked)._replace(verb=VALUE, sample_weight=None, reduction="sum", normalizer=None, out=None)
+        plain: dict[str, Any] = {
+            "sample_weight": None,
+            "reduction": "sum",
+            "normalizer": None,
+            "out": None,
+            "check": False,
+        }
+        of_rows = Request(*asked)._replace(verb=VALUE, **plain)
         known = _core.softmax(LOSS, None, None, self._ignored)(of_rows)
         result = known if known is NotImplemented else self._bound(asked)
         return result if result is NotImplemented else (result, *known[1:])

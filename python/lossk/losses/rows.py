@@ -162,7 +162,8 @@ class KLDivergence(RowLoss):
         dloss/dz[k] = -p[k]
 
     Where ``p[k]`` is 0 it contributes 0, even at ``z[k] = -infinity``; a negative ``p[k]`` is an error (with
-    ``check=False`` it gives NaN). ``"mean"`` divides by the number of rows, which is torch's ``"batchmean"`` for two axes (torch's ``"mean"`` divides by all elements).
+    ``check=False`` it gives NaN). ``"mean"`` divides by the number of rows, which is torch's ``"batchmean"`` for two
+    axes (torch's ``"mean"`` divides by all elements).
 
     Parameters
     ----------
