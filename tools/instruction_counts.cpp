@@ -55,6 +55,14 @@ const void* numbers(place at, element type) {
     return memory[at];
 }
 
+// Ones, which are in the domain of every target.
+const void* ones(element type) {
+    static float narrow[samples];
+    static double wide[samples];
+    for (index i = 0; i < samples; ++i) narrow[i] = 1, wide[i] = 1;
+    return type == f64 ? static_cast<const void*>(wide) : narrow;
+}
+
 void label_rows(index classes) {
     for (index i = 0; i < samples; ++i) labels[i] = (7 * i) % classes;
 }
@@ -89,8 +97,9 @@ void count_pointwise(const pointwise_entry& e, element type, verb what, bool str
     set_parameters(a);
     const pointwise_kernel kernel = e.kernel[arithmetic_of(type)][static_cast<int>(what)];
     count(string(e.name) + " " + verb_name, type, samples, [&] { kernel(a, 0, samples); });
-    if (e.domain && what == verb::value)
-        count(string(e.name) + " domain", type, samples, [&] { e.outside[arithmetic_of(type)](a, 0, samples); });
+    if (!e.domain.wanted || what != verb::value) return;
+    a.y = ones(type);
+    count(string(e.name) + " domain", type, samples, [&] { e.outside[arithmetic_of(type)](a, 0, samples); });
 }
 
 void count_pointwise(const kernel_table& t, element type) {

@@ -117,6 +117,8 @@ def floats(name: str, value: object, target_name: str = "", target: object = Non
     if not is_float(array.dtype):
         exchanged = isinstance(target, np.ndarray) and is_float(target.dtype)
         advice = f": are {name} and {target_name} exchanged?" if exchanged else ""
+        if not advice and array.dtype.kind in "iub":
+            advice = f": {name}.astype(np.float32)"
         raise TypeError(f"{name}: got dtype {array.dtype}, wanted {FLOAT_NAMES}{advice}")
     return contiguous(array, array.dtype)
 

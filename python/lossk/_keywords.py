@@ -52,6 +52,31 @@ class GradToEach(ToEach, total=False):
     out: Array | None
 
 
+# ---- of samples -----------------------------------------------------------------------------------------------------
+
+
+class SamplesToTotal(ToTotal, total=False):
+    """To a float."""
+
+    ignore_nan: bool
+    check: bool
+
+
+class SamplesToEach(ToEach, total=False):
+    """To a value a sample."""
+
+    ignore_nan: bool
+    check: bool
+
+
+class SamplesGradToTotal(SamplesToTotal, GradToTotal, total=False):
+    """And a gradient."""
+
+
+class SamplesGradToEach(SamplesToEach, GradToEach, total=False):
+    """And a gradient."""
+
+
 # ---- with statistics of rows, or without ----------------------------------------------------------------------------
 
 
@@ -77,18 +102,21 @@ class WithStats(Options, total=False):
 class RowsToTotal(PlainToTotal, total=False):
     """Over rows along any axis."""
 
+    check: bool
     axis: int
 
 
 class RowsToEach(PlainToEach, total=False):
     """Over rows along any axis."""
 
+    check: bool
     axis: int
 
 
 class RowsWithStats(WithStats, total=False):
     """Over rows along any axis."""
 
+    check: bool
     axis: int
 
 

@@ -18,7 +18,7 @@ class Request(NamedTuple):
     """A call of a verb, made once by the public method; `target` is what pointwise losses call y.
 
     Mostly a plain tuple of these fields in this order, as names take longer than a short kernel: `Fields`. What kernels
-    (src/cpp/binding/request.cpp) are given may end after `num_threads`, verbs of samples end after `out`.
+    (src/cpp/binding/request.cpp) are given may end after `num_threads`, verbs of samples end after `ignore_nan`.
     """
 
     verb: int
@@ -30,6 +30,8 @@ class Request(NamedTuple):
     normalizer: float | None = None
     num_threads: int | None = None
     out: Any = None
+    check: bool = True
+    ignore_nan: bool = False
     stats: bool = False
     axis: int = -1
 
@@ -43,6 +45,11 @@ STATS = Request._fields.index("stats")
 # ---- outputs of users -----------------------------------------------------------------------------------------------
 
 
+def told_tuple(out: object) -> str:
+    """Return what an error says of an `out` that is no tuple of the length wanted."""
+    return f"a tuple of {tuple.__len__(out)}" if isinstance(out, tuple) else type(out).__name__
+
+
 def prepare_outputs(
     verb: int, out: Any, z: Array, others: dict[str, Array], input_name: str = "z"
 ) -> tuple[Output, ...]:
@@ -52,7 +59,7 @@ def prepare_outputs(
     if verb != GRAD_AND_HESS:
         return (Output("out", out, z, others, input_name),)
     if not isinstance(out, tuple) or tuple.__len__(out) != 2:
-        raise TypeError(f"out: got {type(out).__name__}, wanted a tuple of two arrays")
+        raise TypeError(f"out: got {told_tuple(out)}, wanted a tuple of two arrays, one for each derivative")
     pair = Output("out[0]", out[0], z, others), Output("out[1]", out[1], z, others)
     if np.may_share_memory(out[0], out[1]):
         raise ValueError("out[1]: got memory that overlaps out[0], wanted separate memory")

@@ -227,7 +227,7 @@ _KERNELS = [_core.softmax(output, None, None, None) for output in (LOSS, SOFTMAX
 
 
 def _call(output: int, verb: int, x: Any, out: Any, num_threads: int | None, stats: bool) -> Any:
-    return _KERNELS[output]((verb, x, None, None, None, "sum", None, num_threads, out, stats))
+    return _KERNELS[output]((verb, x, None, None, None, "sum", None, num_threads, out, False, False, stats))
 
 
 softmax = Softmax()

@@ -53,6 +53,10 @@ constexpr kernel_table make_table() {
     fill<std::uint64_t>(t.label[7]);
     t.sum[0] = sum<float>;
     t.sum[1] = sum<double>;
+    t.known_weight[0] = known_weight<float>;
+    t.known_weight[1] = known_weight<double>;
+    t.below_0[0] = first_row_outside<probabilities<float>, float>;
+    t.below_0[1] = first_row_outside<probabilities<double>, double>;
     t.sum_of_squares[0] = sum_of_squares<float>;
     t.sum_of_squares[1] = sum_of_squares<double>;
     t.scale[0] = scale<float>;

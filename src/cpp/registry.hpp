@@ -16,6 +16,7 @@
 #include "drivers/norm.hpp"
 #include "drivers/pointwise.hpp"
 #include "drivers/rows.hpp"
+#include "drivers/rows_domain.hpp"
 #include "drivers/softmax/short_rows/dispatch.hpp"
 #include "drivers/softmax/long_rows/dispatch.hpp"
 #include "drivers/twin.hpp"
@@ -59,7 +60,8 @@ constexpr pointwise_entry pointwise_loss() {
         F<float>::name,
         F<float>::parameters,
         inputs_of<F<float>>(),
-        nullptr,
+        {},
+        false,
         {},
         {{pointwise<F<float>, float, verb::value>, pointwise<F<float>, float, verb::grad>,
           pointwise<F<float>, float, verb::value_and_grad>, pointwise<F<float>, float, verb::grad_and_hess>},
@@ -67,6 +69,7 @@ constexpr pointwise_entry pointwise_loss() {
           pointwise<F<double>, double, verb::value_and_grad>, pointwise<F<double>, double, verb::grad_and_hess>}}};
     if constexpr (has_domain<F<float>>) {
         entry.domain = F<float>::domain;
+        entry.target_alone = has_domain_of_targets<F<float>, vec<float>>;
         entry.outside[0] = first_outside<F<float>, float>;
         entry.outside[1] = first_outside<F<double>, double>;
     }
@@ -76,20 +79,26 @@ constexpr pointwise_entry pointwise_loss() {
 template <template <class> class F>
 constexpr rows_entry row_loss() {
     static_assert(F<float>::parameters <= max_parameters);
-    return {F<float>::name,
-            F<float>::parameters,
-            F<float>::target,
-            F<float>::class_weights_divide,
-            {{rows<F<float>, float, verb::value>, rows<F<float>, float, verb::grad>,
-              rows<F<float>, float, verb::value_and_grad>, rows<F<float>, float, verb::grad_and_hess>},
-             {rows<F<double>, double, verb::value>, rows<F<double>, double, verb::grad>,
-              rows<F<double>, double, verb::value_and_grad>, rows<F<double>, double, verb::grad_and_hess>}}};
+    rows_entry entry{F<float>::name,
+                     F<float>::parameters,
+                     F<float>::target,
+                     F<float>::class_weights_divide,
+                     {{rows<F<float>, float, verb::value>, rows<F<float>, float, verb::grad>,
+                       rows<F<float>, float, verb::value_and_grad>, rows<F<float>, float, verb::grad_and_hess>},
+                      {rows<F<double>, double, verb::value>, rows<F<double>, double, verb::grad>,
+                       rows<F<double>, double, verb::value_and_grad>, rows<F<double>, double, verb::grad_and_hess>}},
+                     {}};
+    if constexpr (has_domain<F<float>>) {
+        entry.outside[0] = first_row_outside<F<float>, float>;
+        entry.outside[1] = first_row_outside<F<double>, double>;
+    }
+    return entry;
 }
 
 // A formula of rows that has a gradient and nothing else.
 template <template <class> class F>
 constexpr rows_entry row_vjp() {
-    rows_entry entry{F<float>::name, 0, F<float>::target, false, {}};
+    rows_entry entry{F<float>::name, 0, F<float>::target, false, {}, {}};
     constexpr int grad = static_cast<int>(verb::grad);
     entry.kernel[0][grad] = rows<F<float>, float, verb::grad>;
     entry.kernel[1][grad] = rows<F<double>, double, verb::grad>;

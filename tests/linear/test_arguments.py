@@ -53,7 +53,7 @@ def test_out_is_filled_and_checked_before_anything_is_written(rng: np.random.Gen
     assert all(bits(a) == bits(b) for a, b in zip(fresh, out, strict=True))
     before = [a.copy() for a in out]
     wrong: tuple[tuple[type[Exception], str, Any], ...] = (
-        (TypeError, "out: got ndarray, wanted a tuple of three", out[0]),
+        (TypeError, "out: got ndarray, wanted a tuple of 3: dx, dw and dbias", out[0]),
         (ValueError, r"out\[0\]: got memory that overlaps x", (x, out[1], out[2])),
         (ValueError, r"out\[1\]: got shape \(4, 6\)", (out[0], out[1].T.copy(), out[2])),
         (TypeError, r"out\[2\]: got dtype float64, wanted float32", (out[0], out[1], out[2].astype(np.float64))),

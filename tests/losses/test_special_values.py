@@ -14,6 +14,10 @@ from tests.support.cases import DOMAINS, Case, draw, each_case, each_pointwise_c
 from tests.support.tolerances import TOLERANCE, assert_close, rounding
 
 
+def above_0(loss: Any) -> bool:
+    return isinstance(loss, lossk.Gamma) or (isinstance(loss, lossk.Tweedie) and loss.power >= 2)
+
+
 def special_targets(case: Case, special: Array, dtype: Any) -> Array:
     """Those special numbers that are in the range of the loss's targets."""
     drawn = LOSSES[case.kernel]._draw(np.random.default_rng(0), (64,), dtype)[1]
@@ -22,7 +26,8 @@ def special_targets(case: Case, special: Array, dtype: Any) -> Array:
     if drawn.min() < 0:
         return special
     more = [] if drawn.max() <= 1 else [7.0, 1e18]
-    return np.array([0.0, 0.25, 1.0, *more, *([] if case.kernel in DOMAINS else [np.nan])], dtype)
+    least = [] if above_0(case.plain()) else [0.0]
+    return np.array([*least, 0.25, 1.0, *more, *([] if case.kernel in DOMAINS else [np.nan])], dtype)
 
 
 @each_dtype
@@ -111,7 +116,6 @@ def test_a_nan_is_never_lost_in_a_sum(case: Case, dtype: Any, isa: str, rng: np.
         (lossk.Focal(-1, 2), np.inf, 1.0, 0.0, 0.0),
         (lossk.Gamma(), -100.0, 1e-10, 1e-10 * np.exp(100.0), -1e-10 * np.exp(100.0)),
         (lossk.Gamma(), -np.inf, 1.0, np.inf, -np.inf),
-        (lossk.Gamma(), -1e4, 0.0, -1e4, 1.0),
         (lossk.PoissonNLL(), -np.inf, 0.0, 0.0, 0.0),
         (lossk.PoissonNLL(), 1e4, 3.0, np.inf, np.inf),
         (lossk.PoissonNLL(log_input=False, eps=0.0), 0.0, 0.0, 0.0, 1.0),

@@ -119,7 +119,6 @@ ONE_HOT = np.eye(4, dtype=int)[:3]
         (ONE_HOT.astype(bool), "target.argmax(-1) gives labels"),
         (np.array([[0], [1], [2]]), ": target.ravel()"),
         (np.array([[0.0], [1.0], [2.0]]), ": target.ravel()"),
-        (np.array([True, False, True]), "np.asarray(target).astype(int)"),
         (np.array([0, 1, 2], np.float16), "np.asarray(target).astype(int)"),
         (np.array([0, 1, 2], object), "np.asarray(target).astype(int)"),
         (np.array([0.0, 1.5, 2.0]), "target[1]: got 1.5, wanted an integer"),
@@ -156,6 +155,21 @@ def test_float_scores_as_labels_are_sent_to_argmax() -> None:
     assert lossk.CrossEntropy()(LOGITS, ONE_HOT.astype(LOGITS.dtype)) == pytest.approx(
         lossk.CrossEntropy()(LOGITS, ONE_HOT.argmax(-1))
     )
+
+
+def test_bools_are_the_labels_0_and_1() -> None:
+    t = np.array([True, False, True])
+    for loss in LABEL_LOSSES:
+        for given in (t, t.tolist(), np.array([1, 9, 0, 9, 1, 9], bool)[::2] != [False, True, False]):
+            want = np.asarray(given).astype(int)
+            value, grad = loss.value_and_grad(LOGITS, given)
+            assert value == loss(LOGITS, want) == loss.reference(LOGITS, given)
+            np.testing.assert_array_equal(grad, loss.grad(LOGITS, want))
+    assert lossk.CrossEntropy(ignore_index=1)(LOGITS, t) == lossk.CrossEntropy(ignore_index=1)(LOGITS, t.astype(int))
+    linear, w = lossk.LinearCrossEntropy(), np.ones((4, 4))
+    assert linear(LOGITS, w, t) == linear(LOGITS, w, t.astype(int)) == pytest.approx(linear.reference(LOGITS, w, t))
+    with pytest.raises(IndexError, match=r"target\[0\]: got (True|1), wanted a label in \[0, 1\)"):
+        lossk.CrossEntropy()(LOGITS[:, :1], t)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, ">f4"])

@@ -206,8 +206,9 @@ class LinearCrossEntropy(Frozen):
 
         `dbias` is None without `bias`. With ``wrt="x"`` the gradients are `dx` alone, at two thirds of the work. With
         ``reduction="none"`` gradients are those of the sum; `vjp` weighs samples. `out` holds arrays to write to, in
-        the same form, C-contiguous and apart from the inputs; of 16-bit inputs `dw` and `dbias` may be float32. Other
-        parameters are those of calling the loss; with `stats` the `RowStats` come last.
+        the same form (``(dx, dw)`` will do without `bias`), C-contiguous and apart from the inputs; of 16-bit inputs
+        `dw` and `dbias` may be float32. Other parameters are those of calling the loss; with `stats` the `RowStats`
+        come last.
         """
         factors = {"sample_weight": sample_weight}
         problem = make_problem(self._loss, x, w, target, bias, factors, reduction, normalizer, num_threads)
@@ -253,6 +254,8 @@ class LinearCrossEntropy(Frozen):
         derivatives: bool = False,
     ) -> Value:
         """Return what calling the loss returns, in plain float64 NumPy; with ``derivatives=True`` gradients as well."""
+        # Raises where kernels do.
+        make_problem(self._loss, x, w, target, bias, {"sample_weight": sample_weight}, reduction, normalizer, None)
         x64, w64 = float64("x", x), float64("w", w)
         z = x64 @ w64.T + (0.0 if bias is None else float64("bias", bias))
         options: dict[str, Any] = {"sample_weight": sample_weight, "reduction": reduction, "normalizer": normalizer}

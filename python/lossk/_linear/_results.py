@@ -8,6 +8,7 @@ import numpy as np
 
 from .._arrays import Array, share_memory
 from .._keywords import Value
+from .._request import told_tuple
 from ..losses import RowStats
 from ._problem import Problem, Rows
 
@@ -30,8 +31,12 @@ def make_outputs(problem: Problem, wrt: str, out: Any) -> Outputs:
     if out is None:
         fresh: list[Any] = [None if shape is None else np.empty(shape, x.dtype) for shape in shapes]
         return Outputs(*fresh)
-    if wrt == "all" and (not isinstance(out, tuple) or tuple.__len__(out) != 3):
-        raise TypeError(f"out: got {type(out).__name__}, wanted a tuple of three: dx, dw, and dbias or None")
+    if wrt == "all":
+        if isinstance(out, tuple) and tuple.__len__(out) == 2 and bias is None:
+            out = (*out, None)
+        if not isinstance(out, tuple) or tuple.__len__(out) != 3:
+            wanted = "2 or 3: dx and dw, and None" if bias is None else "3: dx, dw and dbias"
+            raise TypeError(f"out: got {told_tuple(out)}, wanted a tuple of {wanted}")
     given = (out,) if wrt == "x" else out
     names = ("out",) if wrt == "x" else ("out[0]", "out[1]", "out[2]")
     for i, (name, array, shape) in enumerate(zip(names, given, shapes, strict=True)):

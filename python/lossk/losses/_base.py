@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._arrays import Array, float64, targets_like, weights_like
 from .._keywords import Value
-from .._parameters import Frozen, check_number, dataclass_transform
+from .._parameters import Frozen, dataclass_transform
 
 Reference = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
@@ -51,23 +51,20 @@ def reference_inputs(z: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], N
 
 
 def weighted_reference(
-    parts: Reference, sample_weight: ArrayLike | None, reduction: str, normalizer: float | None, derivatives: bool
+    parts: Reference,
+    sample_weight: ArrayLike | None,
+    reduction: str,
+    normalizer: float | None,
+    derivatives: bool,
+    known: NDArray[np.bool_] | None = None,
 ) -> Value:
-    """Weight and reduce the reference of a pointwise loss."""
+    """Weight and reduce the reference of a pointwise loss, of samples that are `known`."""
     w = np.ones_like(parts[0]) if sample_weight is None else float64("sample_weight", sample_weight)
+    w = w if known is None else np.where(known, w, 0.0)
     with np.errstate(invalid="ignore"):
         value, grad, hess = (np.where(w != 0, w * part, 0.0) for part in parts)
-    divisor = divisor_of(reduction, float(w.sum()), normalizer)
-    return reduce_reference(reduction, value, (grad, hess), divisor, derivatives)
-
-
-def divisor_of(reduction: str, counted: float, normalizer: float | None) -> float:
-    """Return what a mean divides by; a normalizer is refused where kernels refuse it."""
-    if normalizer is None:
-        return counted
-    if reduction != "mean":
-        raise ValueError(f"normalizer: got {normalizer!r}, wanted None unless reduction is 'mean'")
-    return check_number("normalizer", normalizer, "a finite number above 0", lambda x: 0 < x < float("inf"))
+    divisor = float(w.sum()) if normalizer is None else normalizer
+    return reduce_reference(reduction, value, (grad, hess), divisor, derivatives, w != 0)
 
 
 def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tuple[int, ...]) -> Array:
@@ -97,11 +94,9 @@ def reduce_reference(
         total, scale = value, 1.0
     elif reduction == "sum":
         total, scale = float(value.sum()), 1.0
-    elif reduction == "mean":
+    else:
         with np.errstate(divide="ignore", invalid="ignore"):
             total, scale = float(np.divide(value.sum(), divisor)), float(np.divide(1.0, divisor))
-    else:
-        raise ValueError(f"reduction: got {reduction!r}, wanted 'mean', 'sum' or 'none'")
     if not with_derivatives:
         return total
     with np.errstate(invalid="ignore"):

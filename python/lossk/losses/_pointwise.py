@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
 from .._arrays import Array, floats, targets_like, weights_like
-from .._keywords import GradToEach, GradToTotal, Reduction, ToEach, ToTotal, Value
+from .._keywords import Reduction, SamplesGradToEach, SamplesGradToTotal, SamplesToEach, SamplesToTotal, Value
 from .._request import (
     GRAD,
     GRAD_AND_HESS,
@@ -63,9 +63,9 @@ class PointwiseLoss(Loss):
     # ---- verbs --------------------------------------------------------------------------------------------------
 
     @overload
-    def __call__(self, z: ArrayLike, y: ArrayLike, **options: Unpack[ToTotal]) -> float: ...
+    def __call__(self, z: ArrayLike, y: ArrayLike, **options: Unpack[SamplesToTotal]) -> float: ...
     @overload
-    def __call__(self, z: ArrayLike, y: ArrayLike, **options: Unpack[ToEach]) -> Array: ...
+    def __call__(self, z: ArrayLike, y: ArrayLike, **options: Unpack[SamplesToEach]) -> Array: ...
     def __call__(
         self,
         z: ArrayLike,
@@ -74,6 +74,8 @@ class PointwiseLoss(Loss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         num_threads: int | None = None,
     ) -> Value:
         """Return the loss.
@@ -90,6 +92,11 @@ class PointwiseLoss(Loss):
             ``"mean"`` divides the sum by the number of samples, or by the sum of their weights.
         normalizer : float, optional
             Divisor of ``"mean"`` in place of that.
+        ignore_nan : bool
+            Samples whose target is NaN do not count: they are in neither sum nor divisor, their value and derivatives
+            are exactly 0, whatever else they hold. Otherwise their value and gradient are NaN.
+        check : bool
+            Raise where a target that counts is outside the loss's domain (NaN is in every domain).
         num_threads : int, optional
             Threads of this call; the result does not depend on it.
 
@@ -101,9 +108,12 @@ class PointwiseLoss(Loss):
         Raises
         ------
         TypeError, ValueError
-            Where an argument is not as above; the message says what was got and what is wanted.
+            Where an argument is not as above, or a target outside the loss's domain; the message says what was got and
+            what is wanted.
         """
-        return self._run((VALUE, z, y, None, sample_weight, reduction, normalizer, num_threads, None))
+        return self._run(
+            (VALUE, z, y, None, sample_weight, reduction, normalizer, num_threads, None, check, ignore_nan)
+        )
 
     def grad(
         self,
@@ -113,6 +123,8 @@ class PointwiseLoss(Loss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         num_threads: int | None = None,
         out: Array | None = None,
     ) -> Array:
@@ -122,13 +134,19 @@ class PointwiseLoss(Loss):
         unscaled. `out` is the array to write to: of the shape and dtype of `z`, writeable, and either `z` itself
         or separate memory; nothing is written where anything raises.
         """
-        result: Array = self._run((GRAD, z, y, None, sample_weight, reduction, normalizer, num_threads, out))
+        result: Array = self._run(
+            (GRAD, z, y, None, sample_weight, reduction, normalizer, num_threads, out, check, ignore_nan)
+        )
         return result
 
     @overload
-    def value_and_grad(self, z: ArrayLike, y: ArrayLike, **options: Unpack[GradToTotal]) -> tuple[float, Array]: ...
+    def value_and_grad(
+        self, z: ArrayLike, y: ArrayLike, **options: Unpack[SamplesGradToTotal]
+    ) -> tuple[float, Array]: ...
     @overload
-    def value_and_grad(self, z: ArrayLike, y: ArrayLike, **options: Unpack[GradToEach]) -> tuple[Array, Array]: ...
+    def value_and_grad(
+        self, z: ArrayLike, y: ArrayLike, **options: Unpack[SamplesGradToEach]
+    ) -> tuple[Array, Array]: ...
     def value_and_grad(
         self,
         z: ArrayLike,
@@ -137,11 +155,13 @@ class PointwiseLoss(Loss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         num_threads: int | None = None,
         out: Array | None = None,
     ) -> tuple[Value, Array]:
         """Return the loss and its gradient, from one pass over the data; see calling the loss and `grad`."""
-        asked = (VALUE_AND_GRAD, z, y, None, sample_weight, reduction, normalizer, num_threads, out)
+        asked = (VALUE_AND_GRAD, z, y, None, sample_weight, reduction, normalizer, num_threads, out, check, ignore_nan)
         result: tuple[Value, Array] = self._run(asked)
         return result
 
@@ -153,11 +173,13 @@ class PointwiseLoss(Loss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
     ) -> tuple[Array, Array]:
         """Return gradient and diagonal second derivative with respect to `z`; `out` is a pair of arrays."""
-        asked = (GRAD_AND_HESS, z, y, None, sample_weight, reduction, normalizer, num_threads, out)
+        asked = (GRAD_AND_HESS, z, y, None, sample_weight, reduction, normalizer, num_threads, out, check, ignore_nan)
         result: tuple[Array, Array] = self._run(asked)
         return result
 
@@ -168,13 +190,15 @@ class PointwiseLoss(Loss):
         cotangent: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         num_threads: int | None = None,
         out: Array | None = None,
     ) -> Array:
         """Return each sample's gradient times its entry of `cotangent`, which has the shape of `z`."""
         z = floats("z", z, "y", y)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape)
-        result: Array = self._run((GRAD, z, y, None, weight, "none", None, num_threads, out))
+        result: Array = self._run((GRAD, z, y, None, weight, "none", None, num_threads, out, check, ignore_nan))
         return result
 
     def reference(
@@ -185,15 +209,21 @@ class PointwiseLoss(Loss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         derivatives: bool = False,
     ) -> Value:
         """Return what calling the loss returns, from the formula in plain float64 NumPy: the specification.
 
         With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
         """
+        asked = (VALUE, z, y, None, sample_weight, reduction, normalizer, None, None, check, ignore_nan)
+        self._run(asked)  # raises where kernels do
+        z64, y64 = reference_inputs(z, y)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            parts = self._reference(*reference_inputs(z, y))
-        return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives)
+            parts = self._reference(z64, y64)
+        known = ~np.isnan(y64) if ignore_nan else None
+        return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives, known)
 
     # ---- the way to the kernels ---------------------------------------------------------------------------------
 
@@ -205,7 +235,7 @@ class PointwiseLoss(Loss):
 
     def _run_prepared(self, asked: Fields, kernel: Kernel) -> Any:
         """Run on arrays that kernels could not read or write as they were."""
-        verb, z, y, x, w, reduction, normalizer, num_threads, out, *_ = asked
+        verb, z, y, x, w, reduction, normalizer, num_threads, out, *others = asked
         named = (("y", y), ("sample_weight", w), (self._third, x))
         given = {name: a for name, a in named if isinstance(a, np.ndarray)}
         as_given, z = z, floats("z", z, "y", y)
@@ -213,7 +243,9 @@ class PointwiseLoss(Loss):
         y = targets_like(y, z)
         w = None if w is None else weights_like("sample_weight", w, z)
         x = self._prepared_third(x, z) if self._third else None
-        return fill_outputs(verb, outputs, kernel((verb, z, y, x, w, reduction, normalizer, num_threads)))
+        return fill_outputs(
+            verb, outputs, kernel((verb, z, y, x, w, reduction, normalizer, num_threads, None, *others))
+        )
 
     def _prepared_third(self, given: Any, z: Array) -> Array:
         x = weights_like(self._third, given if self._constant is None else self._constant[1], z)

@@ -33,7 +33,7 @@ from .._request import (
     fill_outputs,
     prepare_outputs,
 )
-from ._base import Loss, Reference, divisor_of, product_of_weights, reduce_reference
+from ._base import Loss, Reference, product_of_weights, reduce_reference
 from ._stats import with_stats
 from ._targets import labels_or_probabilities
 
@@ -92,6 +92,7 @@ class RowLoss(Loss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        check: bool = True,
         num_threads: int | None = None,
         stats: bool = False,
         axis: int = -1,
@@ -103,14 +104,16 @@ class RowLoss(Loss):
         z : array_like of float32, float64, float16 or bfloat16, shape (..., C)
             Logits or log-probabilities, as the class says.
         target : array_like of integers, shape (...), or of numbers, shape (..., C)
-            Labels of any integer type (of float32 and float64 where every one is an integer), or probabilities, as the
-            class says.
+            Labels of any integer type or bool (of float32 and float64 where every one is an integer), or probabilities,
+            as the class says.
         sample_weight : array_like, shape (...), optional
             Factor of each row's loss; enters the divisor of ``"mean"``.
         reduction : {"mean", "sum", "none"}
             ``"none"`` gives one loss a row.
         normalizer : float, optional
             Divisor of ``"mean"`` in place of the rows' weight: the token count over accumulated batches, say.
+        check : bool
+            Raise where a probability of a row that counts is below 0 (NaN is not); labels are always checked.
         num_threads : int, optional
             Threads of this call; the result does not depend on it.
         stats : bool
@@ -131,8 +134,8 @@ class RowLoss(Loss):
         TypeError, ValueError
             Where an argument is not as above; the message says what was got and what is wanted.
         """
-        asked = (VALUE, z, target, None, sample_weight, reduction, normalizer, num_threads, None, stats, axis)
-        return self._run(asked)
+        how = reduction, normalizer, num_threads, None, check, False, stats, axis
+        return self._run((VALUE, z, target, None, sample_weight, *how))
 
     def grad(
         self,
@@ -142,6 +145,7 @@ class RowLoss(Loss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        check: bool = True,
         num_threads: int | None = None,
         out: Array | None = None,
         stats: bool = False,
@@ -153,8 +157,8 @@ class RowLoss(Loss):
         `out` is the array to write to: of the shape and dtype of `z`, writeable, and either `z` itself or separate
         memory; nothing is written where anything raises.
         """
-        asked = (GRAD, z, target, None, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
-        return self._run(asked)
+        how = reduction, normalizer, num_threads, out, check, False, stats, axis
+        return self._run((GRAD, z, target, None, sample_weight, *how))
 
     @overload
     def value_and_grad(
@@ -174,6 +178,7 @@ class RowLoss(Loss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        check: bool = True,
         num_threads: int | None = None,
         out: Array | None = None,
         stats: bool = False,
@@ -184,8 +189,8 @@ class RowLoss(Loss):
         See calling the loss and `grad`. With ``out=z`` the gradient overwrites its input: no array besides (long
         rows in 16 bits, or with soft capping, need scratch memory).
         """
-        asked = (VALUE_AND_GRAD, z, target, None, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
-        return self._run(asked)
+        how = reduction, normalizer, num_threads, out, check, False, stats, axis
+        return self._run((VALUE_AND_GRAD, z, target, None, sample_weight, *how))
 
     def grad_and_hess(
         self,
@@ -195,14 +200,15 @@ class RowLoss(Loss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        check: bool = True,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
         stats: bool = False,
         axis: int = -1,
     ) -> Any:
         """Return gradient and diagonal second derivative with respect to `z`; `out` is a pair of arrays."""
-        asked = (GRAD_AND_HESS, z, target, None, sample_weight, reduction, normalizer, num_threads, out, stats, axis)
-        return self._run(asked)
+        how = reduction, normalizer, num_threads, out, check, False, stats, axis
+        return self._run((GRAD_AND_HESS, z, target, None, sample_weight, *how))
 
     def vjp(
         self,
@@ -211,6 +217,7 @@ class RowLoss(Loss):
         cotangent: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
+        check: bool = True,
         num_threads: int | None = None,
         out: Array | None = None,
         stats: bool = False,
@@ -220,7 +227,7 @@ class RowLoss(Loss):
         z = floats("z", z, "target", target) if not isinstance(z, np.ndarray) else z
         at = class_axis(z, axis)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape[:at] + z.shape[at + 1 :])
-        return self._run((GRAD, z, target, None, weight, "none", None, num_threads, out, stats, axis))
+        return self._run((GRAD, z, target, None, weight, "none", None, num_threads, out, check, False, stats, axis))
 
     def reference(
         self,
@@ -230,6 +237,7 @@ class RowLoss(Loss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        check: bool = True,
         axis: int = -1,
         derivatives: bool = False,
     ) -> Value:
@@ -237,6 +245,8 @@ class RowLoss(Loss):
 
         With ``derivatives=True``: (value, gradient, second derivative), as the verbs return them.
         """
+        how = reduction, normalizer, None, None, check, False, False, axis
+        self._run((VALUE, z, target, None, sample_weight, *how))  # raises where kernels do
         z64 = float64("z", z)
         at = class_axis(z64, axis)
         probabilities = z64.dtype if self._takes_probabilities else None
@@ -257,7 +267,7 @@ class RowLoss(Loss):
             value, *others = self._reference(z64, y)
             value = np.where(counts, value * r, 0.0)
             others = [np.moveaxis(d * r[..., None], -1, axis) for d in others]
-        divisor = divisor_of(reduction, float(divisors[counts].sum()), normalizer)
+        divisor = float(divisors[counts].sum()) if normalizer is None else normalizer
         touched = np.moveaxis(touched & counts[..., None], -1, axis)
         return reduce_reference(reduction, value, tuple(others), divisor, derivatives, touched)
 
@@ -276,14 +286,21 @@ class RowLoss(Loss):
 
     def _call_with_stats(self, asked: Fields) -> Any:
         """Run the kernel after another one for statistics: before anything is written, as `out` may be `z`."""
-        of_rows = Request(*asked)._replace(verb=VALUE, sample_weight=None, reduction="sum", normalizer=None, out=None)
+        plain: dict[str, Any] = {
+            "sample_weight": None,
+            "reduction": "sum",
+            "normalizer": None,
+            "out": None,
+            "check": False,
+        }
+        of_rows = Request(*asked)._replace(verb=VALUE, **plain)
         known = _core.softmax(LOSS, None, None, self._ignored)(of_rows)
         result = known if known is NotImplemented else self._bound(asked)
         return result if result is NotImplemented else (result, *known[1:])
 
     def _run_prepared(self, asked: Fields) -> Any:
         """Run on arrays that kernels could not read or write as they were, classes last."""
-        verb, z, target, _, w, reduction, normalizer, num_threads, out, stats, axis = asked
+        verb, z, target, _, w, reduction, normalizer, num_threads, out, check, _, stats, axis = asked
         if target is None:
             raise TypeError(f"target: got None, wanted {self._wanted}")
         others = {name: a for name, a in (("target", target), ("sample_weight", w)) if isinstance(a, np.ndarray)}
@@ -294,7 +311,7 @@ class RowLoss(Loss):
         probabilities = rows.dtype if self._takes_probabilities else None
         y = labels_or_probabilities(target, z.shape, at, self._takes_labels, probabilities)
         w = None if w is None else weights_like("sample_weight", w, rows)
-        prepared = (verb, rows, y, None, w, reduction, normalizer, num_threads, None, stats)
+        prepared = (verb, rows, y, None, w, reduction, normalizer, num_threads, None, check, False, stats)
         if not stats:
             return fill_outputs(verb, outputs, _move_classes(verb, self._bound(prepared), at))
         main, *known = self._call_with_stats(prepared)

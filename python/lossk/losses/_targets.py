@@ -35,17 +35,19 @@ def labels_or_probabilities(
     float_like = kind == "f" or (kind in "iub" and not (labels and isinstance(target, np.ndarray)))
     if probabilities is not None and y.shape == shape and float_like:
         return convert("target", np.moveaxis(y, axis, -1), probabilities)
-    fits = (labels and kind in "iu") or (probabilities is not None and kind == "f")
+    fits = (labels and kind in "iub") or (probabilities is not None and kind == "f")
     text = f"target: got {y.dtype} of shape {y.shape}, wanted {' or '.join(wanted)}"
     advice = _advice(y.shape, kind, shape, axis, labels, probabilities is not None)
     raise (ValueError if fits else TypeError)(text + advice)
 
 
 def as_labels(y: Array) -> Array:
-    """Return labels of an integer type; floats are taken where every one of them is an integer."""
+    """Return labels of an integer type; bools are 0 and 1, floats are taken where every one is an integer."""
     kind = real_kind(y.dtype)
     if kind in "iu":
         return contiguous(y, y.dtype)
+    if kind == "b":
+        return contiguous(y, y.dtype).view(np.uint8)
     if y.dtype.newbyteorder("=") in FLOATS:
         whole = (np.abs(y) < 2.0**63) & (np.floor(y) == y)
         if whole.all():

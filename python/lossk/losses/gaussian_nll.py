@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arrays import Array, float64, floats
-from .._keywords import Reduction, ToEach, ToTotal, Value
+from .._keywords import Reduction, SamplesToEach, SamplesToTotal, Value
 from .._parameters import boolean, positive
-from .._request import GRAD, GRAD_AND_HESS, VALUE, VALUE_AND_GRAD, Kernel
+from .._request import GRAD, GRAD_AND_HESS, VALUE, VALUE_AND_GRAD, Kernel, Request
 from ._base import Reference, loss, product_of_weights, reference_inputs, weighted_reference
 from ._pointwise import PointwiseLoss
 
@@ -99,9 +99,9 @@ class GaussianNLL(PointwiseLoss):
     # ---- verbs, with var and wrt ------------------------------------------------------------------------------------
 
     @overload  # type: ignore[override]
-    def __call__(self, z: ArrayLike, y: ArrayLike, var: ArrayLike, **options: Unpack[ToTotal]) -> float: ...
+    def __call__(self, z: ArrayLike, y: ArrayLike, var: ArrayLike, **options: Unpack[SamplesToTotal]) -> float: ...
     @overload
-    def __call__(self, z: ArrayLike, y: ArrayLike, var: ArrayLike, **options: Unpack[ToEach]) -> Array: ...
+    def __call__(self, z: ArrayLike, y: ArrayLike, var: ArrayLike, **options: Unpack[SamplesToEach]) -> Array: ...
     def __call__(
         self,
         z: ArrayLike,
@@ -111,10 +111,12 @@ class GaussianNLL(PointwiseLoss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         num_threads: int | None = None,
     ) -> Value:
         """Return the loss: a float, or with ``reduction="none"`` an array like `z`; see `PointwiseLoss`."""
-        return self._run((VALUE, z, y, var, sample_weight, reduction, normalizer, num_threads, None))
+        return self._run((VALUE, z, y, var, sample_weight, reduction, normalizer, num_threads, None, check, ignore_nan))
 
     def grad(  # type: ignore[override]
         self,
@@ -125,13 +127,15 @@ class GaussianNLL(PointwiseLoss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         num_threads: int | None = None,
         out: Any = None,
         wrt: Wrt = "z",
     ) -> Any:
         """Return the gradient with respect to `wrt`; with ``"both"`` two (from one pass), and `out` is a pair too."""
         verb = GRAD_AND_HESS if wrt == "both" else GRAD
-        asked = (verb, z, y, var, sample_weight, reduction, normalizer, num_threads, out)
+        asked = (verb, z, y, var, sample_weight, reduction, normalizer, num_threads, out, check, ignore_nan)
         return self._run(asked, self._kernel_of(wrt))
 
     def value_and_grad(  # type: ignore[override]
@@ -143,18 +147,20 @@ class GaussianNLL(PointwiseLoss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         num_threads: int | None = None,
         out: Any = None,
         wrt: Wrt = "z",
     ) -> tuple[Value, Any]:
         """Return (loss, gradient) from one pass; with ``wrt="both"`` (loss, (gradient, gradient)) from two."""
-        asked = (VALUE_AND_GRAD, z, y, var, sample_weight, reduction, normalizer, num_threads, out)
+        asked = (VALUE_AND_GRAD, z, y, var, sample_weight, reduction, normalizer, num_threads, out, check, ignore_nan)
         kernel = self._kernel_of(wrt)
         if wrt != "both":
             result: tuple[Value, Array] = self._run(asked, kernel)
             return result
-        _, *rest = asked
-        return self._run((VALUE, *rest[:-1], None)), self._run((GRAD_AND_HESS, *rest), kernel)
+        of_both = Request(*asked)._replace(verb=GRAD_AND_HESS)
+        return self._run(of_both._replace(verb=VALUE, out=None)), self._run(of_both, kernel)
 
     def grad_and_hess(  # type: ignore[override]
         self,
@@ -165,11 +171,13 @@ class GaussianNLL(PointwiseLoss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
     ) -> tuple[Array, Array]:
         """Return gradient and second derivative with respect to `z`; `out` is a pair of arrays."""
-        asked = (GRAD_AND_HESS, z, y, var, sample_weight, reduction, normalizer, num_threads, out)
+        asked = (GRAD_AND_HESS, z, y, var, sample_weight, reduction, normalizer, num_threads, out, check, ignore_nan)
         result: tuple[Array, Array] = self._run(asked)
         return result
 
@@ -181,6 +189,8 @@ class GaussianNLL(PointwiseLoss):
         cotangent: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         num_threads: int | None = None,
         out: Any = None,
         wrt: Wrt = "z",
@@ -189,7 +199,7 @@ class GaussianNLL(PointwiseLoss):
         z = floats("z", z, "y", y)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape)
         verb = GRAD_AND_HESS if wrt == "both" else GRAD
-        asked = (verb, z, y, var, weight, "none", None, num_threads, out)
+        asked = (verb, z, y, var, weight, "none", None, num_threads, out, check, ignore_nan)
         return self._run(asked, self._kernel_of(wrt))
 
     def reference(  # type: ignore[override]
@@ -201,6 +211,8 @@ class GaussianNLL(PointwiseLoss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        ignore_nan: bool = False,
+        check: bool = True,
         derivatives: bool = False,
         wrt: Wrt = "z",
     ) -> Value:
@@ -209,8 +221,14 @@ class GaussianNLL(PointwiseLoss):
         With ``derivatives=True``: (value, gradient, second derivative) with respect to `wrt`, or with ``wrt="both"``
         (value, gradient, gradient).
         """
-        parts = self._reference(*reference_inputs(z, y), float64("var", var), wrt)
-        return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives)
+        self._kernel_of(wrt)
+        asked = (VALUE, z, y, var, sample_weight, reduction, normalizer, None, None, check, ignore_nan)
+        self._run(asked)  # raises where kernels do
+        z64, y64 = reference_inputs(z, y)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = self._reference(z64, y64, float64("var", var), wrt)
+        known = ~np.isnan(y64) if ignore_nan else None
+        return weighted_reference(parts, sample_weight, reduction, normalizer, derivatives, known)
 
     def _kernel_of(self, wrt: Wrt) -> Kernel:
         if wrt not in self._kernels:

@@ -133,7 +133,8 @@ class HingeEmbedding(MarginLoss):
 
     References
     ----------
-    ``torch.nn.functional.hinge_embedding_loss``, also for targets other than -1 and 1, which it gives both terms.
+    ``torch.nn.functional.hinge_embedding_loss``, also (with ``check=False``) for targets other than -1 and 1, which it
+    gives both terms, but for NaN, which stays NaN.
 
     Examples
     --------
@@ -163,7 +164,8 @@ class HingeEmbedding(MarginLoss):
         slack = self.margin - z
         alike, apart = y != -1, y != 1
         value = np.where(alike, z, 0.0) + np.where(apart, np.maximum(0.0, slack), 0.0)
-        return value, alike.astype(np.float64) - (apart & (slack >= 0)), np.zeros_like(z)
+        grad = alike.astype(np.float64) - (apart & (slack >= 0))
+        return np.where(np.isnan(y), y, value), np.where(np.isnan(y), y, grad), np.zeros_like(z)
 
 
 @loss

@@ -161,8 +161,9 @@ class KLDivergence(RowLoss):
         loss = sum_k p[k] (log p[k] - z[k])
         dloss/dz[k] = -p[k]
 
-    Where ``p[k]`` is 0 it contributes 0, even at ``z[k] = -infinity``; negative ``p[k]`` give NaN. ``"mean"`` divides
-    by the number of rows, which is torch's ``"batchmean"`` for two axes (torch's ``"mean"`` divides by all elements).
+    Where ``p[k]`` is 0 it contributes 0, even at ``z[k] = -infinity``; a negative ``p[k]`` is an error (with
+    ``check=False`` it gives NaN). ``"mean"`` divides by the number of rows, which is torch's ``"batchmean"`` for two
+    axes (torch's ``"mean"`` divides by all elements).
 
     Parameters
     ----------

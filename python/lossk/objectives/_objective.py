@@ -144,7 +144,7 @@ class Objective:
                 wb = None if w is None else np.ascontiguousarray(w[i:j], zb.dtype)
                 spread = None if wb is None else wb.reshape(-1, *(1 for _ in z.shape[1:]))
                 own = wb if spread is None or labels else np.ascontiguousarray(np.broadcast_to(spread, zb.shape))
-                loss.grad_and_hess(zb, yb, sample_weight=own, reduction="sum", out=(gb, hb), num_threads=1)
+                loss.grad_and_hess(zb, yb, sample_weight=own, reduction="sum", check=False, num_threads=1, out=(gb, hb))
                 _hessians.apply(rule, loss, width, zb, yb, spread, gb, hb)
                 if buffers is not None:
                     g[i:j], h[i:j] = gb, hb

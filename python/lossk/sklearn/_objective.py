@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,18 +59,19 @@ class Objective:
 
     def _of_scores(self, z: Array, y: Array, w: Array | None) -> tuple[float, Array]:
         """Return the mean loss and its gradient with respect to the scores, which it may overwrite."""
-        n, value_and_grad = len(z), self._loss.value_and_grad
+        n = len(z)
+        value_and_grad = partial(self._loss.value_and_grad, normalizer=n * self._divisor, check=False)
         if self._pairs is not None:
             scores, grads = self._pairs[:, :n]
             scores[:, 1:] = z
-            value, _ = value_and_grad(scores, y, sample_weight=w, normalizer=n * self._divisor, out=grads)
+            value, _ = value_and_grad(scores, y, sample_weight=w, out=grads)
             z[...] = grads[:, 1:]
             return value, z
         if not isinstance(self._loss, ROWS):
             if self._table is not None:
                 y = self._table.take(y, axis=0, out=self._targets[:n], mode="clip")
             w = None if w is None else np.repeat(w, z.shape[1]).reshape(z.shape)
-        return value_and_grad(z, y, sample_weight=w, normalizer=n * self._divisor, out=z)  # type: ignore[no-any-return]
+        return value_and_grad(z, y, sample_weight=w, out=z)  # type: ignore[no-any-return]
 
 
 class Penalty:

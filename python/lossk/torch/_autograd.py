@@ -270,5 +270,5 @@ def _common(loss: TorchLoss, reduction: str, *options: Any) -> tuple[Any, ...]:
     return (
         Call(loss, options, reduction),
         loss.make(*options)._bound,
-        Request(VALUE_AND_GRAD, None, None, reduction=reduction),
+        Request(VALUE_AND_GRAD, None, None, reduction=reduction, check=loss.checks),
     )

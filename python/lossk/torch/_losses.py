@@ -46,6 +46,8 @@ class TorchLoss:
     # Does `run` know the gradient with respect to the third input? Does autocast make float32 of 16 bits?
     third_has_grad = False
     widens = True
+    # Does torch look whether inputs are in the loss's domain?
+    checks = False
     # What the second tensor of the most common case is: labels, or like the first; None: there is no such case.
     of_labels: bool | None = None
     refusals: tuple[type[Exception], ...] = REFUSALS
@@ -123,8 +125,9 @@ class Pointwise(TorchLoss):
 
     of_labels = False
 
-    def __init__(self, *names: Any, mean: str = "elements", **options: Any) -> None:
+    def __init__(self, *names: Any, mean: str = "elements", checks: bool = False, **options: Any) -> None:
         super().__init__(*names, **options)
+        self.checks = checks
         self.divides_by_weights = mean == "weights"
 
     def fits(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> bool:
@@ -156,7 +159,7 @@ class Pointwise(TorchLoss):
         if cotangent is not None:
             w = product_of_weights(z, cotangent, w, z.shape)
         loss, kernel = (self.make(*options), None) if x is None else self._loss(verb, x, options)
-        return loss._run((verb, z, y, x, w, reduction, normalizer, num_threads, out), kernel)
+        return loss._run((verb, z, y, x, w, reduction, normalizer, num_threads, out, self.checks), kernel)
 
     def _loss(self, verb: int, x: Array, options: tuple[Any, ...]) -> tuple[Any, Any]:
         """Return a loss with a third input, and a kernel in place of its own."""
@@ -233,7 +236,7 @@ class Rows(TorchLoss):
         else:
             w = w if w.dtype.kind == "f" else w.astype(np.float32)
             loss = self.make.__wrapped__(*options, weight=w)
-        return loss._run((verb, z, y, None, cotangent, *how, False, -1 if z.ndim <= 2 else 1))
+        return loss._run((verb, z, y, None, cotangent, *how, self.checks, False, False, -1 if z.ndim <= 2 else 1))
 
 
 class Divergence(Rows):
@@ -257,7 +260,7 @@ class Divergence(Rows):
         verb, z, y, _, _, reduction, normalizer, num_threads, out = asked
         if normalizer is None:
             normalizer = self.divisor((z, y, None, None), options, reduction)
-        how = "mean", normalizer, num_threads, out, False, -1
+        how = "mean", normalizer, num_threads, out, self.checks, False, False, -1
         return self.make(*options)._run((verb, z, y, None, cotangent, *how))
 
 
@@ -287,8 +290,8 @@ SMOOTH_L1 = Pointwise("smooth_l1_loss", SmoothL1, even=True, beta=float)
 SOFT_MARGIN = Pointwise("soft_margin_loss", Logistic)
 HINGE_EMBEDDING = Pointwise("hinge_embedding_loss", HingeEmbedding, margin=float)
 POISSON = Pointwise("poisson_nll_loss", PoissonNLL, log_input=bool, full=bool, eps=float)
-GAUSSIAN = Gaussian("gaussian_nll_loss", GaussianNLL, third="var", even=True, full=bool, eps=float)
-BCE = Binary("binary_cross_entropy", BinaryCrossEntropy)
+GAUSSIAN = Gaussian("gaussian_nll_loss", GaussianNLL, third="var", even=True, checks=True, full=bool, eps=float)
+BCE = Binary("binary_cross_entropy", BinaryCrossEntropy, checks=True)
 BCE_WITH_LOGITS = Binary("binary_cross_entropy_with_logits", BinaryCrossEntropyWithLogits, third="pos_weight")
 CROSS_ENTROPY = Rows("cross_entropy", _cross_entropy, ignore_index=int, label_smoothing=float)
 NLL_LOSS = Rows("nll_loss", _nll, ignore_index=int)

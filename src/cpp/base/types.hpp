@@ -51,16 +51,21 @@ struct pointwise_args {
     void* each;      // per-sample values; null: only their sum is wanted
     void* g;
     void* h;
-    storage kind;    // of z, y, g and h
-    double scale;    // factor of every gradient and second derivative
-    bool streaming;  // store g and h by streaming stores; not where 16 bits go by way of a tile
-    bool* outside;   // set where inputs are outside the formula's domain; null: nobody asks
+    storage kind;     // of z, y, g and h
+    double scale;     // factor of every gradient and second derivative
+    bool streaming;   // store g and h by streaming stores; not where 16 bits go by way of a tile
+    bool ignore_nan;  // samples whose target is NaN weigh 0
+    bool* outside;    // set where inputs may be outside the formula's domain; null: nobody asks
     double parameters[max_parameters];
 };
-// Elements [begin, end), within one chunk; returns the sum of their values.
+// Elements [begin, end), within one chunk; returns the sum of their values, or of their weights.
 using pointwise_kernel = double (*)(const pointwise_args&, index begin, index end);
 // The first of these elements whose inputs are outside the formula's domain; -1: none.
 using domain_kernel = index (*)(const pointwise_args&, index begin, index end);
+// What the error says is wanted; and, where every target is -1 or 1, how it becomes that. Null: nothing.
+struct domain_text {
+    const char *wanted, *of_signs;
+};
 
 // ---- softmax rows: z (N, C) -> cross-entropy, softmax, log-softmax, log-sum-exp ---------------------------------
 
@@ -97,6 +102,7 @@ struct softmax_args : cross_entropy_options {
     double class_weight_sum;
     row_output output;
     bool streaming;
+    bool* outside;         // set where a probability may be below 0; null: nobody asks
     void* scratch;         // of the calling thread, or one slot a row where rows are shared out by their chunks
     index scratch_stride;  // bytes of a slot
 };
@@ -152,10 +158,13 @@ struct rows_args {
     storage kind;               // of z, target, g and h
     double scale;               // factor of every gradient and second derivative
     bool streaming;             // stream g and h, but what is read; not where kind is narrow
+    bool* outside;              // set where targets are outside the formula's domain; null: nobody asks
     double parameters[max_parameters];
 };
 // Rows [begin, end); returns the sum of their losses.
 using rows_kernel = double (*)(const rows_args&, index begin, index end);
+// The first element of these rows whose target is outside the formula's domain; -1: none.
+using rows_domain_kernel = index (*)(const rows_args&, index begin, index end);
 
 // ---- labels: any integer type, checked; -> int64 ----------------------------------------------------------------
 
@@ -331,7 +340,8 @@ using twin_kernel = float (*)(const twin_args&, index begin, index end);  // in 
 struct pointwise_entry {
     const char* name;
     int parameters, inputs;
-    const char* domain;                    // said of inputs outside it; null: every input is in it
+    domain_text domain;
+    bool target_alone;                     // is it a domain of targets?
     domain_kernel outside[element_count];  // null: every input is in it
     pointwise_kernel kernel[element_count][verb_count];
 };
@@ -347,6 +357,7 @@ struct rows_entry {
     row_target target;
     bool class_weights_divide;  // do class weights enter the divisor of the mean?
     rows_kernel kernel[element_count][verb_count];
+    rows_domain_kernel outside[element_count];  // of probabilities below 0; null: every target is in the domain
 };
 struct activation_entry {
     const char* name;
@@ -380,6 +391,8 @@ struct kernel_table {
     const linear_kernels* linear[element_count];
     label_kernel label[integer_count][element_count];
     sum_kernel sum[element_count];
+    pointwise_kernel known_weight[element_count];  // of samples whose target is not NaN
+    rows_domain_kernel below_0[element_count];     // of probabilities of cross-entropy
     norm_kernel sum_of_squares[element_count];
     scale_kernel scale[element_count];
     widen_kernel widen;

@@ -100,8 +100,8 @@ py::dtype arithmetic_dtype(element e) { return e == element::f64 ? py::dtype::of
 
 std::optional<integer> integer_of(const array_view& a) {
     const char kind = a.object().dtype().kind();
-    if (kind != 'i' && kind != 'u') return std::nullopt;
-    const bool is_unsigned = kind == 'u';
+    if (kind != 'i' && kind != 'u' && kind != 'b') return std::nullopt;
+    const bool is_unsigned = kind != 'i';
     switch (a.object().itemsize()) {
         case 1: return is_unsigned ? integer::u8 : integer::i8;
         case 2: return is_unsigned ? integer::u16 : integer::i16;

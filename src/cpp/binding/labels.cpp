@@ -10,6 +10,16 @@ namespace {
 
 constexpr index label_chunk = 16384;
 
+// The indices of an element, "1, 0, 7", from its place in memory.
+std::string place_of(index at, const index* shape, int ndim) {
+    std::string told;
+    for (int axis = ndim - 1; axis >= 0; --axis) {
+        told = std::to_string(at % shape[axis]) + (told.empty() ? "" : ", ") + told;
+        at /= shape[axis];
+    }
+    return told;
+}
+
 }  // namespace
 
 void row_inputs::accept_ignored(py::handle given) {
@@ -124,13 +134,27 @@ label_summary row_inputs::count(int threads, bool with_class_weights) {
     return {-1, rows, weighed ? sum(row_weight_data(), 0, rows) : static_cast<double>(rows)};
 }
 
+void row_inputs::check_probabilities(rows_domain_kernel outside, const double* parameters, int threads) const {
+    rows_args a{};
+    a.classes = classes;
+    a.target = target_data();
+    a.row_weight = row_weight_data();
+    a.kind = storage_of(type);
+    std::copy_n(parameters, max_parameters, a.parameters);
+    const index per_piece = std::max(index{1}, row_chunk / classes);
+    const auto firsts = without_gil(z->size(), [&] {
+        return results_of_pieces(rows, per_piece, worthwhile_threads(threads, z->size()),
+                                 [&](index b, index e) { return outside(a, b, e); });
+    });
+    for (const index at : firsts)
+        if (at >= 0)
+            throw py::value_error("target[" + place_of(at, z->shape(), z->ndim()) + "]: got " +
+                                  std::string(py::str(py::float_(target->object().attr("flat")[py::int_(at)]))) +
+                                  ", wanted a probability, at least 0");
+}
+
 void row_inputs::throw_bad_label(index row) const {
-    std::string at;
-    index rest = row;
-    for (int axis = leading() - 1; axis >= 0; --axis) {
-        at = std::to_string(rest % z->shape(axis)) + (at.empty() ? "" : ", ") + at;
-        rest /= z->shape(axis);
-    }
+    const std::string at = place_of(row, z->shape(), leading());
     const py::object value = label->object().attr("flat")[py::int_(row)];
     throw py::index_error("target[" + at + "]: got " + std::string(py::str(value)) + ", wanted a label in [0, " +
                           std::to_string(classes) + ")" +

@@ -31,6 +31,8 @@ struct row_inputs {
     // `guarded`: the kernel does no harm whatever the labels become meanwhile.
     const std::int64_t* label_data(int threads, const label_summary& counted, bool guarded = false);
     [[noreturn]] void throw_bad_label(index row) const;
+    // Raises at the first probability that is below 0, where rows count; `outside` finds it.
+    void check_probabilities(rows_domain_kernel outside, const double* parameters, int threads) const;
 
     int leading() const { return z->ndim() - 1; }
     // A fresh array of one entry a row.

@@ -18,9 +18,12 @@ bool derivatives::accept(py::handle out, verb what, const array_view& like, std:
         if (g) check_apart(*g, "out", inputs);
         return g.has_value();
     }
-    if (!PyTuple_Check(out.ptr()) || PyTuple_GET_SIZE(out.ptr()) != 2)
-        throw py::type_error("out: got " + std::string(py::str(py::type::handle_of(out).attr("__name__"))) +
-                             ", wanted a tuple of two arrays, for the gradient and the second derivative");
+    const bool several = PyTuple_Check(out.ptr());
+    if (!several || PyTuple_GET_SIZE(out.ptr()) != 2)
+        throw py::type_error("out: got " +
+                             (several ? "a tuple of " + std::to_string(PyTuple_GET_SIZE(out.ptr()))
+                                      : std::string(py::str(py::type::handle_of(out).attr("__name__")))) +
+                             ", wanted a tuple of two arrays, one for each derivative");
     g = output_view(PyTuple_GET_ITEM(out.ptr(), 0), "out[0]", like);
     h = output_view(PyTuple_GET_ITEM(out.ptr(), 1), "out[1]", like);
     if (!g || !h) return false;

@@ -67,13 +67,14 @@ void call::fill_arguments(py::handle parameters) {
     a.x = x ? x->data() : nullptr;
     a.w = w ? w->data() : nullptr;
     a.kind = storage_of(type);
+    a.ignore_nan = asked.ignore_nan;
     read_parameters(parameters, entry->parameters, a.parameters);
 }
 
 // Raises at the first element outside the formula's domain.
 void call::check_domain() const {
     const domain_kernel outside = entry->outside[arithmetic_of(type)];
-    if (!outside) return;
+    if (!outside || !asked.check) return;
     const auto firsts = without_gil(z->size(), [&] {
         return results_of_pieces(z->size(), pointwise_chunk, worthwhile(),
                                  [&](index b, index e) { return outside(a, b, e); });
@@ -85,6 +86,11 @@ void call::check_domain() const {
 double call::divide() const {
     if (asked.how != reduction::mean) return 1;
     if (asked.normalizer) return *asked.normalizer;
+    if (asked.ignore_nan) {
+        const pointwise_kernel known = kernels().known_weight[arithmetic_of(type)];
+        return sum_of_pieces(z->size(), pointwise_chunk, worthwhile(),
+                             [&](index b, index e) { return known(a, b, e); });
+    }
     if (!w) return static_cast<double>(z->size());
     const sum_kernel sum = kernels().sum[arithmetic_of(type)];
     return sum_of_pieces(z->size(), pointwise_chunk, worthwhile(), [&](index b, index e) { return sum(a.w, b, e); });
@@ -94,18 +100,25 @@ void call::throw_outside(index at) const {
     const auto element = [&](const array_view& array, index i) {
         return std::string(py::str(py::float_(array.object().attr("flat")[py::int_(i)])));
     };
-    std::string got = "z = " + element(*z, at) + ", y = " + element(*y, at);
-    if (x) got += " and a third input of " + element(*x, a.x_period ? at % a.x_period : at);
-    throw py::value_error("z and y: got " + got + " at flat index " + std::to_string(at) + ", wanted " + entry->domain);
+    const bool alone = entry->target_alone;
+    std::string told = alone ? "y: got " : "z and y: got z = " + element(*z, at) + ", y = ";
+    told += element(*y, at);
+    if (x && !alone) told += " and a third input of " + element(*x, a.x_period ? at % a.x_period : at);
+    told += " at flat index " + std::to_string(at) + ", wanted " + entry->domain.wanted;
+    const auto signs = [&] { return y->object().attr("__abs__")().attr("__eq__")(1).attr("all")(); };
+    if (entry->domain.of_signs && py::bool_(signs()))
+        told += std::string(", as ") + entry->domain.of_signs + " makes it of -1 and 1";
+    throw py::value_error(told);
 }
 
 py::object call::run(py::handle parameters) {
     fill_arguments(parameters);
     const index n = z->size();
     // Before anything of the user's is written. Where results are new, the kernel itself looks.
-    if (out.g || out.h) check_domain();
+    const bool overwrites = out.g || out.h;
+    if (overwrites) check_domain();
     bool outside = false;
-    a.outside = &outside;
+    a.outside = asked.check && !overwrites ? &outside : nullptr;
     out.allocate(asked.what, *z);
     if (wants_value(asked.what) && asked.how == reduction::none)
         each = fresh("losses", arithmetic_dtype(type), z->shape(), z->ndim());

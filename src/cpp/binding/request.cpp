@@ -15,6 +15,8 @@ enum field : Py_ssize_t {
     normalizer_at,
     threads_at,
     out_at,
+    check_at,
+    ignore_nan_at,
     stats_at,
     axis_at,
     field_count,
@@ -47,6 +49,8 @@ request::request(py::handle given) {
     third = item(third_at);
     sample_weight = item(sample_weight_at);
     out = size > out_at ? item(out_at) : py::handle(Py_None);
+    check = size <= check_at || is_true(item(check_at));
+    ignore_nan = size > ignore_nan_at && is_true(item(ignore_nan_at));
     stats = size > stats_at && is_true(item(stats_at));
     classes_last = size <= axis_at || is_last(item(axis_at));
 }

@@ -11,6 +11,8 @@ struct request {
     reduction how;
     std::optional<double> normalizer;
     int threads;
+    bool check;       // are targets outside the loss's domain an error?
+    bool ignore_nan;  // do targets that are NaN not count?
     bool stats;
     bool classes_last;  // else the class axis must be moved first
 

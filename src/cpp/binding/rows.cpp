@@ -26,6 +26,7 @@ struct call {
     bool accept(py::handle class_weight, py::handle ignore_index);
     void allocate(py::handle parameters);
     double run_rows() const;
+    void check_domain() const;
     py::object run(py::handle parameters);
 };
 
@@ -61,8 +62,17 @@ double call::run_rows() const {
                          [&](index begin, index end) { return kernel(a, begin, end); });
 }
 
+void call::check_domain() const {
+    const rows_domain_kernel outside = entry->outside[arithmetic_of(in.type)];
+    if (outside && asked.check) in.check_probabilities(outside, a.parameters, asked.threads);
+}
+
 py::object call::run(py::handle parameters) {
+    const bool overwrites = out.g || out.h;
     allocate(parameters);
+    if (overwrites) check_domain();
+    bool outside = false;
+    a.outside = asked.check && !overwrites ? &outside : nullptr;
     double value = 0, divisor = 1;
     index bad = -1;
     without_gil(in.z->size(), [&] {
@@ -75,6 +85,7 @@ py::object call::run(py::handle parameters) {
         value = run_rows();
     });
     if (bad >= 0) in.throw_bad_label(bad);
+    if (outside) check_domain();
     return out.result(asked.what, each ? py::object(each->object()) : py::object(py::float_(value / divisor)));
 }
 

@@ -41,6 +41,7 @@ struct call {
     void allocate();
     double run_rows();
     double run_split();
+    void check_domain() const;
     py::object run();
     py::object result(double value) const;
 
@@ -129,8 +130,18 @@ double call::run_split() {
     return total;
 }
 
+void call::check_domain() const {
+    if (in.target && asked.check)
+        in.check_probabilities(kernels().below_0[arithmetic_of(in.type)], std::array<double, max_parameters>{}.data(),
+                               asked.threads);
+}
+
 py::object call::run() {
+    const bool overwrites = out.g || out.h;
     allocate();
+    if (overwrites) check_domain();
+    bool outside = false;
+    a.outside = asked.check && !overwrites && in.target ? &outside : nullptr;
     double value = 0, divisor = 1;
     index bad = -1;
     without_gil(in.z->size(), [&] {
@@ -144,6 +155,7 @@ py::object call::run() {
         if (a.rows > 0) value = split ? run_split() : run_rows();
     });
     if (bad >= 0) in.throw_bad_label(bad);
+    if (outside) check_domain();
     return result(value / divisor);
 }
 

@@ -18,9 +18,10 @@ class pointwise_driver {
     const pointwise_args& a;
     const pointwise_loops<E>& loop;
     const void* const formula;
-    // Groups stream their gradients themselves. Calls with weights, single losses or second derivatives, registers of
-    // 16 bytes, and addresses that are no multiple of 16 are streamed by each_result_streamed.
-    const bool grouped = !a.w && !a.each;
+    // Groups stream their gradients themselves. Calls with weights, ignored samples, single losses or second
+    // derivatives, registers of 16 bytes, and addresses that are no multiple of 16 are streamed by
+    // each_result_streamed.
+    const bool grouped = !a.w && !a.each && !a.ignore_nan;
     const store_kind group_stores;
     pointwise_findings<T> found;
     pointwise_inputs<E> in;
@@ -51,7 +52,6 @@ class pointwise_driver {
     // Elements [i, i + n), derivatives to g and h.
     void run_piece(index i, index n, E* g, E* h) {
         pointwise_piece<E> at = in.read(a, loop.inputs, i, n);
-        if (a.w) at.w = static_cast<const T*>(a.w) + i;
         if (a.each) at.each = static_cast<T*>(a.each) + i;
         at.g = g;
         at.h = h;

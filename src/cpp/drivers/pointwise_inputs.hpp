@@ -1,14 +1,16 @@
 // The inputs of pointwise formulas: what a formula may take, how its loop reads it, and what is outside its domain.
 #pragma once
 
+#include "../losses/domain.hpp"
 #include "groups.hpp"
+#include "reduce.hpp"
 
 namespace lossk {
 namespace {
 
-// What a formula may declare besides its call: a third input; the lanes whose inputs are outside its domain; that it
-// takes a few instructions only, so that the way to and from memory counts; that it branches, so that nothing is gained
-// by several registers side by side; and itself without branches, for parameters that are usual.
+// What a formula may declare besides its call and its domain: a third input; that it takes a few instructions only, so
+// that the way to and from memory counts; that it branches, so that nothing is gained by several registers side by
+// side; and itself without branches, for parameters that are usual.
 template <class Formula>
 constexpr int inputs_of() {
     if constexpr (requires { Formula::inputs; })
@@ -16,8 +18,6 @@ constexpr int inputs_of() {
     else
         return 2;
 }
-template <class Formula>
-constexpr bool has_domain = requires { Formula::domain; };
 template <class Formula>
 constexpr bool is_short = requires { Formula::is_short; };
 template <class Formula>
@@ -79,7 +79,7 @@ template <class E>
 class pointwise_inputs {
     using T = arithmetic<E>;
     piece_buffer<E> z_, y_;
-    alignas(line_bytes) T repeated_[piece];
+    alignas(line_bytes) T repeated_[piece], known_[piece];
 
     const T* third(const pointwise_args& a, index i, index n) {
         const T* x = static_cast<const T*>(a.x);
@@ -88,15 +88,45 @@ class pointwise_inputs {
         return repeated_;
     }
 
+    // 0 where the target is NaN, if those are ignored.
+    const T* weights(const pointwise_args& a, const E* y, index i, index n) {
+        const T* w = a.w ? static_cast<const T*>(a.w) + i : nullptr;
+        if (!a.ignore_nan) return w;
+        each_register<vec<T>>(n, [&](index j, auto reach) {
+            const vec<T> at = reach.load(y + j);
+            reach.store(known_ + j, keep<vec<T>>(at == at, w ? reach.load(w + j) : splat<vec<T>>(1)));
+        });
+        return known_;
+    }
+
 public:
+    // At most a piece of elements where they do not stay where they are.
     pointwise_piece<E> read(const pointwise_args& a, int inputs, index i, index n) {
         pointwise_piece<E> at{};
         at.z = z_.read(a.kind, a.z, i, n);
         at.y = y_.read(a.kind, a.y, i, n);
         if (inputs == 3) at.x = third(a, i, n);
+        at.w = weights(a, at.y, i, n);
         return at;
     }
 };
+
+// The weights of the samples [begin, end) whose target is not NaN, added up as `sum` adds.
+template <class T>
+double known_weight(const pointwise_args& a, index begin, index end) {
+    constexpr int K = 128 / register_bytes;
+    pointwise_inputs<T> in;
+    lane_sum<T, K> total;
+    each_piece(begin, end, [&](index i, index n) {
+        const T* w = in.read(a, 2, i, n).w;
+        int k = 0;
+        each_register<vec<T>>(n, [&](index j, auto reach) {
+            total.add(k, reach.load(w + j));
+            if (++k == K) total.flush(), k = 0;
+        });
+    });
+    return total.result();
+}
 
 // Calls a member of the formula, `of`, on a register of as many inputs as it has.
 template <int inputs, class V, class E, class Reach, class F>
@@ -110,25 +140,26 @@ inline auto on_inputs(const pointwise_piece<E>& at, index j, Reach reach, lane_t
 
 // The first of the elements [begin, end) that count and whose inputs are outside the domain; -1: none.
 template <class Formula, class T>
-index first_outside(const pointwise_args& a, index begin, index end) {
+index first_outside(const pointwise_args& args, index begin, index end) {
     using V = vec<T>;
     constexpr int inputs = inputs_of<Formula>();
+    pointwise_args a = args;
+    if constexpr (has_domain_of_targets<Formula, V>) a.z = a.y;  // nothing else is looked at
     const Formula formula{a.parameters};
+    const auto outside = [&](auto... x) { return from_bits<V>(outside_of(formula, x...)); };
     pointwise_inputs<T> in;
-    const auto weighs = [&](index i) { return !a.w || static_cast<const T*>(a.w)[i] != T(0); };
     for (index i = begin; i < end; i += piece) {
         const index n = smaller(piece, end - i);
         const pointwise_piece<T> at = in.read(a, inputs, i, n);
         bits<V> anywhere{};
         each_register<V>(n, [&](index j, auto reach) {
-            const auto outside = [&](auto... x) { return from_bits<V>(formula.outside(x...)); };
             anywhere |= as_bits(reach.mask(on_inputs<inputs, V>(at, j, reach, T(0), outside)));
         });
         if (!any<V>(anywhere)) continue;
         for (index j = 0; j < n; ++j) {
             const part_of_register<V> one{1};
-            const auto outside = [&](auto... x) { return formula.outside(x...); };
-            if (weighs(i + j) && on_inputs<inputs, V>(at, j, one, T(0), outside)[0]) return i + j;
+            const bool counts = !at.w || at.w[j] != T(0);
+            if (counts && as_bits(on_inputs<inputs, V>(at, j, one, T(0), outside))[0]) return i + j;
         }
     }
     return -1;

@@ -15,7 +15,7 @@ constexpr int group_registers = 128 / register_bytes;  // of which a group of el
 template <class T>
 struct pointwise_findings {
     lane_sum<T, group_registers> total{};
-    bool outside = false;  // were there inputs outside the formula's domain?
+    bool outside = false;  // may inputs be outside the formula's domain?
 };
 
 // Sums of run_registers: the i-th register of a call is added to sum (k + i) % group_registers, and only its first
@@ -77,7 +77,7 @@ struct pointwise_formula {
                                                   store_kind how, pointwise_findings<T>& found) {
         const Formula formula = *static_cast<const Formula*>(of);
         const pointwise_piece<E> at = piece_at;
-        bits<V> outside{};
+        [[maybe_unused]] bits<V> marks{};
         for (index begin = 0; begin < n; begin += piece) {
             V sum[K]{};
             const index end = smaller(begin + piece, n);
@@ -86,7 +86,7 @@ struct pointwise_formula {
                     const index j = i + done * L;
                     V g[interleaved], h[interleaved];
                     each_of_group(at, j, [&](auto k, auto... x) {
-                        if constexpr (has_domain<Formula>) outside |= formula.outside(x...);
+                        if constexpr (has_domain<Formula>) marks |= mark_of(formula, x...);
                         const point<V> p = formula(x...);
                         if constexpr (wants_value(what)) sum[done + k] += p.value;
                         g[k] = p.grad * scale;
@@ -100,7 +100,8 @@ struct pointwise_formula {
                 }
             found.total.add_all(sum);
         }
-        if (any<V>(outside)) found.outside = true;
+        if constexpr (has_domain<Formula>)
+            if (may_be_outside<Formula, V>(marks)) found.outside = true;
     }
 
     // Whole registers, with or without weights and single losses. What weighs 0 does not count, whatever it holds.
@@ -109,25 +110,26 @@ struct pointwise_formula {
         const Formula formula = *static_cast<const Formula*>(of);
         const pointwise_piece<E> at = piece_at;
         const bits<V> counted = first_lanes<V>(place.counted);
-        bits<V> outside{};
+        [[maybe_unused]] bits<V> marks{};
         for (index j = 0; j < n; j += L) {
             const whole_register<V> reach{};
             const V w = at.w ? load<V>(at.w + j) : splat<V>(1);
             const bits<V> counts = w != T(0);
             point<V> p = on_inputs<inputs, V>(at, j, reach, T(0), [&](auto... x) {
-                if constexpr (has_domain<Formula>) outside |= formula.outside(x...) & counts;
+                if constexpr (has_domain<Formula>) marks |= mark_of(formula, x...) & counts;
                 return formula(x...);
             });
-            p = {keep(counts, p.value * w), keep(counts, p.grad * w), keep(counts, p.hess * w)};
+            p = {keep(counts, p.value * w), p.grad * w, p.hess * w};
             if (wants_value(what) && at.each) store(at.each + j, p.value);
             if constexpr (wants_value(what)) {
                 place.sum[place.k] += keep(counted, p.value);
                 place.k = (place.k + 1) % K;
             }
-            if constexpr (wants_grad(what)) store(at.g + j, p.grad * scale);
-            if constexpr (wants_hess(what)) store(at.h + j, p.hess * scale);
+            if constexpr (wants_grad(what)) store(at.g + j, keep(counts, p.grad * scale));
+            if constexpr (wants_hess(what)) store(at.h + j, keep(counts, p.hess * scale));
         }
-        if (any<V>(outside & counted)) found_outside = true;
+        if constexpr (has_domain<Formula>)
+            if (may_be_outside<Formula, V>(marks & counted)) found_outside = true;
     }
 
     static constexpr pointwise_loops<E> loops() {

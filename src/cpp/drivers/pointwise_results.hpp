@@ -14,7 +14,7 @@ template <class E>
 void each_result_plainly(const pointwise_args& a, index begin, index end, bool hess, piece_maker<E> make,
                          void* driver) {
     piece_buffer<E> g, h;
-    const bool whole = !g.holds(a.kind) && a.x_period == 0;
+    const bool whole = !g.holds(a.kind) && a.x_period == 0 && !a.ignore_nan;
     each_piece(begin, end, whole ? end - begin : piece, [&](index i, index n) {
         make(driver, i, n, a.g ? g.place(a.kind, a.g, i) : nullptr, hess ? h.place(a.kind, a.h, i) : nullptr);
         if (a.g) g.write(a.kind, a.g, i, n);

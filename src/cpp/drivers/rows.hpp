@@ -4,9 +4,10 @@
 //     gather(z, y)             summed over the row first: what its elements share (with labels they share z_t)
 //     element(z, y, shared)    value, gradient and second derivative of a register of elements, the label's apart
 //     label(z_t, others)       those of the label's element, from the sums over the others
+//     domain, outside(y)       targets like z that it is not defined for
 #pragma once
 
-#include "../losses/point.hpp"
+#include "../losses/domain.hpp"
 #include "reduce.hpp"
 #include "result.hpp"
 
@@ -21,6 +22,7 @@ class rows_driver {
     static constexpr bool labelled = Formula::target == row_target::labels;
     static constexpr bool gathers = requires(const Formula& f, V v) { f.gather(v, v); };
     static constexpr bool visits = requires(const Formula& f, V v) { f.element(v, v, T()); };
+    static constexpr bool checks = has_domain<Formula>;
     static constexpr bool sums_value = wants_value(what);
     static constexpr bool sums_grad = wants_grad(what) && labelled, sums_hess = wants_hess(what) && labelled;
 
@@ -28,6 +30,7 @@ class rows_driver {
     const Formula formula{a.parameters, a.classes};
     point<sum> sums{};
     sum gathered{};
+    bool found_outside = false;
     piece_buffer<T> z, y;
     result_array<T> g, h;
 
@@ -47,10 +50,14 @@ class rows_driver {
 
     // Functions of their own, with copies of their own and nothing called: what loops need stays in registers.
     [[gnu::noinline, gnu::flatten]] static void visit_loop(const Formula formula, const T* z, const T* y, T* g, T* h,
-                                                           index n, T shared, T factor, point<sum>& total) {
+                                                           index n, T shared, T factor, point<sum>& total,
+                                                           bool& found) {
+        bits<V> outside{};
         group_sums<V, K> value(total.value.registers()), grad(total.grad.registers()), hess(total.hess.registers());
         each_in_groups<V, K>(n, [&](index j, auto k, auto reach) {
-            const auto p = formula.element(reach.load(z + j), reach.load(y + j), shared);
+            const V target = reach.load(y + j);
+            if constexpr (checks) outside |= formula.outside(target);
+            const auto p = formula.element(reach.load(z + j), target, shared);
             if constexpr (sums_value) value.add(k, reach.mask(p.value));
             if constexpr (sums_grad) grad.add(k, reach.mask(p.grad));
             if constexpr (sums_hess) hess.add(k, reach.mask(p.hess));
@@ -60,6 +67,7 @@ class rows_driver {
         if constexpr (sums_value) value.give();
         if constexpr (sums_grad) grad.give();
         if constexpr (sums_hess) hess.give();
+        if (checks && any<V>(outside)) found = true;
     }
     [[gnu::noinline, gnu::flatten]] static void gather_loop(const Formula formula, const T* z, const T* y, index n,
                                                             sum& total) {
@@ -82,7 +90,7 @@ class rows_driver {
             const T* from = z.read(a.kind, a.z, i, n);
             T* const to = wants_grad(what) ? g.place(i) : nullptr;
             T* const h_to = wants_hess(what) ? h.place(i) : nullptr;
-            visit_loop(formula, from, target(i, n, from), to, h_to, n, shared, factor, sums);
+            visit_loop(formula, from, target(i, n, from), to, h_to, n, shared, factor, sums, found_outside);
             if (i + n < end) flush();
             if constexpr (wants_grad(what)) g.write(i, n);
             if constexpr (wants_hess(what)) h.write(i, n);
@@ -154,6 +162,7 @@ public:
             if (wants_value(what) && a.each) static_cast<T*>(a.each)[row] = static_cast<T>(value);
             total += value;
         }
+        if (found_outside && a.outside) __atomic_store_n(a.outside, true, __ATOMIC_RELAXED);
         return total;
     }
 };

@@ -1,7 +1,7 @@
 // Binary cross-entropy of a probability z: -y log z - (1 - y) log(1 - z), the logarithms cut off at -100.
 #pragma once
 
-#include "point.hpp"
+#include "domain.hpp"
 
 namespace lossk {
 namespace {
@@ -10,14 +10,14 @@ template <class T>
 struct binary_cross_entropy {
     static constexpr const char* name = "binary_cross_entropy";
     static constexpr int parameters = 0;
-    static constexpr const char* domain = "z and y in [0, 1]";
+    static constexpr domain_text domain{"z and y in [0, 1]", of_shares::domain.of_signs};
 
     explicit binary_cross_entropy(const double*) {}
 
     // z (1 - z) is negative where z is outside [0, 1], and NaN where z is.
     template <class V>
     bits<V> outside(V z, V y) const {
-        return ~(z * (T(1) - z) >= T(0)) | (y * (T(1) - y) < T(0));
+        return ~(z * (T(1) - z) >= T(0)) | of_shares::outside(y);
     }
 
     // The gradient is (z - y) / (z (1 - z)), the divisor at least 1e-12.

@@ -1,6 +1,7 @@
 // Binary cross-entropy of a logit z: (1 - y) z + (1 + (pos_weight - 1) y) log(1 + exp(-z)).
 #pragma once
 
+#include "domain.hpp"
 #include "logit.hpp"
 
 namespace lossk {
@@ -14,7 +15,7 @@ inline point<V> binary_cross_entropy_of_logit(V z, V y, V pos_weight) {
 }
 
 template <class T>
-struct binary_cross_entropy_with_logits {
+struct binary_cross_entropy_with_logits : of_shares {
     static constexpr const char* name = "binary_cross_entropy_with_logits";
     static constexpr int parameters = 1;
 
@@ -29,7 +30,7 @@ struct binary_cross_entropy_with_logits {
 
 // The same with a weight for each class, or sample.
 template <class T>
-struct binary_cross_entropy_with_logits_weighted {
+struct binary_cross_entropy_with_logits_weighted : of_shares {
     static constexpr const char* name = "binary_cross_entropy_with_logits_weighted";
     static constexpr int parameters = 0;
     static constexpr int inputs = 3;

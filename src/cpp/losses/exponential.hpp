@@ -1,13 +1,13 @@
 // Exponential: exp(-y*z), y = +-1.
 #pragma once
 
-#include "point.hpp"
+#include "domain.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct exponential {
+struct exponential : of_signs {
     static constexpr const char* name = "exponential";
     static constexpr int parameters = 0;
 

@@ -5,13 +5,14 @@
 //     loss = f c,  gradient = f c' + f1 m' c,  second derivative = f p q + 2 f1 m' c' + (f2 m'^2 + f1 m'') c
 #pragma once
 
+#include "domain.hpp"
 #include "logit.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T, bool square>
-struct focal_power {
+struct focal_power : of_shares {
     static constexpr const char* name = "focal";
     static constexpr int parameters = 2;
 

@@ -1,13 +1,14 @@
 // Gamma, with a logarithmic link: z + y exp(-z).
 #pragma once
 
+#include "domain.hpp"
 #include "log_link.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct gamma {
+struct gamma : of_positive_numbers {
     static constexpr const char* name = "gamma";
     static constexpr int parameters = 0;
 

@@ -3,7 +3,7 @@
 // Derivatives are with respect to z, or to v, or (as "gradient" and "second derivative") the first of both.
 #pragma once
 
-#include "point.hpp"
+#include "domain.hpp"
 
 namespace lossk {
 namespace {
@@ -13,7 +13,7 @@ struct gaussian_nll {
     static constexpr const char* name = "gaussian_nll";
     static constexpr int parameters = 2;
     static constexpr int inputs = 3;
-    static constexpr const char* domain = "var of at least 0";
+    static constexpr domain_text domain{"var of at least 0", nullptr};
 
     T constant, eps;
     explicit gaussian_nll(const double* p)

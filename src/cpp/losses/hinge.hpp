@@ -1,13 +1,13 @@
 // Hinge: max(0, margin - y*z), y = +-1; the gradient is -y where that is strictly positive.
 #pragma once
 
-#include "point.hpp"
+#include "domain.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct hinge {
+struct hinge : of_signs {
     static constexpr const char* name = "hinge";
     static constexpr int parameters = 1;
     static constexpr bool is_short = true;

@@ -3,7 +3,7 @@
 // The target y is p, or log p where log_target is set.
 #pragma once
 
-#include "point.hpp"
+#include "domain.hpp"
 
 namespace lossk {
 namespace {
@@ -14,9 +14,15 @@ struct kl_divergence {
     static constexpr int parameters = 1;
     static constexpr row_target target = row_target::elements;
     static constexpr bool class_weights_divide = false;
+    static constexpr domain_text domain = of_counts::domain;
 
     bool log_target;
     kl_divergence(const double* p, index) : log_target(p[0] != 0) {}
+
+    template <class V>
+    bits<V> outside(V y) const {
+        return log_target ? bits<V>{} : of_counts::outside(y);
+    }
 
     template <class V>
     point<V> element(V z, V y, T) const {

@@ -1,13 +1,14 @@
 // Logistic (soft margin): log(1 + exp(-y*z)), y = +-1.
 #pragma once
 
+#include "domain.hpp"
 #include "logit.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct logistic {
+struct logistic : of_signs {
     static constexpr const char* name = "logistic";
     static constexpr int parameters = 0;
 

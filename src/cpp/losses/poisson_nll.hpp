@@ -4,6 +4,7 @@
 // y (exp(d) - 1 - d) + log(2 pi y)/2, which does not cancel where the terms are large.
 #pragma once
 
+#include "domain.hpp"
 #include "log_link.hpp"
 
 namespace lossk {
@@ -11,7 +12,7 @@ namespace {
 
 // Of the logarithm, not full.
 template <class T>
-struct poisson_nll_log {
+struct poisson_nll_log : of_counts {
     static constexpr int parameters = 3;
 
     explicit poisson_nll_log(const double*) {}
@@ -24,7 +25,7 @@ struct poisson_nll_log {
 };
 
 template <class T>
-struct poisson_nll {
+struct poisson_nll : of_counts {
     static constexpr const char* name = "poisson_nll";
     static constexpr int parameters = 3;
     static constexpr bool branches = true;

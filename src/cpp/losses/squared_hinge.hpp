@@ -1,13 +1,13 @@
 // Squared hinge: max(0, margin - y*z)^2, y = +-1.
 #pragma once
 
-#include "point.hpp"
+#include "domain.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct squared_hinge {
+struct squared_hinge : of_signs {
     static constexpr const char* name = "squared_hinge";
     static constexpr int parameters = 1;
     static constexpr bool is_short = true;

@@ -4,6 +4,7 @@
 // besides, which makes it (exp(z) - y)^2 / 2.
 #pragma once
 
+#include "domain.hpp"
 #include "log_link.hpp"
 
 namespace lossk {
@@ -14,6 +15,7 @@ template <class T, bool compound>
 struct tweedie_power {
     static constexpr const char* name = "tweedie";
     static constexpr int parameters = 1;
+    static constexpr domain_text domain{"a number of at least 0, above 0 from a power of 2 on", nullptr};
 
     T a, b, inverse_a, inverse_b;  // inverses only where compound: there nothing cancels
     explicit tweedie_power(const double* p)
@@ -21,6 +23,20 @@ struct tweedie_power {
           b(static_cast<T>(1 - p[0])),
           inverse_a(static_cast<T>(1 / (2 - p[0]))),
           inverse_b(static_cast<T>(1 / (1 - p[0]))) {}
+
+    // Any number is a target where the power is 0 or below.
+    template <class V>
+    bits<V> outside(V y) const {
+        return a >= T(2) ? bits<V>{} : a <= T(0) ? y <= T(0) : y < T(0);
+    }
+
+    static constexpr bool sign_tells = true;
+    template <class V>
+    static bits<V> mark(V y)
+        requires compound
+    {
+        return of_counts::mark(y);
+    }
 
     template <class V>
     point<V> operator()(V z, V y) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../../losses/cross_entropy.hpp"
+#include "../../losses/domain.hpp"
 #include "../../simd/narrow.hpp"
 #include "../memory.hpp"
 #include "../reduce.hpp"
@@ -58,6 +59,17 @@ struct softmax_problem {
         return a.target ? w * fma(y, keep_share, even_share) : w * even_share;
     }
 };
+
+// Tells whoever asks whether any of n probabilities from y on may be below 0: before they are used, as they are in the
+// caches then.
+template <class E>
+inline void look_for_negative(const softmax_args& a, const E* y, index n) {
+    using V = vec<arithmetic<E>>;
+    if (!a.outside) return;
+    bits<V> marks{};
+    each_register<V>(n, [&](index i, auto reach) { marks |= of_counts::mark(reach.load(y + i)); });
+    if (may_be_outside<of_counts, V>(marks)) __atomic_store_n(a.outside, true, __ATOMIC_RELAXED);
+}
 
 // exp of one number, mostly of 0.
 [[gnu::noinline]] double exp_of_other(double x) { return exp(splat<vec<double>>(x))[0]; }

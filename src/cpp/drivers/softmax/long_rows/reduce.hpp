@@ -166,6 +166,7 @@ public:
         if (in.a.correct && any<V>(coming > largest)) [[unlikely]]
             note_largest(first, n);
         s.reference[first / row_block] = reference;
+        if (y) look_for_negative(in.a, y + first, n);
         if constexpr (!other && !caps) {
             exponentiate_block(z + first, first, n, meanwhile);
         } else if (!in.capped) {
