@@ -25,16 +25,20 @@ from .losses import RowStats
 from .losses import bernoulli as _bernoulli
 from .losses import cross_entropy as _cross_entropy
 from .losses import gaussian_nll as _gaussian_nll
+from .losses import insensitive as _insensitive
 from .losses import likelihood as _likelihood
 from .losses import margin as _margin
 from .losses import regression as _regression
+from .losses import relative as _relative
 from .losses import rows as _rows
 from .losses.bernoulli import *
 from .losses.cross_entropy import *
 from .losses.gaussian_nll import *
+from .losses.insensitive import *
 from .losses.likelihood import *
 from .losses.margin import *
 from .losses.regression import *
+from .losses.relative import *
 from .losses.rows import *
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
 from .row_functions import log_softmax, logsumexp, softmax
@@ -70,9 +74,11 @@ __all__ += activations.__all__
 __all__ += _bernoulli.__all__
 __all__ += _cross_entropy.__all__
 __all__ += _gaussian_nll.__all__
+__all__ += _insensitive.__all__
 __all__ += _likelihood.__all__
 __all__ += _margin.__all__
 __all__ += _regression.__all__
+__all__ += _relative.__all__
 __all__ += _rows.__all__
 
 

@@ -11,6 +11,8 @@ from typing import Any
 KNOWN = {
     "SquaredError": "mse mean_squared_error l2",
     "AbsoluteError": "mae mean_absolute_error l1",
+    "AbsolutePercentageError": "mape mean_absolute_percentage_error",
+    "SquaredLogarithmicError": "msle mean_squared_logarithmic_error mean_squared_log_error",
     "Quantile": "pinball mean_pinball_loss",
     "PoissonNLL": "poisson mean_poisson_deviance half_poisson",
     "Gamma": "mean_gamma_deviance half_gamma",

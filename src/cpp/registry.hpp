@@ -22,8 +22,10 @@
 #include "drivers/unary.hpp"
 #include "drivers/update.hpp"
 #include "losses/absolute_error.hpp"
+#include "losses/absolute_percentage_error.hpp"
 #include "losses/binary_cross_entropy.hpp"
 #include "losses/binary_cross_entropy_with_logits.hpp"
+#include "losses/epsilon_insensitive.hpp"
 #include "losses/exponential.hpp"
 #include "losses/focal.hpp"
 #include "losses/gamma.hpp"
@@ -34,14 +36,18 @@
 #include "losses/kl_divergence.hpp"
 #include "losses/log_cosh.hpp"
 #include "losses/logistic.hpp"
+#include "losses/modified_huber.hpp"
 #include "losses/multi_margin.hpp"
 #include "losses/nll.hpp"
+#include "losses/perceptron.hpp"
 #include "losses/poisson_nll.hpp"
 #include "losses/pseudo_huber.hpp"
 #include "losses/quantile.hpp"
 #include "losses/smooth_l1.hpp"
+#include "losses/squared_epsilon_insensitive.hpp"
 #include "losses/squared_error.hpp"
 #include "losses/squared_hinge.hpp"
+#include "losses/squared_logarithmic_error.hpp"
 #include "losses/tweedie.hpp"
 #include "optimizers/adagrad.hpp"
 #include "optimizers/adam.hpp"
@@ -128,6 +134,10 @@ constexpr pointwise_entry pointwise_losses[] = {
     pointwise_loss<pseudo_huber>(),
     pointwise_loss<log_cosh>(),
     pointwise_loss<quantile>(),
+    pointwise_loss<epsilon_insensitive>(),
+    pointwise_loss<squared_epsilon_insensitive>(),
+    pointwise_loss<squared_logarithmic_error>(),
+    pointwise_loss<absolute_percentage_error>(),
     pointwise_loss<poisson_nll>(),
     pointwise_loss<gaussian_nll>(),
     pointwise_loss<gaussian_nll_var>(),
@@ -138,9 +148,14 @@ constexpr pointwise_entry pointwise_losses[] = {
     pointwise_loss<squared_hinge>(),
     pointwise_loss<hinge_embedding>(),
     pointwise_loss<logistic>(),
+    pointwise_loss<modified_huber>(),
+    pointwise_loss<perceptron>(),
     pointwise_loss<binary_cross_entropy>(),
+    pointwise_loss<binary_cross_entropy_smoothed>(),
     pointwise_loss<binary_cross_entropy_with_logits>(),
+    pointwise_loss<binary_cross_entropy_with_logits_smoothed>(),
     pointwise_loss<binary_cross_entropy_with_logits_weighted>(),
+    pointwise_loss<binary_cross_entropy_with_logits_weighted_smoothed>(),
     pointwise_loss<focal>(),
     pointwise_loss<exponential>(),
 };

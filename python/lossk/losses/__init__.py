@@ -3,9 +3,11 @@
 from . import bernoulli as bernoulli
 from . import cross_entropy as cross_entropy
 from . import gaussian_nll as gaussian_nll
+from . import insensitive as insensitive
 from . import likelihood as likelihood
 from . import margin as margin
 from . import regression as regression
+from . import relative as relative
 from . import rows as rows
 from ._base import LOSSES, Loss
 from ._pointwise import PointwiseLoss
