@@ -87,6 +87,8 @@ WRONG_PARAMETERS: list[tuple[str, dict[str, Any], type[Exception]]] = [
     ("MultiMargin", {"margin": np.nan}, ValueError),
     ("MultiMargin", {"weight": [[1.0]]}, TypeError),
     ("KLDivergence", {"log_target": 1}, TypeError),
+    ("CrossEntropy", {"focal_gamma": -1.0}, ValueError),
+    ("CrossEntropy", {"poly_epsilon": np.inf}, ValueError),
 ]
 
 

@@ -66,7 +66,13 @@ def rule_of(loss: Loss) -> Rule:
             return Rule("true" if 1 <= power <= 2 else "expected")
         case lossk.Hinge() | lossk.HingeEmbedding() | lossk.Perceptron():
             return Rule("constant")
-        case lossk.Focal():
+        case lossk.ModifiedHuber() | lossk.SquaredEpsilonInsensitive():
+            return Rule("constant", factor=2.0)  # the largest second derivative, which majorises
+        case lossk.Focal() | lossk.SquaredLogarithmicError():
+            return Rule("absolute")
+        case lossk.CrossEntropy(softcap=None, focal_gamma=0.0, poly_epsilon=0.0):
+            return Rule("true")
+        case lossk.CrossEntropy():
             return Rule("absolute")
         case lossk.CrossEntropy(softcap=cap):
             return Rule("true" if cap is None else "absolute")

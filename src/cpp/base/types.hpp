@@ -68,7 +68,7 @@ enum class row_output : int { loss, softmax, log_softmax };
 
 // What cross-entropy may be asked for besides labels and weights, in the order in which Python gives it; 0: nothing.
 struct cross_entropy_options {
-    double label_smoothing, z_loss, softcap;
+    double label_smoothing, z_loss, softcap, focal_gamma, poly_epsilon;
 };
 constexpr int cross_entropy_option_count = sizeof(cross_entropy_options) / sizeof(double);
 // Is nothing else asked for than the first two?
@@ -78,6 +78,11 @@ static inline bool only_smooths(const cross_entropy_options& given) {
     for (int i = 2; i < cross_entropy_option_count; ++i)
         if (option[i] != 0) return false;
     return true;
+}
+
+// Is the loss a function of the label's probability, which targets of probabilities do not have?
+static inline bool bends(const cross_entropy_options& given) {
+    return given.focal_gamma != 0 || given.poly_epsilon != 0;
 }
 
 struct softmax_args : cross_entropy_options {
