@@ -11,6 +11,7 @@
 #include "activations/tanh.hpp"
 #include "drivers/activation.hpp"
 #include "drivers/copy.hpp"
+#include "drivers/label_sets.hpp"
 #include "drivers/labels.hpp"
 #include "drivers/linear/dx.hpp"
 #include "drivers/norm.hpp"
@@ -33,10 +34,14 @@
 #include "losses/hinge.hpp"
 #include "losses/hinge_embedding.hpp"
 #include "losses/huber.hpp"
+#include "losses/jeffreys.hpp"
+#include "losses/jensen_shannon.hpp"
 #include "losses/kl_divergence.hpp"
 #include "losses/log_cosh.hpp"
 #include "losses/logistic.hpp"
 #include "losses/modified_huber.hpp"
+#include "losses/multi_label_margin.hpp"
+#include "losses/multi_label_soft_margin.hpp"
 #include "losses/multi_margin.hpp"
 #include "losses/nll.hpp"
 #include "losses/perceptron.hpp"
@@ -48,6 +53,7 @@
 #include "losses/squared_error.hpp"
 #include "losses/squared_hinge.hpp"
 #include "losses/squared_logarithmic_error.hpp"
+#include "losses/tversky.hpp"
 #include "losses/tweedie.hpp"
 #include "optimizers/adagrad.hpp"
 #include "optimizers/adam.hpp"
@@ -80,9 +86,24 @@ constexpr pointwise_entry pointwise_loss() {
 }
 
 template <template <class> class F>
-constexpr rows_entry row_loss() {
+constexpr rows_entry one_kernel(const char* name, rows_kernel f32, rows_kernel f64) {
+    return {name,
+            F<float>::parameters,
+            F<float>::target,
+            F<float>::class_weights_divide,
+            {{f32, f32, f32, f32}, {f64, f64, f64, f64}}};
+}
+
+// `name`: that of another class which the formula computes with other parameters.
+template <template <class> class F>
+constexpr rows_entry row_loss(const char* name = F<float>::name) {
     static_assert(F<float>::parameters <= max_parameters);
-    return {F<float>::name,
+    if constexpr (requires { F<float>::is_long; }) {
+        constexpr rows_kernel f32 = rows<F<float>, float, verb::grad_and_hess>;
+        constexpr rows_kernel f64 = rows<F<double>, double, verb::grad_and_hess>;
+        return one_kernel<F>(name, f32, f64);
+    }
+    return {name,
             F<float>::parameters,
             F<float>::target,
             F<float>::class_weights_divide,
@@ -90,6 +111,11 @@ constexpr rows_entry row_loss() {
               rows<F<float>, float, verb::value_and_grad>, rows<F<float>, float, verb::grad_and_hess>},
              {rows<F<double>, double, verb::value>, rows<F<double>, double, verb::grad>,
               rows<F<double>, double, verb::value_and_grad>, rows<F<double>, double, verb::grad_and_hess>}}};
+}
+
+template <template <class> class F>
+constexpr rows_entry label_set_loss() {
+    return one_kernel<F>(F<float>::name, label_sets<F<float>, float>, label_sets<F<double>, double>);
 }
 
 // A formula of rows that has a gradient and nothing else.
@@ -164,6 +190,12 @@ constexpr rows_entry row_formulas[] = {
     row_loss<nll>(),
     row_loss<multi_margin>(),
     row_loss<kl_divergence>(),
+    row_loss<jensen_shannon>(),
+    row_loss<jeffreys>(),
+    label_set_loss<multi_label_margin>(),
+    row_loss<multi_label_soft_margin>(),
+    row_loss<tversky>(),
+    row_loss<tversky>("dice"),
     row_vjp<softmax_vjp>(),
     row_vjp<log_softmax_vjp>(),
     row_vjp<logsumexp_vjp>(),

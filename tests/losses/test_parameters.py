@@ -87,6 +87,11 @@ WRONG_PARAMETERS: list[tuple[str, dict[str, Any], type[Exception]]] = [
     ("MultiMargin", {"margin": np.nan}, ValueError),
     ("MultiMargin", {"weight": [[1.0]]}, TypeError),
     ("KLDivergence", {"log_target": 1}, TypeError),
+    ("MultiLabelSoftMargin", {"weight": 2.0}, TypeError),
+    ("Dice", {"smooth": -1.0}, ValueError),
+    ("Tversky", {"alpha": -0.5}, ValueError),
+    ("Tversky", {"beta": np.nan}, ValueError),
+    ("Tversky", {"smooth": "1"}, TypeError),
     ("CrossEntropy", {"focal_gamma": -1.0}, ValueError),
     ("CrossEntropy", {"poly_epsilon": np.inf}, ValueError),
 ]

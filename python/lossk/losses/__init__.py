@@ -2,10 +2,13 @@
 
 from . import bernoulli as bernoulli
 from . import cross_entropy as cross_entropy
+from . import divergences as divergences
 from . import gaussian_nll as gaussian_nll
 from . import insensitive as insensitive
 from . import likelihood as likelihood
 from . import margin as margin
+from . import multilabel as multilabel
+from . import overlap as overlap
 from . import regression as regression
 from . import relative as relative
 from . import rows as rows
