@@ -29,6 +29,7 @@ KNOWN = {
     "JeffreysDivergence": "jeffreys symmetric_kl",
     "MultiLabelMargin": "multilabel_margin",
     "MultiLabelSoftMargin": "multilabel_soft_margin",
+    "CosineEmbedding": "cosine_similarity cosine_distance cosine_proximity",
     "Tversky": "jaccard",
     "LinearCrossEntropy": "fused_linear_cross_entropy",
     "Sigmoid": "expit",

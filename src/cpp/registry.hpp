@@ -15,6 +15,7 @@
 #include "drivers/labels.hpp"
 #include "drivers/linear/dx.hpp"
 #include "drivers/norm.hpp"
+#include "drivers/pairs.hpp"
 #include "drivers/pointwise.hpp"
 #include "drivers/rows.hpp"
 #include "drivers/softmax/short_rows/dispatch.hpp"
@@ -26,6 +27,7 @@
 #include "losses/absolute_percentage_error.hpp"
 #include "losses/binary_cross_entropy.hpp"
 #include "losses/binary_cross_entropy_with_logits.hpp"
+#include "losses/cosine_embedding.hpp"
 #include "losses/epsilon_insensitive.hpp"
 #include "losses/exponential.hpp"
 #include "losses/focal.hpp"
@@ -39,6 +41,7 @@
 #include "losses/kl_divergence.hpp"
 #include "losses/log_cosh.hpp"
 #include "losses/logistic.hpp"
+#include "losses/margin_ranking.hpp"
 #include "losses/modified_huber.hpp"
 #include "losses/multi_label_margin.hpp"
 #include "losses/multi_label_soft_margin.hpp"
@@ -53,6 +56,7 @@
 #include "losses/squared_error.hpp"
 #include "losses/squared_hinge.hpp"
 #include "losses/squared_logarithmic_error.hpp"
+#include "losses/triplet_margin.hpp"
 #include "losses/tversky.hpp"
 #include "losses/tweedie.hpp"
 #include "optimizers/adagrad.hpp"
@@ -85,6 +89,7 @@ constexpr pointwise_entry pointwise_loss() {
     return entry;
 }
 
+// One kernel serves every verb.
 template <template <class> class F>
 constexpr rows_entry one_kernel(const char* name, rows_kernel f32, rows_kernel f64) {
     return {name,
@@ -126,6 +131,13 @@ constexpr rows_entry row_vjp() {
     entry.kernel[0][grad] = rows<F<float>, float, verb::grad>;
     entry.kernel[1][grad] = rows<F<double>, double, verb::grad>;
     return entry;
+}
+
+template <template <class> class F>
+constexpr pairs_entry pair_loss() {
+    static_assert(F<float>::parameters <= max_parameters && F<float>::inputs <= max_inputs);
+    return {F<float>::name,        F<float>::parameters, F<float>::inputs,
+            F<float>::inputs == 2, is_single<F<float>>,  {pairs<F<float>, float>, pairs<F<double>, double>}};
 }
 
 template <template <class> class F>
@@ -199,6 +211,12 @@ constexpr rows_entry row_formulas[] = {
     row_vjp<softmax_vjp>(),
     row_vjp<log_softmax_vjp>(),
     row_vjp<logsumexp_vjp>(),
+};
+
+constexpr pairs_entry pair_losses[] = {
+    pair_loss<margin_ranking>(),
+    pair_loss<cosine_embedding>(),
+    pair_loss<triplet_margin>(),
 };
 
 constexpr activation_entry activations[] = {

@@ -74,8 +74,6 @@ def rule_of(loss: Loss) -> Rule:
             return Rule("true")
         case lossk.CrossEntropy():
             return Rule("absolute")
-        case lossk.CrossEntropy(softcap=cap):
-            return Rule("true" if cap is None else "absolute")
     return Rule("true")
 
 

@@ -162,6 +162,23 @@ struct rows_args {
 // Rows [begin, end); returns the sum of their losses.
 using rows_kernel = double (*)(const rows_args&, index begin, index end);
 
+// ---- pairs and triplets: rows x[0] (N, D), x[1] and perhaps x[2] -> the loss of a row, gradients of all of them -----
+
+constexpr int max_inputs = 3;
+struct pairs_args {
+    const void* x[max_inputs];  // (N, D); of single pairs (N)
+    index length;               // D; of single pairs 1
+    const void* target;         // (N), in the type of the arithmetic; null: the formula takes none
+    const void* w;              // (N); null: 1
+    void* each;                 // (N) losses; null: only their sum is wanted
+    void* g[max_inputs];        // like x; null: not wanted
+    storage kind;               // of x and g
+    double scale;               // factor of every gradient
+    double parameters[max_parameters];
+};
+// Rows [begin, end); returns the sum of their losses.
+using pairs_kernel = double (*)(const pairs_args&, index begin, index end);
+
 // ---- labels: any integer type, checked; -> int64 ----------------------------------------------------------------
 
 enum class integer : int { i8, u8, i16, u16, i32, u32, i64, u64 };
@@ -353,6 +370,13 @@ struct rows_entry {
     bool class_weights_divide;  // do class weights enter the divisor of the mean?
     rows_kernel kernel[element_count][verb_count];
 };
+struct pairs_entry {
+    const char* name;
+    int parameters, inputs;
+    bool targets;  // does it take one of each row?
+    bool single;   // is every element a pair by itself?
+    pairs_kernel kernel[element_count];
+};
 struct activation_entry {
     const char* name;
     int parameters;
@@ -375,6 +399,8 @@ struct kernel_table {
     int pointwise_count;
     const rows_entry* rows;
     int rows_count;
+    const pairs_entry* pairs;
+    int pairs_count;
     const activation_entry* activation;
     int activation_count;
     const update_entry* update;
