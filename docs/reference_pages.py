@@ -10,7 +10,20 @@ import lossk
 import lossk.sklearn
 import lossk.torch
 from lossk import activations, information, objectives, optimizers
-from lossk.losses import bernoulli, likelihood, margin, regression, rows
+from lossk.losses import (
+    bernoulli,
+    divergences,
+    insensitive,
+    likelihood,
+    margin,
+    multilabel,
+    overlap,
+    pairs,
+    regression,
+    relative,
+    rows,
+    triplet,
+)
 from lossk.torch import functional, modules, optim
 
 FOLDER = Path(__file__).parent / "reference"
@@ -63,11 +76,17 @@ def write_pages() -> None:
     updates = sorted(optimizers.OPTIMIZERS)
     run_time = [n for n in lossk.__all__ if getattr(getattr(lossk, n), "__module__", "") == "lossk._runtime"]
     sections = {
-        "Regression": regression.__all__,
+        "Regression": [*regression.__all__, *insensitive.__all__, *relative.__all__],
         "Likelihoods": [*likelihood.__all__, "GaussianNLL"],
         "Two classes: margins, targets of ±1": margin.__all__,
         "Two classes: logits or probabilities, targets in [0, 1]": bernoulli.__all__,
         "Rows of classes": ["CrossEntropy", "LinearCrossEntropy", *rows.__all__, "RowStats"],
+        "Rows with several classes, regions, distributions": [
+            *multilabel.__all__,
+            *overlap.__all__,
+            *divergences.__all__,
+        ],
+        "Pairs and triplets": [*pairs.__all__, *triplet.__all__],
         "Activations and row functions": [*activations.__all__, "softmax", "log_softmax", "logsumexp"],
         "Optimizers": [*updates, "StepResult", "clip_grad_norm", "optimizers.Optimizer"],
         "Threads and instruction sets": run_time,

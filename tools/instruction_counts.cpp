@@ -132,6 +132,24 @@ void count_rows(const rows_entry& e, element type) {
     count(e.name + string(verb_name), type, rows * classes, [&] { kernel(a, 0, rows); });
 }
 
+void count_pairs(const pairs_entry& e, element type) {
+    constexpr index rows = 32, length = 1021;
+    constexpr place inputs[max_inputs] = {z_at, y_at, x_at}, gradients[max_inputs] = {g_at, h_at, scratch_at};
+    pairs_args a{};
+    for (int i = 0; i < e.inputs; ++i) {
+        a.x[i] = numbers(inputs[i], type);
+        a.g[i] = memory[gradients[i]];
+    }
+    a.length = e.single ? 1 : length;
+    a.target = fresh_numbers(slots_at, widened(type), rows * length);
+    a.kind = storage_of(type);
+    a.scale = 0.5;
+    set_parameters(a);
+    const pairs_kernel kernel = e.kernel[arithmetic_of(type)];
+    count(string(e.name) + " value_and_grad", type, rows * length,
+          [&] { kernel(a, 0, e.single ? rows * length : rows); });
+}
+
 // What one softmax call is asked for.
 struct softmax_case {
     const char* name;
@@ -263,6 +281,7 @@ void count_all(const kernel_table& t) {
     for (const element type : {f32, f64, bf16}) {
         count_pointwise(t, type);
         for (int i = 0; i < t.rows_count; ++i) count_rows(t.rows[i], type);
+        for (int i = 0; i < t.pairs_count; ++i) count_pairs(t.pairs[i], type);
         for (const softmax_case& c : softmax_cases)
             if (!(c.streaming && type == bf16)) count_softmax(t, c, type);
         count_split_softmax(t, type);

@@ -24,18 +24,32 @@ from .activations import *
 from .losses import RowStats
 from .losses import bernoulli as _bernoulli
 from .losses import cross_entropy as _cross_entropy
+from .losses import divergences as _divergences
 from .losses import gaussian_nll as _gaussian_nll
+from .losses import insensitive as _insensitive
 from .losses import likelihood as _likelihood
 from .losses import margin as _margin
+from .losses import multilabel as _multilabel
+from .losses import overlap as _overlap
+from .losses import pairs as _pairs
 from .losses import regression as _regression
+from .losses import relative as _relative
 from .losses import rows as _rows
+from .losses import triplet as _triplet
 from .losses.bernoulli import *
 from .losses.cross_entropy import *
+from .losses.divergences import *
 from .losses.gaussian_nll import *
+from .losses.insensitive import *
 from .losses.likelihood import *
 from .losses.margin import *
+from .losses.multilabel import *
+from .losses.overlap import *
+from .losses.pairs import *
 from .losses.regression import *
+from .losses.relative import *
 from .losses.rows import *
+from .losses.triplet import *
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
 from .row_functions import log_softmax, logsumexp, softmax
 
@@ -69,11 +83,18 @@ __all__ = [
 __all__ += activations.__all__
 __all__ += _bernoulli.__all__
 __all__ += _cross_entropy.__all__
+__all__ += _divergences.__all__
 __all__ += _gaussian_nll.__all__
+__all__ += _insensitive.__all__
 __all__ += _likelihood.__all__
 __all__ += _margin.__all__
+__all__ += _multilabel.__all__
+__all__ += _overlap.__all__
+__all__ += _pairs.__all__
 __all__ += _regression.__all__
+__all__ += _relative.__all__
 __all__ += _rows.__all__
+__all__ += _triplet.__all__
 
 
 def __dir__() -> list[str]:

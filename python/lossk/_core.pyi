@@ -27,6 +27,10 @@ pointwise_kernels: dict[str, int]
 
 def pointwise(*arguments: object) -> Callable[[tuple[Any, ...]], Any]: ...
 
+pairs_kernels: dict[str, int]
+
+def pairs(*arguments: object) -> Callable[[tuple[Any, ...]], Any]: ...
+
 rows_kernels: dict[str, int]
 
 def rows(*arguments: object) -> Callable[[tuple[Any, ...]], Any]: ...

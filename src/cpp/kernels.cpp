@@ -33,6 +33,8 @@ constexpr kernel_table make_table() {
     t.pointwise_count = count(pointwise_losses);
     t.rows = row_formulas;
     t.rows_count = count(row_formulas);
+    t.pairs = pair_losses;
+    t.pairs_count = count(pair_losses);
     t.activation = activations;
     t.activation_count = count(activations);
     t.update = optimizers;

@@ -11,9 +11,11 @@
 #include "activations/tanh.hpp"
 #include "drivers/activation.hpp"
 #include "drivers/copy.hpp"
+#include "drivers/label_sets.hpp"
 #include "drivers/labels.hpp"
 #include "drivers/linear/dx.hpp"
 #include "drivers/norm.hpp"
+#include "drivers/pairs.hpp"
 #include "drivers/pointwise.hpp"
 #include "drivers/rows.hpp"
 #include "drivers/rows_domain.hpp"
@@ -23,8 +25,11 @@
 #include "drivers/unary.hpp"
 #include "drivers/update.hpp"
 #include "losses/absolute_error.hpp"
+#include "losses/absolute_percentage_error.hpp"
 #include "losses/binary_cross_entropy.hpp"
 #include "losses/binary_cross_entropy_with_logits.hpp"
+#include "losses/cosine_embedding.hpp"
+#include "losses/epsilon_insensitive.hpp"
 #include "losses/exponential.hpp"
 #include "losses/focal.hpp"
 #include "losses/gamma.hpp"
@@ -32,17 +37,28 @@
 #include "losses/hinge.hpp"
 #include "losses/hinge_embedding.hpp"
 #include "losses/huber.hpp"
+#include "losses/jeffreys.hpp"
+#include "losses/jensen_shannon.hpp"
 #include "losses/kl_divergence.hpp"
 #include "losses/log_cosh.hpp"
 #include "losses/logistic.hpp"
+#include "losses/margin_ranking.hpp"
+#include "losses/modified_huber.hpp"
+#include "losses/multi_label_margin.hpp"
+#include "losses/multi_label_soft_margin.hpp"
 #include "losses/multi_margin.hpp"
 #include "losses/nll.hpp"
+#include "losses/perceptron.hpp"
 #include "losses/poisson_nll.hpp"
 #include "losses/pseudo_huber.hpp"
 #include "losses/quantile.hpp"
 #include "losses/smooth_l1.hpp"
+#include "losses/squared_epsilon_insensitive.hpp"
 #include "losses/squared_error.hpp"
 #include "losses/squared_hinge.hpp"
+#include "losses/squared_logarithmic_error.hpp"
+#include "losses/triplet_margin.hpp"
+#include "losses/tversky.hpp"
 #include "losses/tweedie.hpp"
 #include "optimizers/adagrad.hpp"
 #include "optimizers/adam.hpp"
@@ -76,23 +92,41 @@ constexpr pointwise_entry pointwise_loss() {
     return entry;
 }
 
+// One kernel serves every verb.
 template <template <class> class F>
-constexpr rows_entry row_loss() {
+constexpr rows_entry one_kernel(const char* name, rows_kernel f32, rows_kernel f64) {
+    return {name,
+            F<float>::parameters,
+            F<float>::target,
+            F<float>::class_weights_divide,
+            {{f32, f32, f32, f32}, {f64, f64, f64, f64}},
+            {}};
+}
+
+// `name`: that of another class which the formula computes with other parameters.
+template <template <class> class F>
+constexpr rows_entry row_loss(const char* name = F<float>::name) {
     static_assert(F<float>::parameters <= max_parameters);
-    rows_entry entry{F<float>::name,
-                     F<float>::parameters,
-                     F<float>::target,
-                     F<float>::class_weights_divide,
-                     {{rows<F<float>, float, verb::value>, rows<F<float>, float, verb::grad>,
-                       rows<F<float>, float, verb::value_and_grad>, rows<F<float>, float, verb::grad_and_hess>},
-                      {rows<F<double>, double, verb::value>, rows<F<double>, double, verb::grad>,
-                       rows<F<double>, double, verb::value_and_grad>, rows<F<double>, double, verb::grad_and_hess>}},
-                     {}};
+    rows_entry entry =
+        one_kernel<F>(name, rows<F<float>, float, verb::grad_and_hess>, rows<F<double>, double, verb::grad_and_hess>);
+    if constexpr (!requires { F<float>::is_long; }) {
+        constexpr rows_kernel verbs[][3] = {{rows<F<float>, float, verb::value>, rows<F<float>, float, verb::grad>,
+                                             rows<F<float>, float, verb::value_and_grad>},
+                                            {rows<F<double>, double, verb::value>, rows<F<double>, double, verb::grad>,
+                                             rows<F<double>, double, verb::value_and_grad>}};
+        for (int e = 0; e < element_count; ++e)
+            for (int what = 0; what < 3; ++what) entry.kernel[e][what] = verbs[e][what];
+    }
     if constexpr (has_domain<F<float>>) {
         entry.outside[0] = first_row_outside<F<float>, float>;
         entry.outside[1] = first_row_outside<F<double>, double>;
     }
     return entry;
+}
+
+template <template <class> class F>
+constexpr rows_entry label_set_loss() {
+    return one_kernel<F>(F<float>::name, label_sets<F<float>, float>, label_sets<F<double>, double>);
 }
 
 // A formula of rows that has a gradient and nothing else.
@@ -103,6 +137,13 @@ constexpr rows_entry row_vjp() {
     entry.kernel[0][grad] = rows<F<float>, float, verb::grad>;
     entry.kernel[1][grad] = rows<F<double>, double, verb::grad>;
     return entry;
+}
+
+template <template <class> class F>
+constexpr pairs_entry pair_loss() {
+    static_assert(F<float>::parameters <= max_parameters && F<float>::inputs <= max_inputs);
+    return {F<float>::name,        F<float>::parameters, F<float>::inputs,
+            F<float>::inputs == 2, is_single<F<float>>,  {pairs<F<float>, float>, pairs<F<double>, double>}};
 }
 
 template <template <class> class F>
@@ -137,6 +178,10 @@ constexpr pointwise_entry pointwise_losses[] = {
     pointwise_loss<pseudo_huber>(),
     pointwise_loss<log_cosh>(),
     pointwise_loss<quantile>(),
+    pointwise_loss<epsilon_insensitive>(),
+    pointwise_loss<squared_epsilon_insensitive>(),
+    pointwise_loss<squared_logarithmic_error>(),
+    pointwise_loss<absolute_percentage_error>(),
     pointwise_loss<poisson_nll>(),
     pointwise_loss<gaussian_nll>(),
     pointwise_loss<gaussian_nll_var>(),
@@ -147,9 +192,14 @@ constexpr pointwise_entry pointwise_losses[] = {
     pointwise_loss<squared_hinge>(),
     pointwise_loss<hinge_embedding>(),
     pointwise_loss<logistic>(),
+    pointwise_loss<modified_huber>(),
+    pointwise_loss<perceptron>(),
     pointwise_loss<binary_cross_entropy>(),
+    pointwise_loss<binary_cross_entropy_smoothed>(),
     pointwise_loss<binary_cross_entropy_with_logits>(),
+    pointwise_loss<binary_cross_entropy_with_logits_smoothed>(),
     pointwise_loss<binary_cross_entropy_with_logits_weighted>(),
+    pointwise_loss<binary_cross_entropy_with_logits_weighted_smoothed>(),
     pointwise_loss<focal>(),
     pointwise_loss<exponential>(),
 };
@@ -158,9 +208,21 @@ constexpr rows_entry row_formulas[] = {
     row_loss<nll>(),
     row_loss<multi_margin>(),
     row_loss<kl_divergence>(),
+    row_loss<jensen_shannon>(),
+    row_loss<jeffreys>(),
+    label_set_loss<multi_label_margin>(),
+    row_loss<multi_label_soft_margin>(),
+    row_loss<tversky>(),
+    row_loss<tversky>("dice"),
     row_vjp<softmax_vjp>(),
     row_vjp<log_softmax_vjp>(),
     row_vjp<logsumexp_vjp>(),
+};
+
+constexpr pairs_entry pair_losses[] = {
+    pair_loss<margin_ranking>(),
+    pair_loss<cosine_embedding>(),
+    pair_loss<triplet_margin>(),
 };
 
 constexpr activation_entry activations[] = {

@@ -37,6 +37,10 @@ WRONG_PARAMETERS: list[tuple[str, dict[str, Any], type[Exception]]] = [
     ("Quantile", {"q": 0.0}, ValueError),
     ("Quantile", {"q": 1.0}, ValueError),
     ("Quantile", {"q": np.nan}, ValueError),
+    ("EpsilonInsensitive", {"epsilon": -0.1}, ValueError),
+    ("SquaredEpsilonInsensitive", {"epsilon": np.inf}, ValueError),
+    ("SquaredLogarithmicError", {"eps": 0.0}, ValueError),
+    ("AbsolutePercentageError", {"eps": -1.0}, ValueError),
     ("PoissonNLL", {"log_input": 1}, TypeError),
     ("PoissonNLL", {"full": None}, TypeError),
     ("PoissonNLL", {"eps": -1e-8}, ValueError),
@@ -44,6 +48,8 @@ WRONG_PARAMETERS: list[tuple[str, dict[str, Any], type[Exception]]] = [
     ("GaussianNLL", {"eps": 0.0}, ValueError),
     ("Tweedie", {"power": np.inf}, ValueError),
     ("Tweedie", {"power": [1.5]}, TypeError),
+    ("BinaryCrossEntropy", {"label_smoothing": -0.1}, ValueError),
+    ("BinaryCrossEntropyWithLogits", {"label_smoothing": 1.5}, ValueError),
     ("BinaryCrossEntropyWithLogits", {"pos_weight": -1.0}, ValueError),
     ("BinaryCrossEntropyWithLogits", {"pos_weight": [1.0, np.nan]}, ValueError),
     ("BinaryCrossEntropyWithLogits", {"pos_weight": [1.0, -2.0]}, ValueError),
@@ -81,6 +87,13 @@ WRONG_PARAMETERS: list[tuple[str, dict[str, Any], type[Exception]]] = [
     ("MultiMargin", {"margin": np.nan}, ValueError),
     ("MultiMargin", {"weight": [[1.0]]}, TypeError),
     ("KLDivergence", {"log_target": 1}, TypeError),
+    ("MultiLabelSoftMargin", {"weight": 2.0}, TypeError),
+    ("Dice", {"smooth": -1.0}, ValueError),
+    ("Tversky", {"alpha": -0.5}, ValueError),
+    ("Tversky", {"beta": np.nan}, ValueError),
+    ("Tversky", {"smooth": "1"}, TypeError),
+    ("CrossEntropy", {"focal_gamma": -1.0}, ValueError),
+    ("CrossEntropy", {"poly_epsilon": np.inf}, ValueError),
 ]
 
 

@@ -36,6 +36,11 @@ CONVEX = (
     "hinge",
     "squared_hinge",
     "logistic",
+    "modified_huber",
+    "perceptron",
+    "epsilon_insensitive",
+    "squared_epsilon_insensitive",
+    "absolute_percentage_error",
     "binary_cross_entropy_with_logits",
 )
 

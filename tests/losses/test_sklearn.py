@@ -14,6 +14,7 @@ from tests.support.arrays import Array, each_dtype
 sklearn_loss = pytest.importorskip(
     "sklearn._loss.loss", reason="scikit-learn is not installed: parity with it was not tested"
 )
+from sklearn.linear_model import _sgd_fast as sgd_loss  # noqa: E402
 
 
 class Pair(NamedTuple):
@@ -54,6 +55,25 @@ PAIRS = {
 def problem(pair: Pair, rng: np.random.Generator) -> tuple[Array, Array]:
     z, y = pair.ours._draw(rng, (2000,), np.float64)
     return 1.5 * z, y
+
+
+# Losses of SGDClassifier and SGDRegressor, which have value and gradient of one sample.
+OF_DESCENT = {
+    "modified_huber": (lossk.ModifiedHuber(), sgd_loss.ModifiedHuber()),
+    "perceptron": (lossk.Perceptron(), sgd_loss.Hinge(0.0)),
+    "epsilon_insensitive": (lossk.EpsilonInsensitive(0.3), sgd_loss.EpsilonInsensitive(0.3)),
+    "squared_epsilon_insensitive": (lossk.SquaredEpsilonInsensitive(0.3), sgd_loss.SquaredEpsilonInsensitive(0.3)),
+}
+
+
+@pytest.mark.parametrize("name", OF_DESCENT)
+def test_losses_of_descent_are_scikit_learns(name: str, isa: str, rng: np.random.Generator) -> None:
+    ours, theirs = OF_DESCENT[name]
+    z, y = ours._draw(rng, (300,), np.float64)
+    z[:5] = 0.0
+    value, grad = ours.value_and_grad(z, y, reduction="none")
+    np.testing.assert_allclose(value, [theirs.py_loss(a, b) for a, b in zip(z, y, strict=True)], rtol=1e-14)
+    np.testing.assert_allclose(grad, [theirs.py_dloss(a, b) for a, b in zip(z, y, strict=True)], rtol=1e-14)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])

@@ -135,7 +135,7 @@ def test_weights_of_positives_are_values_of_the_loss(rng: np.random.Generator) -
     assert hash(loss) == hash(lossk.BinaryCrossEntropyWithLogits(weight.copy()))
     assert loss != lossk.BinaryCrossEntropyWithLogits(2 * weight)
     assert pickle.loads(pickle.dumps(loss)) == loss
-    assert repr(loss) == "BinaryCrossEntropyWithLogits(pos_weight=[1.0, 0.1, 3.0])"
+    assert repr(loss) == "BinaryCrossEntropyWithLogits(pos_weight=[1.0, 0.1, 3.0], label_smoothing=0.0)"
     z, y = rng.normal(size=(4, 3)), np.ones((4, 3))
     before = loss(z, y)
     weight[:] = 7

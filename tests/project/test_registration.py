@@ -10,7 +10,7 @@ import pytest
 import lossk
 from lossk import _core
 from lossk.activations import ACTIVATIONS
-from lossk.losses import LOSSES, PointwiseLoss, RowLoss
+from lossk.losses import LOSSES, PAIR_LOSSES, PairLoss, PointwiseLoss, RowLoss
 from lossk.optimizers import OPTIMIZERS
 from tests.support.sources import CPP, code, includes, shown
 
@@ -28,11 +28,20 @@ def registered(what: str) -> set[str]:
     return set(re.findall(rf"\b{what}<(\w+)>\(\)", code(CPP / "registry.hpp")))
 
 
+# Names of classes whose formula is another one's, with other parameters.
+RENAMED = set(re.findall(r'_loss<\w+>\("(\w+)"\)', code(CPP / "registry.hpp")))
+
+
 # A family of losses: the function of registry.hpp that makes its entries, its kernels by name, its base class.
 LOSS_FAMILIES = {
     "pointwise_loss": (_core.pointwise_kernels, PointwiseLoss),
     "row_loss": (_core.rows_kernels, RowLoss),
+    "pair_loss": (_core.pairs_kernels, PairLoss),
 }
+
+
+def entries_of(entry: str) -> set[str]:
+    return registered(entry) | (registered("label_set_loss") if entry == "row_loss" else set())
 
 
 def test_every_formula_is_reachable_from_the_registry() -> None:
@@ -56,12 +65,13 @@ def test_every_formula_is_reachable_from_the_registry() -> None:
 @pytest.mark.parametrize("entry", LOSS_FAMILIES)
 def test_a_loss_has_its_three_parts(entry: str) -> None:
     places, base = LOSS_FAMILIES[entry]
-    entries, kernels = registered(entry), set(places) - registered("row_vjp")
-    elsewhere = {name for other in LOSS_FAMILIES if other != entry for name in registered(other)}
+    entries, kernels = entries_of(entry), set(places) - registered("row_vjp") - RENAMED
+    elsewhere = {name for other in LOSS_FAMILIES if other != entry for name in entries_of(other)}
     headers = {name: file for name, file in formulas("losses").items() if name not in elsewhere}
     # Cross-entropy is a family of its own: the softmax kernels.
     named = {name for cls in LOSSES.values() if issubclass(cls, base) for name in (cls._kernel, *cls._also)}
-    classes = named - {"cross_entropy"}
+    named |= {name for name, cls in PAIR_LOSSES.items() if issubclass(cls, base)}
+    classes = named - {"cross_entropy"} - RENAMED
     missing = []
     for name in sorted(set(headers) | entries | kernels | classes):
         if name not in headers:
@@ -85,10 +95,19 @@ def test_a_class_has_docstring_reference_and_variants(name: str) -> None:
     assert wanted in own, f"{cls.__name__} lacks {wanted}"
     assert implemented, f"{cls.__name__} lacks {wanted}"
     if issubclass(cls, RowLoss):
-        assert {"reference", "_reference"} & set(vars(cls)), f"{cls.__name__} lacks _reference"
+        assert cls._reference is not RowLoss._reference, f"{cls.__name__} lacks _reference"
     assert cls._variants
     assert cls._variants[0] == {}, f"{cls.__name__}: the first variant is that of the defaults"
     assert cls.__name__ in lossk.__all__, f"{cls.__name__} is not exported by lossk/__init__.py"
+    assert getattr(lossk, cls.__name__) is cls
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_a_class_of_pairs_has_docstring_reference_and_variants(name: str) -> None:
+    cls = PAIR_LOSSES[name]
+    assert re.search(r"^    References\n    -+\n", cls.__doc__ or "", re.MULTILINE), f"{name}: no source is named"
+    assert {"_draw", "_reference"} <= set(vars(cls)), f"{name} lacks _draw or _reference"
+    assert cls._variants[0] == {}
     assert getattr(lossk, cls.__name__) is cls
 
 

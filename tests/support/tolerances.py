@@ -56,12 +56,13 @@ def hess_atol(loss: Loss, dtype: Any) -> float:
 
 
 # Losses that are differences: of terms that grow, and cancel near their minimum or where the loss changes its sign.
-DIFFERENCES = {"poisson_nll", "gaussian_nll", "gamma", "tweedie"}
+DIFFERENCES = {"poisson_nll", "gaussian_nll", "gamma", "tweedie", "squared_logarithmic_error"}
 
 
 def rounding(loss: Any, z: Array, target: Array, weight: Array | None, dtype: Any) -> tuple[Any, Any, Any]:
     """What value and derivatives of a difference change by where inputs change by two units in the last place."""
-    if loss._kernel not in DIFFERENCES:
+    smoothed = isinstance(loss, PointwiseLoss) and getattr(loss, "label_smoothing", 0.0) > 0  # z - y of a rounded y
+    if loss._kernel not in DIFFERENCES and not smoothed:
         return 0.0, 0.0, 0.0
     step, y = 1e-7, target.astype(np.float64)
 

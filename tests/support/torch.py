@@ -45,6 +45,12 @@ class Draw:
             labels.reshape(-1)[0] = ignored
         return labels
 
+    def lists(self) -> Any:
+        """Lists of labels that end at -1, of any length."""
+        order = self.rng.permuted(np.broadcast_to(np.arange(self.shape[1]), self.shape[:2]), axis=1)
+        order[np.arange(self.shape[1]) >= self.rng.integers(0, self.shape[1] + 1, (self.shape[0], 1))] = -1
+        return torch.from_numpy(order)
+
     def probabilities(self) -> Any:
         return self.normal().softmax(1)
 
@@ -100,6 +106,11 @@ def cases() -> Iterator[Case]:
     for p, margin in ((1, 1.0), (2, 0.5)):
         yield "multi_margin_loss", pair(normal, labels), {"p": p, "margin": margin}
         yield "multi_margin_loss", pair(normal, labels, weight=per_class), {"p": p}
+
+    # Of one or two axes, and so not among those that are tried with more.
+    yield "multilabel_margin_loss", pair(normal, Draw.lists), {}
+    yield "multilabel_soft_margin_loss", pair(normal, Draw.uniform), {}
+    yield "multilabel_soft_margin_loss", pair(normal, Draw.uniform, weight=lambda d: d.uniform(shape=d.shape[-1:])), {}
 
 
 CASES = list(cases())

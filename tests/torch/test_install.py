@@ -64,6 +64,10 @@ def calls() -> Iterator[tuple[str, Callable[[Any], Any]]]:
             "linear_cross_entropy": (torch.ones(5, 3), t),
             "softmax": (1,),
             "log_softmax": (1,),
+            "margin_ranking_loss": (y, torch.ones(4, 3)),
+            "cosine_embedding_loss": (y, torch.ones(4)),
+            "triplet_margin_loss": (y, 2 * y),
+            "multilabel_margin_loss": (t[:, None].expand(4, 3),),
             **dict.fromkeys(("cross_entropy", "nll_loss", "multi_margin_loss"), (t,)),
         }.get(name, (y,))
         options = {"reduction": "sum"} if name == "kl_div" else {}

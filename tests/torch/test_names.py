@@ -20,6 +20,11 @@ MODULES: dict[str, tuple[dict[str, Any], Any]] = {
     "CrossEntropyLoss": ({"weight": torch.rand(3), "label_smoothing": 0.1}, "labels"),
     "NLLLoss": ({"ignore_index": 1}, "labels"),
     "MultiMarginLoss": ({"p": 2}, "labels"),
+    "MultiLabelMarginLoss": ({}, "lists"),
+    "MultiLabelSoftMarginLoss": ({"weight": torch.rand(3)}, "uniform"),
+    "MarginRankingLoss": ({"margin": 0.5}, "normal"),
+    "CosineEmbeddingLoss": ({"margin": 0.25}, "normal"),
+    "TripletMarginLoss": ({"p": 1, "swap": True}, "normal"),
     "KLDivLoss": ({"reduction": "batchmean"}, "uniform"),
     "MSELoss": ({"reduction": "sum"}, "normal"),
     "L1Loss": ({}, "normal"),
@@ -59,7 +64,9 @@ def test_modules_are_torchs(name: str) -> None:
     other.load_state_dict(mine.state_dict())
     draw = Draw(1, 4, 3)
     inputs = [draw.uniform().float()] + ([] if target is None else [getattr(draw, target)()])
-    inputs += [draw.uniform()] if name == "GaussianNLLLoss" else []
+    thirds = {"GaussianNLLLoss": draw.uniform, "MarginRankingLoss": draw.signs, "TripletMarginLoss": draw.normal}
+    thirds["CosineEmbeddingLoss"] = lambda: draw.signs()[:, 0]
+    inputs += [thirds[name]()] if name in thirds else []
     inputs = [t.float() if t.is_floating_point() else t for t in inputs]
     torch.testing.assert_close(mine(*inputs), other(*inputs))
     if target is not None and len(inputs) == 2:

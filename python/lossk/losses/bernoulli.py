@@ -18,18 +18,26 @@ __all__ = ["BinaryCrossEntropy", "BinaryCrossEntropyWithLogits", "Focal"]
 class BinaryCrossEntropy(PointwiseLoss):
     """Binary cross-entropy of probabilities, ``-y log(z) - (1 - y) log(1 - z)``, the logarithms cut off at -100.
 
+    With label smoothing ``s``, ``y`` stands for ``y (1 - s) + s / 2``.
+
     Gradient ``(z - y) / d`` with ``d = max(z (1 - z), 1e-12)``; second derivative
     ``(y (1 - z)**2 + (1 - y) z**2) / d**2``. From logits, `BinaryCrossEntropyWithLogits` is more exact. Shapes and
     dtypes are those of every pointwise loss: see calling it.
 
+    Parameters
+    ----------
+    label_smoothing : float
+        In [0, 1]: the share of a target that is spread evenly over both classes.
+
     Raises
     ------
     ValueError
-        From the verbs, if an entry of `z` or `y` is outside [0, 1] or one of `z` is NaN, before anything is written.
+        If `label_smoothing` is not as above; from the verbs, if an entry of `z` or `y` is outside [0, 1] or one of `z`
+        is NaN, before anything is written.
 
     References
     ----------
-    ``torch.nn.functional.binary_cross_entropy``.
+    ``torch.nn.functional.binary_cross_entropy``; ``keras.losses.BinaryCrossentropy(label_smoothing=)``.
 
     Examples
     --------
@@ -42,6 +50,16 @@ class BinaryCrossEntropy(PointwiseLoss):
     """
 
     _kernel: ClassVar[str] = "binary_cross_entropy"
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"label_smoothing": 0.25})
+
+    _also: ClassVar[tuple[str, ...]] = ("binary_cross_entropy_smoothed",)
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        smoothing = _share("label_smoothing", self.label_smoothing)
+        self._set("label_smoothing", smoothing)
+        self._set("_bound", self._bind(self._also[0], (smoothing,)) if smoothing else self._bind(self._kernel, ()))
 
     @staticmethod
     def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
@@ -49,9 +67,18 @@ class BinaryCrossEntropy(PointwiseLoss):
         return rng.uniform(0.01, 0.99, size=shape).astype(dtype), _targets(rng, shape, dtype)
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
+        y = _smoothed(y, self.label_smoothing)
         value = -(y * np.maximum(-100, np.log(z)) + (1 - y) * np.maximum(-100, np.log1p(-z)))
         d = np.maximum(z * (1 - z), 1e-12)
         return value, (z - y) / d, (y * (1 - z) ** 2 + (1 - y) * z**2) / d**2
+
+
+def _share(name: str, value: object) -> float:
+    return check_number(name, value, "a number in [0, 1]", lambda x: 0 <= x <= 1)
+
+
+def _smoothed(y: np.ndarray, smoothing: float) -> np.ndarray:
+    return y * (1 - smoothing) + smoothing / 2
 
 
 def _targets(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -68,7 +95,7 @@ class LogitLoss(PointwiseLoss):
         return rng.normal(scale=3.0, size=shape).astype(dtype), _targets(rng, shape, dtype)
 
 
-def _logit(z: np.ndarray, yes: Any, no: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def of_logit(z: np.ndarray, yes: Any, no: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return p = sigmoid(z), q = 1 - p, and ``-yes log(p) - no log(q)`` with its gradient."""
     e = np.exp(-np.abs(z))
     p, q = np.where(z < 0, e, 1.0) / (1 + e), np.where(z < 0, 1.0, e) / (1 + e)
@@ -82,19 +109,22 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
     """Binary cross-entropy of logits, ``-pos_weight y log(p) - (1 - y) log(1 - p)`` with ``p = sigmoid(z)``.
 
     Gradient ``(1 - y) p - pos_weight y (1 - p)``, second derivative ``(1 - y + pos_weight y) p (1 - p)``; small
-    probabilities keep their digits, and where `z` is infinite on the target's side, the loss is 0. Shapes, dtypes and
-    errors are those of every pointwise loss: see calling it.
+    probabilities keep their digits, and where `z` is infinite on the target's side, the loss is 0. With label smoothing
+    ``s``, ``y`` stands for ``y (1 - s) + s / 2``. Shapes, dtypes and errors are those of every pointwise loss: see
+    calling it.
 
     Parameters
     ----------
     pos_weight : float or array_like
         Weight of the positive class, at least 0: one, or an array of the length of the last axis of `z` (one for each
         of independent classes) or of the shape of `z`.
+    label_smoothing : float
+        In [0, 1]: the share of a target that is spread evenly over both classes.
 
     Raises
     ------
     TypeError, ValueError
-        If `pos_weight` is not as above.
+        If a parameter is not as above.
 
     References
     ----------
@@ -112,15 +142,28 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
     """
 
     _kernel: ClassVar[str] = "binary_cross_entropy_with_logits"
-    _also: ClassVar[tuple[str, ...]] = ("binary_cross_entropy_with_logits_weighted",)
-    _variants: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"pos_weight": 3.5})
+    _also: ClassVar[tuple[str, ...]] = (
+        "binary_cross_entropy_with_logits_smoothed",
+        "binary_cross_entropy_with_logits_weighted",
+        "binary_cross_entropy_with_logits_weighted_smoothed",
+    )
+    _variants: ClassVar[tuple[dict[str, Any], ...]] = (
+        {},
+        {"pos_weight": 3.5},
+        {"pos_weight": 0.5, "label_smoothing": 0.25},
+    )
 
     pos_weight: Any = 1.0
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        smoothing = _share("label_smoothing", self.label_smoothing)
+        self._set("label_smoothing", smoothing)
         if isinstance(self.pos_weight, int | float | np.integer | np.floating):
-            self._set("pos_weight", at_least_0("pos_weight", self.pos_weight))
-            super().__post_init__()
+            weight = at_least_0("pos_weight", self.pos_weight)
+            self._set("pos_weight", weight)
+            kernel, numbers = (self._also[0], (weight, smoothing)) if smoothing else (self._kernel, (weight,))
+            self._set("_bound", self._bind(kernel, numbers))
             return
         weights = constant_array("pos_weight", self.pos_weight)
         if weights[1].size == 0 or not ((weights[1] >= 0) & (weights[1] < np.inf)).all():
@@ -128,11 +171,13 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
         self._set("pos_weight", weights[1])
         self._set("_constant", weights)
         self._set("_third", "pos_weight")
-        self._set("_bound", self._bind(self._also[0], ()))
+        smoothed = self._also[2], (smoothing,)
+        self._set("_bound", self._bind(*(smoothed if smoothing else (self._also[1], ()))))
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
+        y = _smoothed(y, self.label_smoothing)
         yes, no = self.pos_weight * y, 1 - y
-        p, q, value, grad = _logit(z, yes, no)
+        p, q, value, grad = of_logit(z, yes, no)
         return value, grad, (yes + no) * p * q
 
 
@@ -191,7 +236,7 @@ class Focal(LogitLoss):
         self._set("gamma", at_least_0("gamma", self.gamma))
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
-        p, q, c, slope = _logit(z, y, 1 - y)
+        p, q, c, slope = of_logit(z, y, 1 - y)
         m = y * q + (1 - y) * p  # 1 - p_t
         f = m**self.gamma * (1.0 if self.alpha < 0 else self.alpha * y + (1 - self.alpha) * (1 - y))
         s = (1 - 2 * y) * p * q / np.maximum(m, np.finfo(np.float64).tiny)  # m' / m

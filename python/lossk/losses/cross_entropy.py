@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from .. import _core
 from .._arrays import Array
-from .._parameters import at_least_0, check_number
+from .._parameters import at_least_0, check_number, finite
 from .._request import LOSS, Fields, Kernel
 from ._base import Reference, loss
 from ._rows import RowLoss
 
 __all__ = ["CrossEntropy"]
+
+BENDS = "focal_gamma and poly_epsilon"
 
 
 @loss
@@ -30,6 +32,9 @@ class CrossEntropy(RowLoss):
     and for a row ``y`` of probabilities, with ``y' = y (1 - e) + e / C``::
 
         loss = -sum_c w[c] y'[c] lp[c] + z_loss logsumexp(z)**2
+
+    With `focal_gamma` or `poly_epsilon`, for labels alone, ``m**focal_gamma (-lp[t] + poly_epsilon m)`` with
+    ``m = 1 - p[t]`` takes the place of ``-lp[t]``: rows that are predicted well already weigh less, or more.
 
     ``reduction="mean"`` divides by the sum of ``w[t]`` (times the sample's weight) over the rows that count; with
     probabilities by the number of rows (by the sum of their sample weights). With no row that counts it is NaN and the
@@ -47,16 +52,23 @@ class CrossEntropy(RowLoss):
         At least 0: factor of ``logsumexp(z)**2``, which keeps logits from drifting.
     softcap : float, optional
         From 1e-30 to 1e30: logits become ``softcap * tanh(z / softcap)`` first.
+    focal_gamma : float
+        At least 0: the focal loss of several classes. Not with label smoothing, nor with probabilities.
+    poly_epsilon : float
+        The first coefficient of Poly-1 (with `focal_gamma` of Poly-1 focal), finite. Not with label smoothing, nor with
+        probabilities.
 
     Raises
     ------
     ValueError, TypeError
-        If a parameter is not as above.
+        If a parameter is not as above; ValueError from the verbs, if `focal_gamma` or `poly_epsilon` meets
+        probabilities.
 
     References
     ----------
     ``torch.nn.functional.cross_entropy``, whose results these are; Szegedy et al. 2016 (label smoothing); Chowdhery
-    et al. 2022, PaLM (z-loss); Gemma Team 2024 (soft capping); Milakov, Gimelshein 2018 (one pass over the logits).
+    et al. 2022, PaLM (z-loss); Gemma Team 2024 (soft capping); Lin et al. 2017 (focal loss); Leng et al. 2022, PolyLoss
+    (Poly-1); Milakov, Gimelshein 2018 (one pass over the logits).
 
     Examples
     --------
@@ -80,6 +92,9 @@ class CrossEntropy(RowLoss):
         {"label_smoothing": 0.1},
         {"z_loss": 1e-2},
         {"softcap": 3.0},
+        {"focal_gamma": 2.0, "z_loss": 1e-3},
+        {"focal_gamma": 0.5, "poly_epsilon": 2.0},
+        {"poly_epsilon": 1.0, "softcap": 5.0},
         {"ignore_index": 1, "label_smoothing": 0.3, "z_loss": 1e-3, "softcap": 5.0},
     )
 
@@ -88,6 +103,8 @@ class CrossEntropy(RowLoss):
     label_smoothing: float = 0.0
     z_loss: float = 0.0
     softcap: float | None = None
+    focal_gamma: float = 0.0
+    poly_epsilon: float = 0.0
 
     def _check(self) -> None:
         smoothing = check_number("label_smoothing", self.label_smoothing, "a number in [0, 1]", lambda x: 0 <= x <= 1)
@@ -96,11 +113,17 @@ class CrossEntropy(RowLoss):
         if self.softcap is not None:
             wanted = "None or a number from 1e-30 to 1e30, which float32 can divide by"
             self._set("softcap", check_number("softcap", self.softcap, wanted, lambda x: 1e-30 <= x <= 1e30))
+        self._set("focal_gamma", at_least_0("focal_gamma", self.focal_gamma))
+        self._set("poly_epsilon", finite("poly_epsilon", self.poly_epsilon))
+        for name in ("focal_gamma", "poly_epsilon"):
+            if getattr(self, name) and smoothing:
+                got = f"{getattr(self, name)} with label_smoothing {smoothing}"
+                raise ValueError(f"{name}: got {got}, wanted one of them alone")
 
     @property
     def _options(self) -> tuple[float, ...]:
         """The options as kernels take them: `cross_entropy_options` of base/types.hpp."""
-        return self.label_smoothing, self.z_loss, self.softcap or 0.0
+        return self.label_smoothing, self.z_loss, self.softcap or 0.0, self.focal_gamma, self.poly_epsilon
 
     def _bind(self) -> Kernel:
         return _core.softmax(LOSS, self._options, self._weights, self._ignored)
@@ -127,13 +150,30 @@ class CrossEntropy(RowLoss):
         total = np.exp(d).sum(axis=-1, keepdims=True)
         p, lse = np.exp(d) / total, (largest + np.log(total))[..., 0]
         lp = d - np.log(total)
-        value = -np.where(share != 0, share * lp, 0.0).sum(axis=-1) + self.z_loss * lse**2
+        cost, slope, curve = -lp, 1.0, 0.0
+        if self.focal_gamma or self.poly_epsilon:
+            cost, slope, curve = self._bent(p, cost, y)
+            curve *= share.sum(axis=-1, keepdims=True)
+        value = np.where(share != 0, share * cost, 0.0).sum(axis=-1) + self.z_loss * lse**2
+        share = share * slope
         value = np.where(np.isnan(p).any(axis=-1), np.nan, value)
-        slope = (share.sum(axis=-1) + 2 * self.z_loss * lse)[..., None]
-        grad = p * slope - share
-        hess = p * (1 - p) * slope + 2 * self.z_loss * p**2
+        total_slope = (share.sum(axis=-1) + 2 * self.z_loss * lse)[..., None]
+        grad = p * total_slope - share
+        hess = p * (1 - p) * total_slope + 2 * self.z_loss * p**2 + curve
         if self.softcap is not None:
             bend = 1 - (x / self.softcap) ** 2
             hess = hess * bend**2 + grad * (-2 * x / self.softcap**2) * bend
             grad = grad * bend
         return value, grad, hess
+
+    def _bent(self, p: NDArray[np.float64], cost: NDArray[np.float64], y: Array) -> tuple[Any, Any, Any]:
+        """Return what gamma and epsilon make of the label's cost, by what slopes and curvature change with it."""
+        if y.dtype.kind != "i":
+            raise ValueError(f"target: got probabilities, wanted labels: {BENDS} are of the label's probability")
+        g, epsilon, hard = self.focal_gamma, self.poly_epsilon, np.arange(p.shape[-1]) == y[..., None]
+        m, p_t = (np.where(chosen, p, 0.0).sum(axis=-1, keepdims=True) for chosen in (~hard, hard))
+        c = cost + epsilon * m
+        f, r, rise = m**g, p_t / np.maximum(m, 1e-300), 1 + epsilon * p_t
+        c_t = np.where(p_t == 0, 0.0, np.where(hard, c, 0.0).sum(axis=-1, keepdims=True))
+        curve = f * (g * r * (2 * rise - c_t + (g - 1) * r * c_t) - epsilon * p_t)
+        return f * c, f * (g * r * c_t + rise), curve * (p - hard) ** 2

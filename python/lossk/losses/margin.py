@@ -11,7 +11,7 @@ from .._parameters import finite
 from ._base import Reference, loss
 from ._pointwise import PointwiseLoss
 
-__all__ = ["Exponential", "Hinge", "HingeEmbedding", "Logistic", "SquaredHinge"]
+__all__ = ["Exponential", "Hinge", "HingeEmbedding", "Logistic", "ModifiedHuber", "Perceptron", "SquaredHinge"]
 
 
 class MarginLoss(PointwiseLoss):
@@ -227,3 +227,73 @@ class Exponential(MarginLoss):
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         e = np.exp(-y * z)
         return e, -y * e, y * y * e
+
+
+@loss
+class ModifiedHuber(MarginLoss):
+    """Modified Huber loss: ``max(0, 1 - y z)**2`` where ``y z >= -1``, else ``-4 y z``, for targets of -1 and +1.
+
+    `SquaredHinge` that goes on as a line where a prediction is badly wrong, so that outliers weigh less. Gradient
+    ``-2 y max(0, 1 - y z)``, ``-4 y`` on the line; second derivative 2 where the loss is a square above 0, else 0.
+    Shapes and dtypes are those of every pointwise loss: see calling it.
+
+    Raises
+    ------
+    ValueError
+        From the verbs, if an entry of `y` is neither -1 nor 1, before anything is written.
+
+    References
+    ----------
+    Zhang, "Solving Large Scale Linear Prediction Problems Using Stochastic Gradient Descent Algorithms", 2004;
+    ``sklearn.linear_model.SGDClassifier(loss="modified_huber")``.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> z, y = np.array([2.0, 0.5, -3.0]), np.array([1.0, 1.0, 1.0])
+    >>> lossk.ModifiedHuber()(z, y, reduction="none")
+    array([ 0.  ,  0.25, 12.  ])
+    >>> lossk.ModifiedHuber().grad(z, y, reduction="sum")
+    array([-0., -1., -4.])
+    """
+
+    _kernel: ClassVar[str] = "modified_huber"
+
+    def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
+        slack = np.maximum(0.0, 1 - y * z)
+        square = slack <= 2
+        value = np.where(square, slack**2, -4 * y * z)
+        return value, -2 * y * np.minimum(slack, 2.0), np.where(square & (slack > 0), 2 * y * y, 0.0)
+
+
+@loss
+class Perceptron(MarginLoss):
+    """Perceptron loss, ``max(0, -y z)`` for targets ``y`` of -1 and +1.
+
+    Gradient ``-y`` where ``y z <= 0``, else 0: also at a prediction of 0, so that a model that begins there learns.
+    Second derivative 0. Shapes and dtypes are those of every pointwise loss: see calling it.
+
+    Raises
+    ------
+    ValueError
+        From the verbs, if an entry of `y` is neither -1 nor 1, before anything is written.
+
+    References
+    ----------
+    Rosenblatt, "The Perceptron", 1958; ``sklearn.linear_model.SGDClassifier(loss="perceptron")``.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> z, y = np.array([2.0, 0.0, -1.0]), np.array([1.0, 1.0, 1.0])
+    >>> lossk.Perceptron()(z, y, reduction="none")
+    array([0., 0., 1.])
+    >>> lossk.Perceptron().grad(z, y, reduction="sum")
+    array([ 0., -1., -1.])
+    """
+
+    _kernel: ClassVar[str] = "perceptron"
+
+    def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
+        slack = 0.0 - y * z
+        return np.maximum(0.0, slack), np.where(slack >= 0, -y, 0.0), np.zeros_like(z)

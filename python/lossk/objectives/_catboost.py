@@ -27,7 +27,7 @@ class CatBoost(Objective):
         z = np.asarray(approxes, np.float64)[None]
         g, h = self.grad_and_hess(z, np.array([target]), None if weight is None else np.array([weight]))
         loss: Any = self.loss
-        if self.hessian == "true" or loss.z_loss or loss.softcap is not None:
+        if self.hessian == "true" or loss.z_loss or loss.softcap is not None or loss.focal_gamma or loss.poly_epsilon:
             return -g[0], np.diag(-h[0])
         p = np.asarray(lossk.softmax(z))[0]
         slope = h[0].sum() / max(float((p * (1 - p)).sum()), 1e-30)

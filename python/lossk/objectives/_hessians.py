@@ -48,7 +48,7 @@ def rule_of(loss: Loss) -> Rule:
     match loss:
         case lossk.SquaredError():
             return Rule("true", scale=0.5)  # half the square is what libraries minimise
-        case lossk.AbsoluteError():
+        case lossk.AbsoluteError() | lossk.EpsilonInsensitive() | lossk.AbsolutePercentageError():
             return Rule("smoothed")
         case lossk.Quantile():
             return Rule("smoothed", scale=2.0)
@@ -64,12 +64,16 @@ def rule_of(loss: Loss) -> Rule:
             return Rule("true", factor=float(np.exp(0.7)))  # max_delta_step of XGBoost and LightGBM
         case lossk.Tweedie(power=power):
             return Rule("true" if 1 <= power <= 2 else "expected")
-        case lossk.Hinge() | lossk.HingeEmbedding():
+        case lossk.Hinge() | lossk.HingeEmbedding() | lossk.Perceptron():
             return Rule("constant")
-        case lossk.Focal():
+        case lossk.ModifiedHuber() | lossk.SquaredEpsilonInsensitive():
+            return Rule("constant", factor=2.0)  # the largest second derivative, which majorises
+        case lossk.Focal() | lossk.SquaredLogarithmicError():
             return Rule("absolute")
-        case lossk.CrossEntropy(softcap=cap):
-            return Rule("true" if cap is None else "absolute")
+        case lossk.CrossEntropy(softcap=None, focal_gamma=0.0, poly_epsilon=0.0):
+            return Rule("true")
+        case lossk.CrossEntropy():
+            return Rule("absolute")
     return Rule("true")
 
 
@@ -98,6 +102,8 @@ def apply(rule: Rule, loss: Any, width: float, z: Array, y: Array, w: Any, g: Ar
     elif rule.hessian == "smoothed":
         r = np.abs(np.subtract(z, y))
         np.divide(width, np.add(r, width, out=r), out=h)
+        if isinstance(loss, lossk.AbsolutePercentageError):
+            h *= loss._factor(y)
     elif rule.hessian == "absolute":
         np.abs(h, out=h)
     elif rule.hessian == "expected":

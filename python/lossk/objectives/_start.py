@@ -13,9 +13,16 @@ from .._arrays import Array, as_array, real_kind
 from ..losses import Loss, PointwiseLoss
 
 LOGIT = (lossk.BinaryCrossEntropyWithLogits, lossk.Focal, lossk.Logistic)
-MARGIN = (lossk.Hinge, lossk.SquaredHinge, lossk.HingeEmbedding, lossk.Logistic, lossk.Exponential)
+MARGIN = (
+    *(lossk.Hinge, lossk.SquaredHinge, lossk.HingeEmbedding, lossk.Logistic, lossk.Exponential),
+    *(lossk.ModifiedHuber, lossk.Perceptron),
+)
 LOG_MEAN = (lossk.PoissonNLL, lossk.Gamma, lossk.Tweedie)
-REGRESSION = (lossk.Huber, lossk.SmoothL1, lossk.PseudoHuber, lossk.LogCosh)
+REGRESSION = (
+    *(lossk.Huber, lossk.SmoothL1, lossk.PseudoHuber, lossk.LogCosh),
+    *(lossk.EpsilonInsensitive, lossk.SquaredEpsilonInsensitive),
+    *(lossk.AbsolutePercentageError, lossk.SquaredLogarithmicError),
+)
 
 
 def on_margins(loss: Any) -> Loss:
@@ -24,7 +31,7 @@ def on_margins(loss: Any) -> Loss:
     if isinstance(loss, type) and issubclass(loss, Loss):
         raise TypeError(f"loss: got the class {loss.__name__}, wanted an instance, as lossk.{loss.__name__}()")
     if isinstance(loss, lossk.BinaryCrossEntropy):
-        return lossk.BinaryCrossEntropyWithLogits()
+        return lossk.BinaryCrossEntropyWithLogits(label_smoothing=loss.label_smoothing)
     if isinstance(loss, lossk.PoissonNLL) and not loss.log_input:
         return lossk.PoissonNLL(full=loss.full)
     if isinstance(loss, lossk.GaussianNLL):

@@ -15,6 +15,7 @@ from .. import (
     HingeEmbedding,
     MultiMargin,
     PoissonNLL,
+    SquaredLogarithmicError,
     Tweedie,
 )
 from .._arrays import Array
@@ -25,8 +26,8 @@ from ..losses.margin import MarginLoss
 
 ROWS = (CrossEntropy, MultiMargin)
 TWO_CLASSES = (MarginLoss, LogitLoss)
-# Of predictions that are no linear scores: distances, probabilities, a mean and a variance.
-OTHERS = (HingeEmbedding, BinaryCrossEntropy, GaussianNLL)
+# Of predictions that are no linear scores: distances, probabilities, a mean and a variance, numbers above 0.
+OTHERS = (HingeEmbedding, BinaryCrossEntropy, GaussianNLL, SquaredLogarithmicError)
 
 CLASSIFICATION = {n: cls for n, cls in LOSSES.items() if issubclass(cls, ROWS + TWO_CLASSES) and cls not in OTHERS}
 REGRESSION = {

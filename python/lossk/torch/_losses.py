@@ -20,6 +20,8 @@ from .. import (
     Huber,
     KLDivergence,
     Logistic,
+    MultiLabelMargin,
+    MultiLabelSoftMargin,
     MultiMargin,
     PoissonNLL,
     SmoothL1,
@@ -264,6 +266,18 @@ class Divergence(Rows):
         return self.make(*options)._run((verb, z, y, None, cotangent, *how))
 
 
+class Sets(Rows):
+    """A loss of one or two axes with any number of true classes: lists of labels, or a number for each class."""
+
+    of_labels = None
+
+    def fits(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> bool:
+        known = reduction in ("mean", "sum", "none") and 0 < z.dim() <= 2 and z.numel() > 0
+        weighs = w is None or (is_plain(w) and w.dtype is z.dtype and w.shape == z.shape[-1:])
+        lists = self.make.__wrapped__ is MultiLabelMargin
+        return known and weighs and y.shape == z.shape and (y.dtype in INTEGERS if lists else y.dtype is z.dtype)
+
+
 def class_axis(axes: int) -> int:
     """Return where torch has the classes of a tensor with so many axes."""
     return 0 if axes == 1 else 1
@@ -296,12 +310,14 @@ BCE_WITH_LOGITS = Binary("binary_cross_entropy_with_logits", BinaryCrossEntropyW
 CROSS_ENTROPY = Rows("cross_entropy", _cross_entropy, ignore_index=int, label_smoothing=float)
 NLL_LOSS = Rows("nll_loss", _nll, ignore_index=int)
 MULTI_MARGIN = Rows("multi_margin_loss", MultiMargin, most_axes=2, p=int, margin=float)
+MULTILABEL_MARGIN = Sets("multilabel_margin_loss", MultiLabelMargin)
+MULTILABEL_SOFT_MARGIN = Sets("multilabel_soft_margin_loss", MultiLabelSoftMargin)
 KL_DIV = Divergence("kl_div", KLDivergence, log_target=bool)
 
 LOSSES = {
     loss.name: loss
     for loss in (
         *(MSE, L1, HUBER, SMOOTH_L1, SOFT_MARGIN, HINGE_EMBEDDING, POISSON, GAUSSIAN, BCE, BCE_WITH_LOGITS),
-        *(CROSS_ENTROPY, NLL_LOSS, MULTI_MARGIN, KL_DIV),
+        *(CROSS_ENTROPY, NLL_LOSS, MULTI_MARGIN, MULTILABEL_MARGIN, MULTILABEL_SOFT_MARGIN, KL_DIV),
     )
 }

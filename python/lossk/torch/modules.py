@@ -16,6 +16,7 @@ from . import functional
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
     "HingeEmbeddingLoss",
@@ -25,12 +26,16 @@ __all__ = [
     "LinearCrossEntropyLoss",
     "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "NLLLoss",
     "PoissonNLLLoss",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",
+    "TripletMarginLoss",
 ]
 
 
@@ -66,6 +71,36 @@ class MultiMarginLoss(nn.MultiMarginLoss):
     """`multi_margin_loss` as a module."""
 
     forward = _forward(functional.multi_margin_loss, "p", "margin", "weight", "reduction")
+
+
+class MultiLabelMarginLoss(nn.MultiLabelMarginLoss):
+    """`multilabel_margin_loss` as a module."""
+
+    forward = _forward(functional.multilabel_margin_loss, "reduction")
+
+
+class MultiLabelSoftMarginLoss(nn.MultiLabelSoftMarginLoss):
+    """`multilabel_soft_margin_loss` as a module."""
+
+    forward = _forward(functional.multilabel_soft_margin_loss, "weight", "reduction")
+
+
+class MarginRankingLoss(nn.MarginRankingLoss):
+    """`margin_ranking_loss` as a module."""
+
+    forward = _forward(functional.margin_ranking_loss, "margin", "reduction")
+
+
+class CosineEmbeddingLoss(nn.CosineEmbeddingLoss):
+    """`cosine_embedding_loss` as a module."""
+
+    forward = _forward(functional.cosine_embedding_loss, "margin", "reduction")
+
+
+class TripletMarginLoss(nn.TripletMarginLoss):
+    """`triplet_margin_loss` as a module."""
+
+    forward = _forward(functional.triplet_margin_loss, "margin", "p", "eps", "swap", "reduction")
 
 
 class KLDivLoss(nn.KLDivLoss):

@@ -73,7 +73,7 @@ enum class row_output : int { loss, softmax, log_softmax };
 
 // What cross-entropy may be asked for besides labels and weights, in the order in which Python gives it; 0: nothing.
 struct cross_entropy_options {
-    double label_smoothing, z_loss, softcap;
+    double label_smoothing, z_loss, softcap, focal_gamma, poly_epsilon;
 };
 constexpr int cross_entropy_option_count = sizeof(cross_entropy_options) / sizeof(double);
 // Is nothing else asked for than the first two?
@@ -83,6 +83,11 @@ static inline bool only_smooths(const cross_entropy_options& given) {
     for (int i = 2; i < cross_entropy_option_count; ++i)
         if (option[i] != 0) return false;
     return true;
+}
+
+// Is the loss a function of the label's probability, which targets of probabilities do not have?
+static inline bool bends(const cross_entropy_options& given) {
+    return given.focal_gamma != 0 || given.poly_epsilon != 0;
 }
 
 struct softmax_args : cross_entropy_options {
@@ -165,6 +170,23 @@ struct rows_args {
 using rows_kernel = double (*)(const rows_args&, index begin, index end);
 // The first element of these rows whose target is outside the formula's domain; -1: none.
 using rows_domain_kernel = index (*)(const rows_args&, index begin, index end);
+
+// ---- pairs and triplets: rows x[0] (N, D), x[1] and perhaps x[2] -> the loss of a row, gradients of all of them -----
+
+constexpr int max_inputs = 3;
+struct pairs_args {
+    const void* x[max_inputs];  // (N, D); of single pairs (N)
+    index length;               // D; of single pairs 1
+    const void* target;         // (N), in the type of the arithmetic; null: the formula takes none
+    const void* w;              // (N); null: 1
+    void* each;                 // (N) losses; null: only their sum is wanted
+    void* g[max_inputs];        // like x; null: not wanted
+    storage kind;               // of x and g
+    double scale;               // factor of every gradient
+    double parameters[max_parameters];
+};
+// Rows [begin, end); returns the sum of their losses.
+using pairs_kernel = double (*)(const pairs_args&, index begin, index end);
 
 // ---- labels: any integer type, checked; -> int64 ----------------------------------------------------------------
 
@@ -359,6 +381,13 @@ struct rows_entry {
     rows_kernel kernel[element_count][verb_count];
     rows_domain_kernel outside[element_count];  // of probabilities below 0; null: every target is in the domain
 };
+struct pairs_entry {
+    const char* name;
+    int parameters, inputs;
+    bool targets;  // does it take one of each row?
+    bool single;   // is every element a pair by itself?
+    pairs_kernel kernel[element_count];
+};
 struct activation_entry {
     const char* name;
     int parameters;
@@ -381,6 +410,8 @@ struct kernel_table {
     int pointwise_count;
     const rows_entry* rows;
     int rows_count;
+    const pairs_entry* pairs;
+    int pairs_count;
     const activation_entry* activation;
     int activation_count;
     const update_entry* update;

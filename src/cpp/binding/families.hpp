@@ -11,6 +11,7 @@ void bind_linear(pybind11::module_& m);
 void bind_exchange(pybind11::module_& m);
 void bind_runtime(pybind11::module_& m);
 void bind_pointwise(pybind11::module_& m);
+void bind_pairs(pybind11::module_& m);
 void bind_rows(pybind11::module_& m);
 void bind_softmax(pybind11::module_& m);
 void bind_optimizers(pybind11::module_& m);

@@ -60,6 +60,9 @@ bool call::accept(py::handle output, py::handle options, py::handle class_weight
         !in.accept_weights(class_weight, asked.sample_weight) || !in.accept_target(asked.target))
         return false;
     if (!options.is_none()) in.check_ignored();
+    if (in.target && bends(a))
+        throw py::value_error(
+            "target: got probabilities, wanted labels: focal_gamma and poly_epsilon are of the label's probability");
     return in.accept_out(asked.out, asked.what, out);
 }
 

@@ -2,9 +2,13 @@
 //
 // A formula has, as far as it needs them,
 //     gather(z, y)             summed over the row first: what its elements share (with labels they share z_t)
-//     element(z, y, shared)    value, gradient and second derivative of a register of elements, the label's apart
+//     gather_too(z, y)         a second sum; share(first, second) is then what they share
+//     element(z, y, shared)    value, gradient and second derivative of a register of elements, the label's apart;
+//                              with `weighs_elements`, element(z, y, w) of the classes' weights instead
 //     label(z_t, others)       those of the label's element, from the sums over the others
 //     domain, outside(y)       targets like z that it is not defined for
+// With `is_long`, a formula has so many instructions, or is asked for so seldom, that its code is kept short: one
+// kernel for grad_and_hess serves every verb, a register at a time.
 #pragma once
 
 #include "../losses/domain.hpp"
@@ -21,21 +25,36 @@ class rows_driver {
     using sum = lane_sum<T, K>;
     static constexpr bool labelled = Formula::target == row_target::labels;
     static constexpr bool gathers = requires(const Formula& f, V v) { f.gather(v, v); };
-    static constexpr bool visits = requires(const Formula& f, V v) { f.element(v, v, T()); };
+    static constexpr bool gathers_too = requires(const Formula& f, V v) { f.gather_too(v, v); };
+    static constexpr bool weighs = requires { Formula::weighs_elements; };
+    static constexpr bool visits = gathers_too || weighs || requires(const Formula& f, V v) { f.element(v, v, T()); };
     static constexpr bool checks = has_domain<Formula>;
-    static constexpr bool sums_value = wants_value(what);
+    static constexpr bool every = requires { Formula::is_long; };
+    static constexpr bool sums_value = wants_value(what) || every;
     static constexpr bool sums_grad = wants_grad(what) && labelled, sums_hess = wants_hess(what) && labelled;
 
     const rows_args& a;
     const Formula formula{a.parameters, a.classes};
     point<sum> sums{};
-    sum gathered{};
+    sum gathered{}, gathered_too{};
     bool found_outside = false;
     piece_buffer<T> z, y;
     result_array<T> g, h;
 
     // What a loop over the elements reads is in the caches when it is overwritten in place.
     static bool streams(const rows_args& a, const void* out) { return a.streaming && !(visits && out == a.z); }
+
+    // Are derivatives to be written? Where one kernel serves every verb, the arrays tell.
+    bool writes_grad() const { return wants_grad(what) && (!every || a.g); }
+    bool writes_hess() const { return wants_hess(what) && (!every || a.h); }
+
+    template <class F>
+    static void each_in_turn(index n, F&& work) {
+        if constexpr (every)
+            each_register<V>(n, [&](index j, auto reach) { work(j, static_cast<int>(j / lanes<V> % K), reach); });
+        else
+            each_in_groups<V, K>(n, work);
+    }
 
     void flush() {
         if constexpr (sums_value) sums.value.flush();
@@ -48,21 +67,33 @@ class rows_driver {
                 sums_hess ? sums.hess.take_result() : 0};
     }
 
+    // What the formula takes besides z and y: what all elements share, or their weights.
+    template <class S, class Reach>
+    static auto shared_by(const S& shared, index j, Reach reach) {
+        if constexpr (weighs)
+            return shared ? reach.load(shared + j) : splat<V>(1);
+        else
+            return shared;
+    }
+
     // Functions of their own, with copies of their own and nothing called: what loops need stays in registers.
+    template <class S>
     [[gnu::noinline, gnu::flatten]] static void visit_loop(const Formula formula, const T* z, const T* y, T* g, T* h,
-                                                           index n, T shared, T factor, point<sum>& total,
+                                                           index n, const S shared, T factor, point<sum>& total,
                                                            bool& found) {
         bits<V> outside{};
         group_sums<V, K> value(total.value.registers()), grad(total.grad.registers()), hess(total.hess.registers());
-        each_in_groups<V, K>(n, [&](index j, auto k, auto reach) {
+        each_in_turn(n, [&](index j, auto k, auto reach) {
             const V target = reach.load(y + j);
             if constexpr (checks) outside |= formula.outside(target);
-            const auto p = formula.element(reach.load(z + j), target, shared);
+            const auto p = formula.element(reach.load(z + j), target, shared_by(shared, j, reach));
             if constexpr (sums_value) value.add(k, reach.mask(p.value));
             if constexpr (sums_grad) grad.add(k, reach.mask(p.grad));
             if constexpr (sums_hess) hess.add(k, reach.mask(p.hess));
-            if constexpr (wants_grad(what)) reach.store(g + j, p.grad * factor);
-            if constexpr (wants_hess(what)) reach.store(h + j, p.hess * factor);
+            if constexpr (wants_grad(what))
+                if (!every || g) reach.store(g + j, p.grad * factor);
+            if constexpr (wants_hess(what))
+                if (!every || h) reach.store(h + j, p.hess * factor);
         });
         if constexpr (sums_value) value.give();
         if constexpr (sums_grad) grad.give();
@@ -70,12 +101,15 @@ class rows_driver {
         if (checks && any<V>(outside)) found = true;
     }
     [[gnu::noinline, gnu::flatten]] static void gather_loop(const Formula formula, const T* z, const T* y, index n,
-                                                            sum& total) {
-        group_sums<V, K> part(total.registers());
-        each_in_groups<V, K>(n, [&](index j, auto k, auto reach) {
-            part.add(k, reach.mask(formula.gather(reach.load(z + j), reach.load(y + j))));
+                                                            sum& total, sum& total_too) {
+        group_sums<V, K> part(total.registers()), part_too(total_too.registers());
+        each_in_turn(n, [&](index j, auto k, auto reach) {
+            const V at = reach.load(z + j), of = reach.load(y + j);
+            part.add(k, reach.mask(formula.gather(at, of)));
+            if constexpr (gathers_too) part_too.add(k, reach.mask(formula.gather_too(at, of)));
         });
         part.give();
+        if constexpr (gathers_too) part_too.give();
     }
 
     const T* target(index i, index n, const T* none) {
@@ -84,32 +118,46 @@ class rows_driver {
 
     // Adds the formula on elements [begin, end) of the row at `row` to the sums, and writes its derivatives. Pieces end
     // at the same places of all rows, so that what is behind a label is aligned again.
-    void visit(index row, index begin, index end, T shared, T factor) {
+    template <class S>
+    void visit(index row, index begin, index end, const S& shared, T factor) {
         for (index i = begin, n; i < end; i += n) {
             n = smaller(piece - (i - row) % piece, end - i);
             const T* from = z.read(a.kind, a.z, i, n);
-            T* const to = wants_grad(what) ? g.place(i) : nullptr;
-            T* const h_to = wants_hess(what) ? h.place(i) : nullptr;
-            visit_loop(formula, from, target(i, n, from), to, h_to, n, shared, factor, sums, found_outside);
+            T* const to = writes_grad() ? g.place(i) : nullptr;
+            T* const h_to = writes_hess() ? h.place(i) : nullptr;
+            const auto here = [&] {
+                if constexpr (weighs)
+                    return shared ? shared + (i - row) : nullptr;
+                else
+                    return shared;
+            };
+            visit_loop(formula, from, target(i, n, from), to, h_to, n, here(), factor, sums, found_outside);
             if (i + n < end) flush();
-            if constexpr (wants_grad(what)) g.write(i, n);
-            if constexpr (wants_hess(what)) h.write(i, n);
+            if (writes_grad()) g.write(i, n);
+            if (writes_hess()) h.write(i, n);
         }
     }
 
-    T gather(index begin, index end) {
-        each_piece(begin, end, [&](index i, index n) {
-            const T* from = z.read(a.kind, a.z, i, n);
-            gather_loop(formula, from, target(i, n, from), n, gathered);
-            gathered.flush();
-        });
-        return static_cast<T>(gathered.take_result());
+    // What the elements of a row share.
+    auto gather(index begin, index end) {
+        if constexpr (weighs) return static_cast<const T*>(a.class_weight);
+        if constexpr (gathers)
+            each_piece(begin, end, [&](index i, index n) {
+                const T* from = z.read(a.kind, a.z, i, n);
+                gather_loop(formula, from, target(i, n, from), n, gathered, gathered_too);
+                gathered.flush();
+                if constexpr (gathers_too) gathered_too.flush();
+            });
+        if constexpr (gathers_too)
+            return formula.share(gathered.take_result(), gathered_too.take_result());
+        else if constexpr (!weighs)
+            return gathers ? static_cast<T>(gathered.take_result()) : T{};
     }
 
     // Exact zeros, whatever z holds.
     void clear(index begin, index end) {
-        if constexpr (wants_grad(what)) g.clear(begin, end);
-        if constexpr (wants_hess(what)) h.clear(begin, end);
+        if (writes_grad()) g.clear(begin, end);
+        if (writes_hess()) h.clear(begin, end);
     }
 
     double run_labelled(index begin, index end, index t, double w) {
@@ -142,9 +190,7 @@ class rows_driver {
             const index t = a.label[row];
             return run_labelled(begin, end, begin + t, w * weight(a.class_weight, t));
         } else {
-            T shared{};
-            if constexpr (gathers) shared = gather(begin, end);
-            visit(begin, begin, end, shared, static_cast<T>(w * a.scale));
+            visit(begin, begin, end, gather(begin, end), static_cast<T>(w * a.scale));
             return take_sums().value * w;
         }
     }
@@ -159,7 +205,7 @@ public:
         double total = 0;
         for (index row = begin; row < end; ++row) {
             const double value = run_row(row);
-            if (wants_value(what) && a.each) static_cast<T*>(a.each)[row] = static_cast<T>(value);
+            if (sums_value && a.each) static_cast<T*>(a.each)[row] = static_cast<T>(value);
             total += value;
         }
         if (found_outside && a.outside) __atomic_store_n(a.outside, true, __ATOMIC_RELAXED);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "domain.hpp"
+#include "smoothed_target.hpp"
 
 namespace lossk {
 namespace {
@@ -28,6 +29,21 @@ struct binary_cross_entropy {
         const V inverse = T(1) / max(T(1e-12), z * other);
         const V a = other * inverse, b = z * inverse;
         return {value, (z - y) * inverse, y * a * a + no * b * b};
+    }
+};
+
+template <class T>
+struct binary_cross_entropy_smoothed : binary_cross_entropy<T> {
+    static constexpr const char* name = "binary_cross_entropy_smoothed";
+    static constexpr int parameters = 1;
+    static constexpr bool branches = true;  // it does not, but is asked for seldom: its code is kept short
+
+    smoothed_target<T> between;
+    explicit binary_cross_entropy_smoothed(const double* p) : binary_cross_entropy<T>(p), between(p[0]) {}
+
+    template <class V>
+    point<V> operator()(V z, V y) const {
+        return binary_cross_entropy<T>::operator()(z, between(y));
     }
 };
 

@@ -3,6 +3,7 @@
 
 #include "domain.hpp"
 #include "logit.hpp"
+#include "smoothed_target.hpp"
 
 namespace lossk {
 namespace {
@@ -40,6 +41,40 @@ struct binary_cross_entropy_with_logits_weighted : of_shares {
     template <class V>
     point<V> operator()(V z, V y, V pos_weight) const {
         return binary_cross_entropy_of_logit(z, y, pos_weight);
+    }
+};
+
+// Both with label smoothing.
+template <class T>
+struct binary_cross_entropy_with_logits_smoothed {
+    static constexpr const char* name = "binary_cross_entropy_with_logits_smoothed";
+    static constexpr int parameters = 2;
+    static constexpr bool branches = true;  // it does not, but is asked for seldom: its code is kept short
+
+    T pos_weight;
+    smoothed_target<T> between;
+    explicit binary_cross_entropy_with_logits_smoothed(const double* p)
+        : pos_weight(static_cast<T>(p[0])), between(p[1]) {}
+
+    template <class V>
+    point<V> operator()(V z, V y) const {
+        return binary_cross_entropy_of_logit(z, between(y), splat<V>(pos_weight));
+    }
+};
+
+template <class T>
+struct binary_cross_entropy_with_logits_weighted_smoothed {
+    static constexpr const char* name = "binary_cross_entropy_with_logits_weighted_smoothed";
+    static constexpr int parameters = 1;
+    static constexpr int inputs = 3;
+    static constexpr bool branches = true;
+
+    smoothed_target<T> between;
+    explicit binary_cross_entropy_with_logits_weighted_smoothed(const double* p) : between(p[0]) {}
+
+    template <class V>
+    point<V> operator()(V z, V y, V pos_weight) const {
+        return binary_cross_entropy_of_logit(z, between(y), pos_weight);
     }
 };
 

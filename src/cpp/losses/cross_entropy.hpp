@@ -7,10 +7,14 @@
 //     dloss/dz_k = slope p_k - q_k - a [k == t]            with slope = a + sum q + 2 z_loss lse
 //     d2loss/dz_k2 = slope p_k (1 - p_k) + square p_k^2     with square = 2 z_loss
 //
+// With gamma or epsilon, labels only: (1 - p_t)^gamma (-log p_t + epsilon (1 - p_t)) =: B(log p_t) takes the place of
+// -log p_t, -a B' that of a, and a B'' is added to square (at the label: times (1 - p_t)^2, not p_t^2).
+//
 // V holds a row per lane (short rows) or the same row in all lanes.
 #pragma once
 
 #include "logit.hpp"
+#include "power.hpp"
 
 namespace lossk {
 namespace {
@@ -40,13 +44,45 @@ inline V linear_term(V q, V d) {
     return keep<V>(q != lane_t<V>(0), q * d);
 }
 
+// What gamma and epsilon make of a label's term: itself, and minus its first and its second derivative with respect to
+// log p. With m = 1 - p, c = -log p + epsilon m, f = m^gamma and r = p/m:
+//     f c,  f (gamma r c + 1 + epsilon p),  f (gamma r (2 (1 + epsilon p) - c + (gamma - 1) r c) - epsilon p)
+template <class V>
+struct bent_label {
+    using T = lane_t<V>;
+    bool bent;
+    T gamma, epsilon;
+    fixed_power<T> power;
+
+    explicit bent_label(const cross_entropy_options& o)
+        : bent(bends(o)),
+          gamma(static_cast<T>(o.focal_gamma)),
+          epsilon(static_cast<T>(o.poly_epsilon)),
+          power(o.focal_gamma) {}
+
+    struct term {
+        V value, slope, square;
+    };
+    [[gnu::noinline]] term operator()(V surprise, V p, V m) const {
+        constexpr T smallest =
+            constants<T>::smallest_normal * T(1 << 20);  // so that multiples of 1 / smallest are finite
+        const V c = surprise + epsilon * m, f = power(m), rise = T(1) + epsilon * p;
+        // Where p is 0, c may be infinite: their product is 0.
+        const V finite = min(T(1) / smallest, c), r = p / max(smallest, m), by_r = gamma * r;
+        const V rc = r * finite;
+        return {f * c, f * (gamma * rc + rise),
+                f * (by_r * (T(2) * rise - finite + (gamma - T(1)) * rc) - epsilon * p)};
+    }
+};
+
 template <class V>
 struct cross_entropy {
     bool labels;
     lane_t<V> z_loss;
+    bent_label<V> bend;
 
     cross_entropy(bool has_labels, const cross_entropy_options& o)
-        : labels(has_labels), z_loss(static_cast<lane_t<V>>(o.z_loss)) {}
+        : labels(has_labels), z_loss(static_cast<lane_t<V>>(o.z_loss)), bend(o) {}
 
     // `a` is the weight of the label's term and `q_t` its linear weight; both are 0 where there is no label.
     row_result<V> operator()(const row_sums<V>& s, V a, V q_t) const {
@@ -55,18 +91,26 @@ struct cross_entropy {
         // Where the label has the largest logit, others may be far below 1: log1p(others) keeps its digits.
         const V log_total = log1p(choose(s.d_t == lane_t<V>(0), s.others, total - lane_t<V>(1)));
         const V lse = s.maximum + log_total;
-        const V square = splat<V>(z_loss * lane_t<V>(2)), slope = a + s.mass + lse * square;
-
-        V loss = s.mass * log_total - s.linear;
-        if (labels) loss += linear_term(a, log_total - s.d_t);
-        if (z_loss != lane_t<V>(0)) loss += z_loss * lse * lse;
-
         const V inverse = lane_t<V>(1) / total;
         const V p_t = e_t * inverse;
         const V miss = s.others * inverse;  // 1 - p_t, without cancellation
-        const V grad_t = (slope - a) * p_t - a * miss - q_t;
-        const V hess_t = slope * p_t * miss + p_t * p_t * square;
-        return {loss, lse, inverse, slope, square, grad_t, hess_t, log_total};
+
+        V surprise = log_total - s.d_t, own = a, bent{};  // the label's term, and a times its slope and square
+        if (bend.bent) [[unlikely]] {
+            const auto of = bend(surprise, p_t, miss);
+            surprise = of.value;
+            own = a * of.slope;
+            bent = a * of.square;
+        }
+        const V square = splat<V>(z_loss * lane_t<V>(2)), slope = own + s.mass + lse * square;
+
+        V loss = s.mass * log_total - s.linear;
+        if (labels) loss += linear_term(a, surprise);
+        if (z_loss != lane_t<V>(0)) loss += z_loss * lse * lse;
+
+        const V grad_t = (slope - own) * p_t - own * miss - q_t;
+        const V hess_t = slope * p_t * miss + p_t * p_t * square + miss * miss * bent;
+        return {loss, lse, inverse, slope, square + bent, grad_t, hess_t, log_total};
     }
 };
 

@@ -7,6 +7,7 @@
 
 #include "domain.hpp"
 #include "logit.hpp"
+#include "power.hpp"
 
 namespace lossk {
 namespace {
@@ -17,22 +18,12 @@ struct focal_power : of_shares {
     static constexpr int parameters = 2;
 
     T yes, no, gamma;  // alpha_t of both classes; negative alpha: 1
-    int whole;         // gamma = whole + rest
-    T rest;
+    fixed_power<T> power;
     explicit focal_power(const double* p)
         : yes(p[0] < 0 ? T(1) : static_cast<T>(p[0])),
           no(p[0] < 0 ? T(1) : static_cast<T>(1 - p[0])),
           gamma(static_cast<T>(p[1])),
-          whole(p[1] < 16 ? static_cast<int>(p[1]) : 16),
-          rest(static_cast<T>(p[1] - whole)) {}
-
-    // m^gamma: the whole part by products, which lose fewer digits than a logarithm.
-    template <class V>
-    V power(V m) const {
-        V f = rest == T(0) ? splat<V>(1) : exp(rest * log(m));
-        for (int k = 0; k < whole; ++k) f *= m;
-        return f;
-    }
+          power(p[1]) {}
 
     // f, f1 m' and f2 m'^2.
     template <class V>

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from lossk.losses import LOSSES, PointwiseLoss
+from lossk.losses import LOSSES, PAIR_LOSSES, PointwiseLoss, RowLoss
 
 FRESH, OUT, IN_PLACE = "value+grad", "value+grad out=", "in place"
 TO_NEW = (FRESH, "output")
@@ -18,6 +18,9 @@ MODES = {"value+grad": (FRESH, OUT, IN_PLACE), "output": ("output", "output out=
 
 # Every pointwise loss, and whether it has a third input; all have cases, without being named here.
 THIRD = {cls.__name__: bool(cls._third) for cls in LOSSES.values() if issubclass(cls, PointwiseLoss)}
+# Losses of rows, and how many arrays of their shape they read; losses of pairs, and theirs, and how many they write.
+ROW_READS = {cls.__name__: 2 - cls._takes_labels for cls in LOSSES.values() if issubclass(cls, RowLoss)}
+PAIRS = {cls.__name__: (len(cls._inputs) + cls._single, len(cls._inputs)) for cls in PAIR_LOSSES.values()}
 # The arguments that each optimizer is measured with: those of its class in lossk and, by the same names, in torch.
 OPTIMIZERS: dict[str, dict[str, float]] = {
     "SGD": {"lr": 1e-3, "momentum": 0.9},
@@ -60,8 +63,8 @@ class Case:
 
     @property
     def kind(self) -> str:
-        """Which family of arguments the kernel takes: "optimizer", "row map", "pointwise" or "rows"."""
-        other = "pointwise" if self.kernel in THIRD else "rows"
+        """Which family of arguments the kernel takes: "optimizer", "row map", "pointwise", "pairs" or "rows"."""
+        other = "pointwise" if self.kernel in THIRD else "pairs" if self.kernel in PAIRS else "rows"
         return {"step": "optimizer", "output": "row map"}.get(self.goal, other)
 
     @property
@@ -91,10 +94,12 @@ class Case:
         """Return the twins of a mode; the fastest is its limit. Streaming stores only make sense for new arrays."""
         if self.kind == "optimizer":  # parameter, gradient, and one or two arrays of state
             return [Twin(4, over=(0, 2, 3)) if self.kernel in ("Adam", "AdamW") else Twin(3, over=(0, 2))]
-        reads = 2 + THIRD[self.kernel] if self.kind == "pointwise" else 1
+        reads, writes = PAIRS.get(self.kernel, (ROW_READS.get(self.kernel, 1), 1))
+        if self.kind == "pointwise":
+            reads = 2 + THIRD[self.kernel]
         if mode in ("value", IN_PLACE):
             return [Twin(reads, over=(0,) if mode == IN_PLACE else ())]
-        return [Twin(reads, fresh=1), Twin(reads, fresh=1, stream=True)]
+        return [Twin(reads, fresh=writes), Twin(reads, fresh=writes, stream=True)]
 
     def nbytes_moved(self, mode: str) -> int:
         """Bytes one call has to move at least in this mode."""
@@ -137,6 +142,7 @@ SUITES: dict[str, tuple[Case, ...]] = {
         *_cases("CrossEntropy", "value+grad", (1024, 32000), dtype="float64"),
         *_cases("softmax log_softmax", "output", (1024, 32000)),
         *_cases(" ".join(sorted(THIRD)), "value+grad", (1 << 25,), (1 << 10,)),
+        *_cases(" ".join(sorted({*ROW_READS, *PAIRS} - {"CrossEntropy"})), "value+grad", (8192, 1000)),
         *_cases("Huber", "value+grad", (16,)),  # nothing but the fixed cost of a call
         *_cases("Huber", "value+grad", (1 << 24,), dtype="float64"),
         *_cases(" ".join(OPTIMIZERS), "step", (1, 1 << 25), (100, 10_000)),

@@ -32,7 +32,7 @@ def make_inputs(case: Case, seed: int) -> Inputs:
     if case.dtype == "bfloat16":
         import ml_dtypes  # noqa: F401, makes the name known
     rng, dtype, (length, *rest) = np.random.default_rng(seed), np.dtype(case.dtype), case.shape
-    if case.kind in ("rows", "pointwise"):
+    if case.kind in ("rows", "pointwise", "pairs"):
         arrays = getattr(lossk, case.kernel)._draw(rng, (min(length, BLOCK // math.prod(rest) + 1), *rest), dtype)
         return [np.resize(array, (length, *array.shape[1:])) for array in arrays]
     blocks = rng.normal(scale=3.0, size=(2 if case.kind == "optimizer" else 1, BLOCK)).astype(dtype)
@@ -41,7 +41,7 @@ def make_inputs(case: Case, seed: int) -> Inputs:
 
 def sampled(case: Case, array: Array) -> Array:
     """Take what is compared: 16 rows, or 4096 elements (of the first tensor), evenly spread."""
-    wanted = 16 if case.kind in ("rows", "row map") else 4096
+    wanted = 16 if case.kind in ("rows", "row map", "pairs") else 4096
     return array[np.unique(np.linspace(0, len(array) - 1, min(wanted, len(array))).astype(np.intp))]
 
 
@@ -59,6 +59,9 @@ def expected(case: Case, seed: int) -> Outcome:
     blocks = ([array[start : start + step] for array in inputs] for start in range(0, case.shape[0], step))
     value = sum(float(kernel().reference(*block, reduction="sum")) for block in blocks) / case.shape[0]
     grad = kernel().reference(*parts, reduction="sum", derivatives=True)[1] if case.goal != "value" else None
+    if case.kind == "pairs" and grad is not None:  # of all gradients the first is compared
+        count = math.prod(case.shape) if kernel._single else case.shape[0]
+        return value * case.shape[0] / count, grad[0] / count
     return value, None if grad is None else grad / case.shape[0]
 
 
@@ -103,6 +106,10 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner:
         return Runner(partial(function(list(z), **OPTIMIZERS[case.kernel]).step, list(*others)))
     if case.kind != "row map":
         function = function().value_and_grad if case.goal == "value+grad" else function()
+    if case.kind == "pairs":
+        inputs = [z, *others]
+        outs = tuple(np.empty_like(z) for _ in getattr(lossk, case.kernel)._inputs) if mode in TO_OUT else None
+        return Runner(lambda: function(*inputs, out=outs), finish=lambda found: (found[0], found[1][0]))
     if mode == IN_PLACE:
         work = z.copy()
         return Runner(partial(function, work, *others, out=work), partial(np.copyto, work, z))

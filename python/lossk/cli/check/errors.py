@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lossk._linear import LinearCrossEntropy
 from lossk._runtime import versions
 from lossk.activations import ACTIVATIONS
-from lossk.losses import LOSSES, Loss, PointwiseLoss
+from lossk.losses import LOSSES, PAIR_LOSSES, Loss, PointwiseLoss
 from lossk.optimizers import OPTIMIZERS
 
 Array = NDArray[Any]
@@ -127,6 +127,21 @@ def loss_errors(cls: type[Loss], dtype: Any, rng: np.random.Generator) -> Iterat
             yield array_error("second derivative", h, hess, 3 * cancelling, slacks[2])
 
 
+def pair_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
+    """Compare a loss of pairs or triplets: values, and the gradient of every input."""
+    for kwargs in cls._variants:
+        loss = cls(**kwargs)
+        for shape in ROWS:
+            arrays = [a.astype(dtype) for a in cls._draw(rng, shape, np.float32)]
+            for reduction in ("none", "mean"):
+                wide = [a.astype(np.float64) for a in arrays]
+                value, wanted = loss.reference(*wide, reduction=reduction, derivatives=True)
+                got, gradients = loss.value_and_grad(*arrays, reduction=reduction)
+                yield value_error(got, value, np.dtype(dtype).name)
+                for name, gradient, want in zip(loss._inputs, gradients, wanted, strict=True):
+                    yield array_error(f"gradient of {name}", gradient, want, 10.0)  # differences of vectors, about 1
+
+
 def activation_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
     """Compare an activation's value and derivative."""
     for kwargs in cls._variants:
@@ -192,6 +207,7 @@ def kernels() -> dict[str, Measure]:
         return lambda dtype, rng: function(subject, dtype, rng)
 
     found = {cls.__name__: of(loss_errors, cls) for cls in LOSSES.values()}
+    found |= {cls.__name__: of(pair_errors, cls) for cls in PAIR_LOSSES.values()}
     found |= {name: of(softmax_errors, name) for name in ("softmax", "log_softmax", "logsumexp")}
     found |= {"LinearCrossEntropy": of(linear_errors, LinearCrossEntropy)}
     found |= {cls.__name__: of(activation_errors, cls) for cls in ACTIVATIONS.values()}

@@ -11,12 +11,15 @@ from .._softmax import log_softmax, softmax
 from .bernoulli import *
 from .likelihood import *
 from .margin import *
+from .multilabel import *
+from .pairs import *
 from .regression import *
 from .rows import *
 
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
     "cross_entropy",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
@@ -25,11 +28,15 @@ __all__ = [
     "l1_loss",
     "linear_cross_entropy",
     "log_softmax",
+    "margin_ranking_loss",
     "mse_loss",
     "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "poisson_nll_loss",
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
+    "triplet_margin_loss",
 ]

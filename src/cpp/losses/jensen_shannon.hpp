@@ -1,0 +1,39 @@
+// Jensen-Shannon divergence of a row: the mean of the divergences of z and of y, probabilities, from their mean m;
+// half the sum of y log(y/m) + z log(z/m). The gradient is log(z/m) / 2, the second derivative y / (2 z (y + z)).
+#pragma once
+
+#include "point.hpp"
+
+namespace lossk {
+namespace {
+
+template <class T>
+struct jensen_shannon {
+    static constexpr const char* name = "jensen_shannon";
+    static constexpr int parameters = 0;
+    static constexpr row_target target = row_target::elements;
+    static constexpr bool class_weights_divide = false;
+    static constexpr bool is_long = true;
+
+    jensen_shannon(const double*, index) {}
+
+    // With d = (y - z) / (y + z): y/m = 1 + d, z/m = 1 - d. Where d is small, the sum of both terms is, too, and
+    // m (log(1 - d^2) + d log((1 + d) / (1 - d))) keeps its digits.
+    template <class V>
+    point<V> element(V z, V y, T) const {
+        const V both = y + z, inverse = T(1) / max(constants<T>::smallest_normal, both);
+        const V d = (y - z) * inverse;
+        const bits<V> near = abs(d) < T(0.5), negative = (z < T(0)) | (y < T(0));
+        const V of_y = near ? log1p_unit(d) : log(T(2) * y * inverse);
+        const V of_z = near ? log1p_unit(-d) : log(T(2) * z * inverse);
+        const V close = T(0.5) * both * (log1p_unit(keep<V>(near, -d * d)) + d * (of_y - of_z));
+        const V far = keep<V>(y != T(0), y * of_y) + keep<V>(z != T(0), z * of_z);
+        const V value = near ? close : far;
+        const V nan = splat<V>(T(__builtin_nan("")));
+        return {negative ? nan : T(0.5) * value, negative ? nan : T(0.5) * of_z,
+                keep<V>(y != T(0), T(0.5) * y * inverse / z)};
+    }
+};
+
+}  // namespace
+}  // namespace lossk
