@@ -83,6 +83,8 @@ static inline bool only_smooths(const cross_entropy_options& given) {
 struct softmax_args : cross_entropy_options {
     const void* z;  // (N, C)
     index rows, classes;
+    index row_classes;          // of the whole row, of which z may be a part
+    index row_chunks;           // whose sums make a row: softmax_chunks(classes), unless z is a part
     const std::int64_t* label;  // (N); negative: the row does not count. Null: no labels
     const void* target;         // (N, C) probabilities; null: none
     const void* class_weight;   // (C); null: 1
@@ -94,20 +96,30 @@ struct softmax_args : cross_entropy_options {
     std::uint8_t* correct;      // (N): is the label the (first) largest logit?
     storage kind;               // of z, target, g and h
     double scale;               // factor of every gradient and second derivative
-    double class_weight_sum;
     row_output output;
     bool streaming;
     void* scratch;         // of the calling thread, or one slot a row where rows are shared out by their chunks
     index scratch_stride;  // bytes of a slot
 };
 
+// What a chunk of a row comes to.
+struct softmax_chunk {
+    double reference, sum, linear, mass;
+    double logit_t;  // the label's (capped) logit, if it lies in this chunk; else 0
+    double top;      // the largest logit, before capping
+    index largest;   // its first index in the row
+};
+static constexpr index softmax_chunks(index classes) { return (classes + row_chunk - 1) / row_chunk; }
+
 // Elements from one array of a row's numbers in scratch to the next: whole lines, and as many as align them.
 static constexpr index softmax_kept_stride(index classes) { return (classes + 63) / 32 * 32; }
-// Bytes of scratch that one row needs, with `kept` such arrays; what they hold is softmax/long_rows/row.hpp's business.
+// Bytes of scratch that one row needs: first its state, then its chunks, then the references of blocks and `kept` such
+// arrays, which are softmax/long_rows/row.hpp's business.
+constexpr index softmax_state_bytes = 72;
 static constexpr index softmax_scratch_bytes(index classes, index element_bytes, int kept) {
-    const index state = 128, chunk = 64 * ((classes + row_chunk - 1) / row_chunk);
+    const index sums = softmax_state_bytes + index{sizeof(softmax_chunk)} * softmax_chunks(classes);
     const index references = 8 * ((classes + row_block - 1) / row_block);
-    return (state + chunk + references + kept * element_bytes * softmax_kept_stride(classes) + 128) / 64 * 64;
+    return (sums + references + kept * element_bytes * softmax_kept_stride(classes) + 128) / 64 * 64;
 }
 
 // A pass over whole rows writes rows while it reduces those after them, so it has two sets of slots: of rows of one

@@ -13,6 +13,7 @@ void bind_runtime(pybind11::module_& m);
 void bind_pointwise(pybind11::module_& m);
 void bind_rows(pybind11::module_& m);
 void bind_softmax(pybind11::module_& m);
+void bind_softmax_shard(pybind11::module_& m);
 void bind_optimizers(pybind11::module_& m);
 void bind_gradients(pybind11::module_& m);
 void bind_dlpack(pybind11::module_& m);

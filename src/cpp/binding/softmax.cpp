@@ -73,7 +73,8 @@ void call::allocate() {
     }
     a.z = z.data();
     a.rows = in.rows;
-    a.classes = in.classes;
+    a.classes = a.row_classes = in.classes;
+    a.row_chunks = softmax_chunks(a.classes);
     const family kind = family_of(a.output, a.classes);
     entry = &tuned_kernels(kind).softmax[arithmetic_of(in.type)];
     a.target = in.target_data();

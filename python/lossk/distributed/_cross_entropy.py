@@ -1,0 +1,359 @@
+"""Cross-entropy of logits whose classes are split over processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _core, _profile
+from .._arrays import Array, Output, arithmetic, floats, is_integer, weights_like
+from .._keywords import Reduction, Value
+from .._runtime import get_num_threads
+from ..losses import RowStats
+from ..losses._targets import labels_or_probabilities
+from ..losses.cross_entropy import CrossEntropy
+from ._agreement import agree, digest
+from ._group import as_group
+from ._shards import Shards
+from ._sums import Wire
+
+ROWS = 256  # of a piece at most, so that what is kept of rows between the steps stays small
+
+
+class Problem(NamedTuple):
+    """Checked arguments of a call, rows flat: logits (N, c), labels (N) of all classes or probabilities (N, c)."""
+
+    z: Array
+    shape: tuple[int, ...]
+    labels: NDArray[np.int64] | None
+    target: Array | None
+    row_weight: Array | None
+    reduction: str
+    divisor: float
+    threads: int
+
+
+class VocabParallelCrossEntropy:
+    r"""`CrossEntropy` of logits whose classes are split over the ranks of a group.
+
+    Each rank holds the logits of consecutive classes, for all rows. For a row and each piece of 16,384 classes two
+    numbers and the label's logit are exchanged: the sum of exponentials, relative to a reference. Value and gradient
+    take two passes over a rank's own logits, and memory for a few numbers a row.
+
+    Making one is collective, as are its calls: all ranks make them in the same order, with the same options and
+    targets.
+
+    Parameters
+    ----------
+    group
+        A process group of ``torch.distributed``, a communicator of ``mpi4py``, or anything that `Group` describes; None
+        as in `as_group`.
+    classes : int
+        How many classes this rank holds; `shard` says how to cut them.
+    weight : array_like (C,), optional
+        Weights of all classes, those of other ranks as well.
+    ignore_index, label_smoothing, z_loss, softcap
+        As in `CrossEntropy`.
+    equal_bits : bool
+        Results have the same bits for any number of ranks, where these begin at multiples of 16,384 classes, as
+        `shard` cuts them. Else the pieces of a rank are added up before the exchange: one piece a rank.
+    check : bool
+        Compare the arguments of all ranks in each call, by one exchange of a kilobyte, and raise on all where they
+        differ or where one of them raises. Without it they have to be right.
+
+    Raises
+    ------
+    RankError
+        Where ranks disagree about options, dtype, shapes or targets, and where another rank raises.
+    IndexError
+        Where a label is in no shard: on all ranks, with its row and value.
+    TypeError, ValueError
+        Where an argument is not as described.
+
+    Notes
+    -----
+    For float32, a rank sends 16 bytes for a row and piece: the reference and the label's logit in float32, the sum in
+    float64; 24 for float64. Smoothing and probabilities as targets take 16 bytes more, `stats` 12 to 16 more.
+
+    References
+    ----------
+    Shoeybi et al. 2019, "Megatron-LM"; ``torch.distributed.tensor.parallel.loss_parallel``.
+
+    Examples
+    --------
+    >>> import numpy as np, lossk
+    >>> from lossk.distributed import SingleProcess, VocabParallelCrossEntropy
+    >>> z, labels = np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]), np.array([2, 2])
+    >>> loss = VocabParallelCrossEntropy(SingleProcess(), classes=3)
+    >>> bool(np.isclose(loss(z, labels), lossk.CrossEntropy()(z, labels)))
+    True
+    """
+
+    def __init__(
+        self,
+        group: Any,
+        classes: int,
+        *,
+        weight: ArrayLike | None = None,
+        ignore_index: int | None = -100,
+        label_smoothing: float = 0.0,
+        z_loss: float = 0.0,
+        softcap: float | None = None,
+        equal_bits: bool = True,
+        check: bool = True,
+    ) -> None:
+        self.group, self.check, self.equal_bits = as_group(group), check, equal_bits
+
+        def prepare() -> tuple[CrossEntropy, dict[str, Any]]:
+            if not is_integer(classes) or classes < 0:
+                raise ValueError(f"classes: got {classes!r}, wanted how many this rank holds, 0 or more")
+            loss = CrossEntropy(weight, ignore_index, label_smoothing, z_loss, softcap)
+            return loss, {"options": repr(loss)[:400], "weight": digest(loss.weight), "equal_bits": equal_bits}
+
+        self.loss = agree(self.group, prepare)
+        self.shards = Shards(self.group, int(classes))
+        cache = self.group.all_gather(np.array([_profile.last_level_cache()], np.int64))()
+        self._cache = int(cache.min())
+
+        def check_classes() -> tuple[None, dict[str, Any]]:
+            total = self.shards.total
+            if total < 1:
+                raise ValueError("classes: got 0 on every rank, wanted at least one class")
+            if self.loss.weight is not None and len(self.loss.weight) != total:
+                raise ValueError(
+                    f"weight: got {len(self.loss.weight)} weights, wanted {total}, one a class of any rank"
+                )
+            return None, {}
+
+        agree(self.group, check_classes)
+
+    def __call__(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: Reduction = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        stats: bool = False,
+    ) -> Any:
+        """Return the loss, the same on all ranks.
+
+        Parameters
+        ----------
+        z : array_like of float32, float64, float16 or bfloat16, shape (..., c)
+            Logits of this rank's classes.
+        target : array_like of integers, shape (...), or of numbers, shape (..., c)
+            Labels, counted over the classes of all ranks; or the probabilities of this rank's classes.
+        sample_weight, reduction, normalizer, num_threads
+            As for `CrossEntropy`.
+        stats : bool
+            Also return `RowStats`; only with labels.
+        """
+        problem = self._prepare(z, target, sample_weight, reduction, normalizer, num_threads, stats)
+        value, row_stats = self._run(problem, None, stats)
+        return (value, row_stats) if stats else value
+
+    def value_and_grad(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        reduction: Reduction = "mean",
+        normalizer: float | None = None,
+        num_threads: int | None = None,
+        out: Array | None = None,
+        stats: bool = False,
+    ) -> Any:
+        """Return the loss and its gradient with respect to this rank's logits.
+
+        `out` is where the gradient goes: a C-contiguous array of the shape and dtype of `z`, or `z` itself. Other
+        parameters are those of calling the loss; with `stats` the `RowStats` come last.
+        """
+        problem = self._prepare(z, target, sample_weight, reduction, normalizer, num_threads, stats, out)
+        grad = np.empty(problem.shape + problem.z.shape[-1:], problem.z.dtype) if out is None else out
+        value, row_stats = self._run(problem, grad.reshape(problem.z.shape), stats)
+        return (value, grad, row_stats) if stats else (value, grad)
+
+    def grad(self, z: ArrayLike, target: ArrayLike, **options: Any) -> Array:
+        """Return the gradient of `value_and_grad`, whose keywords these are."""
+        result: Array = self.value_and_grad(z, target, **options)[1]
+        return result
+
+    # ---- arguments ----------------------------------------------------------------------------------------------
+
+    def _prepare(self, *arguments: Any) -> Problem:
+        return agree(self.group, lambda: self._checked(*arguments)) if self.check else self._checked(*arguments)[0]
+
+    def _checked(
+        self,
+        z: ArrayLike,
+        target: ArrayLike,
+        sample_weight: ArrayLike | None,
+        reduction: Reduction,
+        normalizer: float | None,
+        num_threads: int | None,
+        stats: bool,
+        out: Array | None = None,
+    ) -> tuple[Problem, dict[str, Any]]:
+        """Return the problem, and what all ranks have to have in common."""
+        logits = floats("z", z, "target", target)
+        own, total = self.shards.last - self.shards.first, self.shards.total
+        if logits.ndim == 0 or logits.shape[-1] != own:
+            raise ValueError(f"z: got shape {logits.shape}, wanted (..., {own}), the classes of this rank")
+        shape = logits.shape[:-1]
+        y = labels_or_probabilities(target, logits.shape, logits.ndim - 1, True, logits.dtype)
+        weight = None if sample_weight is None else weights_like("sample_weight", sample_weight, logits)
+        if weight is not None and weight.shape != shape:
+            raise ValueError(f"sample_weight: got shape {weight.shape}, wanted {shape}, one weight a row")
+        labelled = y.dtype.kind in "iu"
+        if stats and not labelled:
+            raise ValueError("stats: got True with probabilities, wanted labels, which every rank knows")
+        # The kernel checks these, labels of all classes and options among them, on no logits at all.
+        options: dict[str, Any] = {"reduction": reduction, "normalizer": normalizer, "num_threads": num_threads}
+        self.loss(np.empty((0, total), logits.dtype), np.empty(0, np.int64), **options)
+        if out is not None:
+            others = {name: a for name, a in (("target", y), ("sample_weight", weight)) if a is not None}
+            Output("out", out, np.asarray(z), others)
+            if not out.flags.c_contiguous:
+                raise ValueError("out: got a strided array, wanted a C-contiguous one")
+        labels, divisor = None, float(np.prod(shape)) if weight is None else float(weight.sum(dtype=np.float64))
+        if labelled:
+            labels, divisor = self._labels(y.reshape(-1), shape, weight, logits.dtype)
+        if normalizer is not None:
+            divisor = float(normalizer)
+        facts = {
+            "shape of rows": list(shape),
+            "dtype": str(logits.dtype),
+            "targets": "labels" if labelled else "probabilities",
+            "reduction": reduction,
+            "normalizer": normalizer,
+            "stats": bool(stats),
+            "labels": digest(labels),
+            "sample_weight": digest(weight),
+        }
+        threads = get_num_threads() if num_threads is None else int(num_threads)
+        flat = logits.reshape(-1, own) if own else logits.reshape(int(np.prod(shape)), 0)
+        weight = None if weight is None else weight.reshape(-1)
+        probabilities = None if labelled else y.reshape(flat.shape)
+        return Problem(flat, shape, labels, probabilities, weight, reduction, divisor, threads), facts
+
+    def _labels(
+        self, labels: Array, shape: tuple[int, ...], weight: Array | None, dtype: np.dtype[Any]
+    ) -> tuple[NDArray[np.int64], float]:
+        """Return labels, -1 where a row does not count, and the weight of the rows that count."""
+        total, ignored = self.shards.total, self.loss.ignore_index
+        counts = np.ones(labels.shape, np.bool_) if ignored is None else np.asarray(labels != ignored)
+        bad = counts & ((labels < 0) | (labels >= total))
+        if bad.any():
+            row = int(np.argmax(bad))
+            at = ", ".join(str(int(i)) for i in np.unravel_index(row, shape))
+            or_ignored = "" if ignored is None else f" or ignore_index ({ignored})"
+            raise IndexError(f"target[{at}]: got {labels[row]}, wanted a label in [0, {total}){or_ignored}")
+        kept = np.where(counts, labels, -1).astype(np.int64)
+        if weight is not None:
+            counts &= weight.reshape(-1) != 0
+        weights = np.ones(int(np.count_nonzero(counts)))
+        if weight is not None:
+            weights = weights * weight.reshape(-1)[counts]
+        if self.loss._weights is not None:
+            weights = weights * _typed(self.loss._weights, dtype)[kept[counts]]
+        return kept, float(weights.sum())
+
+    # ---- the passes ---------------------------------------------------------------------------------------------
+
+    def _run(self, problem: Problem, grad: Array | None, stats: bool) -> tuple[Value, RowStats | None]:
+        """Go over pieces of rows: one is reduced while the sums of the one before it are on their way."""
+        rows = len(problem.z)
+        call = _Call(self, problem, grad, stats)
+        pending: _Piece | None = None
+        for part in self._pieces(rows, problem.z.dtype.itemsize):
+            begun = _Piece(call, part)
+            if pending is not None:
+                pending.end()
+            pending = begun
+        if pending is not None:
+            pending.end()
+        return call.results()
+
+    def _pieces(self, rows: int, itemsize: int) -> Iterator[slice]:
+        """Cut rows into pieces, the same on all ranks, two of which stay in the smallest of their caches."""
+        step = min(ROWS, max(1, self._cache // 4 // max(1, self.shards.largest * itemsize)))
+        for first in range(0, rows, step):
+            yield slice(first, min(rows, first + step))
+
+
+def _typed(weights: tuple[Array, Array], dtype: np.dtype[Any]) -> Array:
+    """Return class weights in the type of the arithmetic."""
+    return weights[int(arithmetic(dtype) == np.float64)]
+
+
+class _Call:
+    """What the pieces of a call share, and its results."""
+
+    def __init__(self, layer: VocabParallelCrossEntropy, problem: Problem, grad: Array | None, stats: bool) -> None:
+        self.layer, self.problem, self.grad = layer, problem, grad
+        self.wire = Wire(layer, problem.z.dtype, problem.target is not None, stats)
+        wide = arithmetic(problem.z.dtype)
+        self.scale = 1.0 if problem.reduction != "mean" else float(np.divide(1.0, problem.divisor))
+        self.losses = np.zeros(len(problem.z))
+        self.lse = np.full(len(problem.z), np.nan, wide) if stats else None
+        self.correct = np.zeros(len(problem.z), np.bool_) if stats else None
+        weights = layer.loss._weights
+        self.class_weight = None if weights is None else _typed(weights, wide)
+
+    def results(self) -> tuple[Value, RowStats | None]:
+        """Return the value and the statistics."""
+        shape, wide = self.problem.shape, arithmetic(self.problem.z.dtype)
+        known = None
+        if self.lse is not None and self.correct is not None:
+            known = RowStats(self.lse.reshape(shape), self.correct.reshape(shape))
+        if self.problem.reduction == "none":
+            return self.losses.astype(wide).reshape(shape), known
+        total = self.losses.sum()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = np.divide(total, self.problem.divisor) if self.problem.reduction == "mean" else total
+        return float(value), known
+
+
+class _Piece:
+    """Some rows: reduced and on their way when made; normalised and written at their end."""
+
+    def __init__(self, call: _Call, rows: slice) -> None:
+        self.call, self.rows = call, rows
+        problem, shards = call.problem, call.layer.shards
+        first, last = shards.first, shards.last
+        self.labels = None if problem.labels is None else problem.labels[rows]
+        own = None
+        if self.labels is not None:  # past the last class where the label is another rank's
+            inside = (self.labels >= first) & (self.labels < last)
+            own = np.where(inside, self.labels - first, np.where(self.labels < 0, -1, last - first))
+        part = None if call.class_weight is None else call.class_weight[first:last]
+        self.shard = _core.SoftmaxShard(
+            z=problem.z[rows],
+            row_classes=shards.total,
+            options=call.layer.loss._options,
+            labels=own,
+            target=None if problem.target is None else problem.target[rows],
+            class_weight=part,
+            row_weight=None if problem.row_weight is None else problem.row_weight[rows],
+            grad=None if call.grad is None else call.grad[rows],
+            lse=None if call.lse is None else call.lse[rows],
+            correct=None if call.correct is None else call.correct[rows],
+        )
+        self.wait = call.wire.send(self.shard.reduce(problem.threads), self.labels)
+
+    def end(self) -> None:
+        """Take the sums of all ranks, and write losses and gradient."""
+        call = self.call
+        chunks = call.wire.receive(self.wait())
+        self.call.losses[self.rows] = self.shard.normalise(
+            chunks=chunks, labels=self.labels, class_weight=call.class_weight, scale=call.scale
+        )
+        if call.grad is not None:
+            self.shard.write(call.problem.threads)

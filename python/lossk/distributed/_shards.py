@@ -1,0 +1,59 @@
+"""How classes are split over ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._arrays import is_integer
+from ._group import Group, as_group
+
+PIECE: int = _core.softmax_chunk_classes
+
+
+def shard(classes: int, group: Any = None, *, equal_bits: bool = True) -> slice:
+    """Return which of so many classes a rank holds.
+
+    Parameters
+    ----------
+    classes : int
+        Of the whole layer.
+    group
+        As in `as_group`.
+    equal_bits : bool
+        Cut between pieces of 16,384 classes only, as results with the same bits for any number of ranks want; ranks may
+        have one piece more than others, or none. Else as evenly as can be.
+
+    Returns
+    -------
+    slice
+        Of the classes; consecutive ranks hold consecutive classes.
+
+    Examples
+    --------
+    >>> from lossk.distributed import SingleProcess, shard
+    >>> shard(50_257, SingleProcess())
+    slice(0, 50257, None)
+    """
+    if not is_integer(classes) or classes < 1:
+        raise ValueError(f"classes: got {classes!r}, wanted a positive integer")
+    made = as_group(group)
+    units = -(-classes // PIECE) if equal_bits else classes
+    unit = PIECE if equal_bits else 1
+    first, last = (min(classes, units * rank // made.size * unit) for rank in (made.rank, made.rank + 1))
+    return slice(first, last)
+
+
+class Shards:
+    """Where the classes of each rank begin, from what every rank says that it holds."""
+
+    def __init__(self, group: Group, classes: int) -> None:
+        counts = group.all_gather(np.array([classes], np.int64))()[:, 0]
+        bounds = np.concatenate([[0], np.cumsum(counts)])
+        self.first, self.last = int(bounds[group.rank]), int(bounds[group.rank + 1])
+        self.total, self.largest = int(bounds[-1]), int(counts.max())
+        self.pieces = [-(-int(n) // PIECE) for n in counts]
+        # Whether pieces are those that one process would have.
+        self.aligned = all(b % PIECE == 0 or b == self.total for b in bounds)
