@@ -93,3 +93,26 @@ def clip_grad_norm(
     owners: list[NDArray[Any]] | None,
     /,
 ) -> float | None: ...
+
+softmax_chunk: np.dtype[np.void]
+softmax_chunk_classes: int
+
+class SoftmaxShard:
+    def __init__(self, **request: Any) -> None: ...
+    def reduce(self, threads: int) -> NDArray[Any]: ...
+    def normalise(
+        self, *, chunks: NDArray[Any], labels: NDArray[np.int64] | None, class_weight: NDArray[Any] | None, scale: float
+    ) -> NDArray[np.float64]: ...
+    def write(self, threads: int) -> None: ...
+
+class LinearShard:
+    def __init__(self, **request: Any) -> None: ...
+    def sum_up(self) -> NDArray[np.float64]: ...
+    def finish(
+        self,
+        *,
+        of_rows: NDArray[np.float64],
+        labels: NDArray[np.int64],
+        class_weight: NDArray[Any] | None,
+        again: bool,
+    ) -> float: ...

@@ -57,4 +57,4 @@ def _message(facts: dict[str, Any]) -> Array:
 
 def digest(array: Array | None) -> str:
     """Return a short name for an array's contents."""
-    return "none" if array is None else f"{zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8)):08x}"
+    return "none" if array is None else f"{zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data):08x}"

@@ -18,7 +18,7 @@ from ..losses.cross_entropy import CrossEntropy
 from ._agreement import agree, digest
 from ._group import as_group
 from ._shards import Shards
-from ._sums import Wire
+from ._sums import Wire, typed
 
 ROWS = 256  # of a piece at most, so that what is kept of rows between the steps stays small
 
@@ -262,7 +262,7 @@ class VocabParallelCrossEntropy:
         if weight is not None:
             weights = weights * weight.reshape(-1)[counts]
         if self.loss._weights is not None:
-            weights = weights * _typed(self.loss._weights, dtype)[kept[counts]]
+            weights = weights * typed(self.loss._weights, dtype)[kept[counts]]
         return kept, float(weights.sum())
 
     # ---- the passes ---------------------------------------------------------------------------------------------
@@ -288,11 +288,6 @@ class VocabParallelCrossEntropy:
             yield slice(first, min(rows, first + step))
 
 
-def _typed(weights: tuple[Array, Array], dtype: np.dtype[Any]) -> Array:
-    """Return class weights in the type of the arithmetic."""
-    return weights[int(arithmetic(dtype) == np.float64)]
-
-
 class _Call:
     """What the pieces of a call share, and its results."""
 
@@ -305,7 +300,7 @@ class _Call:
         self.lse = np.full(len(problem.z), np.nan, wide) if stats else None
         self.correct = np.zeros(len(problem.z), np.bool_) if stats else None
         weights = layer.loss._weights
-        self.class_weight = None if weights is None else _typed(weights, wide)
+        self.class_weight = None if weights is None else typed(weights, wide)
 
     def results(self) -> tuple[Value, RowStats | None]:
         """Return the value and the statistics."""

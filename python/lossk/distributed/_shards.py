@@ -52,8 +52,7 @@ class Shards:
     def __init__(self, group: Group, classes: int) -> None:
         counts = group.all_gather(np.array([classes], np.int64))()[:, 0]
         bounds = np.concatenate([[0], np.cumsum(counts)])
+        self.bounds = [int(b) for b in bounds]
         self.first, self.last = int(bounds[group.rank]), int(bounds[group.rank + 1])
         self.total, self.largest = int(bounds[-1]), int(counts.max())
         self.pieces = [-(-int(n) // PIECE) for n in counts]
-        # Whether pieces are those that one process would have.
-        self.aligned = all(b % PIECE == 0 or b == self.total for b in bounds)

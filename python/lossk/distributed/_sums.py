@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from ._cross_entropy import VocabParallelCrossEntropy
 
 
-def _exp(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def exp(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """By the package's own function, so that no library's version changes a bit."""
     result = np.empty_like(x)
     _core.function("exp", np.ascontiguousarray(x), result)
     return result
+
+
+def typed(weights: tuple[Array, Array], dtype: np.dtype[Any]) -> Array:
+    """Return class weights in the type of the arithmetic."""
+    return weights[int(arithmetic(dtype) == np.float64)]
 
 
 class Wire:
@@ -54,7 +59,7 @@ class Wire:
         # The reference is rounded to what is sent of it.
         with np.errstate(invalid="ignore", over="ignore"):
             moved = chunks["reference"] - own["reference"].astype(np.float64)
-            own["sum"] = chunks["sum"] * _exp(moved)
+            own["sum"] = chunks["sum"] * exp(moved)
             if "linear" in (self.record.names or ()):
                 own["linear"] = chunks["linear"] + np.where(chunks["mass"] != 0, chunks["mass"] * moved, 0.0)
             if "largest" in (self.record.names or ()):
@@ -78,7 +83,7 @@ def _merged(chunks: Array) -> Array:
     with np.errstate(invalid="ignore", over="ignore"):
         shift = chunks["reference"] - reference
         one["reference"] = reference
-        one["sum"] = (chunks["sum"] * _exp(shift)).sum(axis=1, keepdims=True)
+        one["sum"] = (chunks["sum"] * exp(shift)).sum(axis=1, keepdims=True)
         moved = np.where(chunks["mass"] != 0, chunks["linear"] + chunks["mass"] * shift, 0.0)
         one["linear"] = moved.sum(axis=1, keepdims=True)
     one["mass"] = chunks["mass"].sum(axis=1, keepdims=True)

@@ -243,8 +243,9 @@ struct linear_segment {
 struct linear_args : cross_entropy_options {
     const void *x, *w;  // of `kind`
     const void* bias;   // (C); null: none
-    storage kind;       // of x, w and dx
+    storage kind;       // of x and w
     index rows, features, classes;
+    index row_classes;          // of the whole layer, of which w may be a part
     const std::int64_t* at;     // (rows): where they are in x and dx; null: there from the start
     const std::int64_t* label;  // (rows)
     const void* class_weight;   // (C); null: 1
@@ -254,7 +255,9 @@ struct linear_args : cross_entropy_options {
     void* each;             // (rows) losses; null: only their sum is wanted
     void* lse;              // (rows)
     std::uint8_t* correct;  // (rows): is the label the (first) largest logit?
-    void* dx;               // (N, D) of `kind`; null: no gradient is wanted
+    void* dx;               // (N, D); null: no gradient is wanted
+    storage dx_kind;        // its
+    bool keeps_logits;      // in the first pass; else exponentials may take their place
     linear_segment dw[2];   // where sums of dw go; empty where first == end
     storage dw_kind;        // theirs
     bool first;             // are they to be written, or added to?
