@@ -254,7 +254,7 @@ class _Call:
             for first in range(0, len(numbers), ROWS):
                 waiting.append(_Chunk(self, numbers[first : first + ROWS], counted == 0))
                 counted += 1
-                if len(waiting) > int(self.keeps):
+                if len(waiting) > 1:
                     waiting.pop(0).finish()
         for chunk in waiting:
             chunk.finish()

@@ -241,8 +241,8 @@ public:
         return found;
     }
 
-    // The loss of the rows, from those of all pieces, labels and weights of all classes; the gradients. `again`: another
-    // piece has used the memory since.
+    // The loss of the rows, from those of all pieces, labels and weights of all classes; the gradients. `again`:
+    // another piece has used the memory since.
     double finish(const numbers& of_rows, const py::array& labels, const py::object& class_weight, bool again) {
         const linear_layout& l = run_->l;
         auto* const sums = reinterpret_cast<double*>(run_->a.memory + l.row_sums);
@@ -277,8 +277,7 @@ void bind_linear(py::module_& m) {
              "row_classes"_a, "class_weight_sum"_a, "scale"_a, "each"_a, "lse"_a, "correct"_a, "dx"_a, "dw"_a,
              "first"_a, "dbias"_a, "rounds"_a, "memory"_a, "threads"_a)
         .def("sum_up", &shard::sum_up)
-        .def("finish", &shard::finish, py::kw_only(), "of_rows"_a, "labels"_a, "class_weight"_a,
-             "again"_a);
+        .def("finish", &shard::finish, py::kw_only(), "of_rows"_a, "labels"_a, "class_weight"_a, "again"_a);
     m.def("linear_unit", [](const py::array& x, bool rounds) { return unit_of(element_of_array(x), rounds).unit; });
 }
 
