@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _core, _profile
+from .. import _core
 from .._arrays import Array, Output, arithmetic, floats, is_integer, weights_like
 from .._keywords import Reduction, Value
 from .._runtime import get_num_threads
@@ -114,21 +114,7 @@ class VocabParallelCrossEntropy:
             return loss, {"options": repr(loss)[:400], "weight": digest(loss.weight), "equal_bits": equal_bits}
 
         self.loss = agree(self.group, prepare)
-        self.shards = Shards(self.group, int(classes))
-        cache = self.group.all_gather(np.array([_profile.last_level_cache()], np.int64))()
-        self._cache = int(cache.min())
-
-        def check_classes() -> tuple[None, dict[str, Any]]:
-            total = self.shards.total
-            if total < 1:
-                raise ValueError("classes: got 0 on every rank, wanted at least one class")
-            if self.loss.weight is not None and len(self.loss.weight) != total:
-                raise ValueError(
-                    f"weight: got {len(self.loss.weight)} weights, wanted {total}, one a class of any rank"
-                )
-            return None, {}
-
-        agree(self.group, check_classes)
+        self.shards = Shards(self.group, int(classes), self.loss.weight)
 
     def __call__(
         self,
@@ -283,7 +269,7 @@ class VocabParallelCrossEntropy:
 
     def _pieces(self, rows: int, itemsize: int) -> Iterator[slice]:
         """Cut rows into pieces, the same on all ranks, two of which stay in the smallest of their caches."""
-        step = min(ROWS, max(1, self._cache // 4 // max(1, self.shards.largest * itemsize)))
+        step = min(ROWS, max(1, self.shards.cache // 4 // max(1, self.shards.largest * itemsize)))
         for first in range(0, rows, step):
             yield slice(first, min(rows, first + step))
 
@@ -295,7 +281,8 @@ class _Call:
         self.layer, self.problem, self.grad = layer, problem, grad
         self.wire = Wire(layer, problem.z.dtype, problem.target is not None, stats)
         wide = arithmetic(problem.z.dtype)
-        self.scale = 1.0 if problem.reduction != "mean" else float(np.divide(1.0, problem.divisor))
+        with np.errstate(divide="ignore"):
+            self.scale = 1.0 if problem.reduction != "mean" else float(np.divide(1.0, problem.divisor))
         self.losses = np.zeros(len(problem.z))
         self.lse = np.full(len(problem.z), np.nan, wide) if stats else None
         self.correct = np.zeros(len(problem.z), np.bool_) if stats else None

@@ -92,15 +92,7 @@ class VocabParallelLinearCrossEntropy:
             return loss, {**options, "equal_bits": equal_bits}
 
         self.loss = agree(self.group, prepare)
-        self.shards = Shards(self.group, int(classes))
-
-        def check_weight() -> tuple[None, dict[str, Any]]:
-            total = self.shards.total
-            if self.loss.weight is not None and len(self.loss.weight) != total:
-                raise ValueError(f"weight: got {len(self.loss.weight)} weights, wanted {total}, one a class")
-            return None, {}
-
-        agree(self.group, check_weight)
+        self.shards = Shards(self.group, int(classes), self.loss.weight)
 
     def __call__(
         self,

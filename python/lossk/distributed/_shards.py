@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
-from .._arrays import is_integer
+from .. import _core, _profile
+from .._arrays import Array, is_integer
 from ._group import Group, as_group
 
 PIECE: int = _core.softmax_chunk_classes
@@ -47,12 +47,18 @@ def shard(classes: int, group: Any = None, *, equal_bits: bool = True) -> slice:
 
 
 class Shards:
-    """Where the classes of each rank begin, from what every rank says that it holds."""
+    """Where the classes of each rank begin, from what every rank says that it holds; the smallest of their caches."""
 
-    def __init__(self, group: Group, classes: int) -> None:
-        counts = group.all_gather(np.array([classes], np.int64))()[:, 0]
+    def __init__(self, group: Group, classes: int, weight: Array | None) -> None:
+        said = group.all_gather(np.array([classes, _profile.last_level_cache()], np.int64))()
+        counts = said[:, 0]
+        self.cache = int(said[:, 1].min())
         bounds = np.concatenate([[0], np.cumsum(counts)])
         self.bounds = [int(b) for b in bounds]
         self.first, self.last = int(bounds[group.rank]), int(bounds[group.rank + 1])
         self.total, self.largest = int(bounds[-1]), int(counts.max())
         self.pieces = [-(-int(n) // PIECE) for n in counts]
+        if self.total < 1:
+            raise ValueError("classes: got 0 on every rank, wanted at least one class")
+        if weight is not None and len(weight) != self.total:
+            raise ValueError(f"weight: got {len(weight)} weights, wanted {self.total}, one a class of all ranks")
