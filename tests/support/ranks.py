@@ -144,4 +144,16 @@ def engine_ranks(engine: str, size: int, script: str, tmp_path: Path, expected: 
     told = [(*process.communicate(timeout=2 * PATIENCE), process.returncode) for process in running]
     for _, error, code in told:
         assert expected is None or code == expected, error
-    return [json.loads(line) for out, *_ in told for line in out.splitlines() if line.startswith(("{", "["))]
+    return [value for out, *_ in told for value in _json_values(out)]
+
+
+def _json_values(text: str) -> list[Any]:
+    """Return all arrays and objects of a text: mpiexec may put what ranks print on one line."""
+    found, at, decoder = [], 0, json.JSONDecoder()
+    while (start := min((i for i in (text.find("{", at), text.find("[", at)) if i >= 0), default=-1)) >= 0:
+        try:
+            value, at = decoder.raw_decode(text, start)
+            found.append(value)
+        except ValueError:
+            at = start + 1
+    return found
