@@ -54,7 +54,7 @@ def cross_entropy_calls(group: Group) -> Calls:
     own = shard(CLASSES, group)
     z = rng.standard_normal((ROWS, own.stop - own.start), np.float32)
     labels = np.random.default_rng(0).integers(0, CLASSES, ROWS)
-    out, local = np.empty_like(z), labels % z.shape[1]
+    out, local = np.ones_like(z), labels % z.shape[1]
     ours, alone = VocabParallelCrossEntropy(group, z.shape[1]), lossk.CrossEntropy()
     one_piece = VocabParallelCrossEntropy(group, z.shape[1], equal_bits=False)
     mesh = init_device_mesh("cpu", (group.size,))
@@ -68,6 +68,8 @@ def cross_entropy_calls(group: Group) -> Calls:
 
     return {
         "lossk": partial(ours.value_and_grad, z, labels, out=out),
+        "lossk, in place": partial(ours.value_and_grad, z, labels, out=z),
+        "no exchange, in place": partial(alone.value_and_grad, z, local, out=z),
         "lossk, one piece a rank": partial(one_piece.value_and_grad, z, labels, out=out),
         "no exchange": partial(alone.value_and_grad, z, local, out=out),
         "torch's loss_parallel": theirs,
@@ -97,7 +99,11 @@ def optimizer_calls(group: Group) -> Calls:
     ours = ShardedOptimizer(lossk.AdamW, [p], group, lr=1e-3)
     share = np.zeros(PARAMETERS // group.size, np.float32)
     alone = lossk.AdamW([share], lr=1e-3)
-    return {"lossk": partial(ours.step, [g]), "no exchange": partial(alone.step, [g[: len(share)]])}
+    return {
+        "lossk": partial(ours.step, [g]),
+        "lossk, without the gather": partial(ours.step, [g], gather=False),
+        "no exchange": partial(alone.step, [g[: len(share)]]),
+    }
 
 
 def extra_memory(call: Callable[[], object]) -> int:
@@ -127,7 +133,8 @@ def measure(rounds: int) -> list[dict[str, Any]]:
                 taken = group.all_gather(np.array([time.perf_counter() - start]))()
                 seconds[label].append(float(taken.max()))
         for label in calls:
-            ratios = [a / b for a, b in zip(seconds["no exchange"], seconds[label], strict=True)]
+            peer = "no exchange, in place" if label.endswith("in place") else "no exchange"
+            ratios = [a / b for a, b in zip(seconds[peer], seconds[label], strict=True)]
             row = {"what": name, "how": label, "seconds": median(seconds[label]), "ratio": median(ratios)}
             found.append(row | {"memory": memory[label]})
     dist.destroy_process_group()

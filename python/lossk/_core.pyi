@@ -99,11 +99,16 @@ softmax_chunk_classes: int
 
 class SoftmaxShard:
     def __init__(self, **request: Any) -> None: ...
-    def reduce(self, threads: int) -> NDArray[Any]: ...
+    def advance(self, begin: int, end: int, done: int, done_end: int, threads: int, /) -> NDArray[Any]: ...
     def normalise(
-        self, *, chunks: NDArray[Any], labels: NDArray[np.int64] | None, class_weight: NDArray[Any] | None, scale: float
+        self,
+        begin: int,
+        chunks: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        class_weight: NDArray[Any] | None,
+        scale: float,
+        /,
     ) -> NDArray[np.float64]: ...
-    def write(self, threads: int) -> None: ...
 
 class LinearShard:
     def __init__(self, **request: Any) -> None: ...

@@ -120,7 +120,8 @@ def test_shares_of_state_step_to_the_bits_of_one_process(optimizer: Any, options
                 state = own.state_dict()
                 own = ShardedOptimizer(optimizer, params, group, bucket_bytes=2048, **options)
                 own.load_state_dict(state)
-            own.step(drawn(10 + t))
+            own.step(drawn(10 + t), gather=t % 2 == 0)
+            own.gather()
         return params, sum(np.size(value) for key, value in own.state_dict().items() if np.ndim(value))
 
     for size in (1, 2, 3, 4):

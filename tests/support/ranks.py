@@ -148,12 +148,10 @@ def engine_ranks(engine: str, size: int, script: str, tmp_path: Path, expected: 
 
 
 def _json_values(text: str) -> list[Any]:
-    """Return all arrays and objects of a text: mpiexec may put what ranks print on one line."""
-    found, at, decoder = [], 0, json.JSONDecoder()
-    while (start := min((i for i in (text.find("{", at), text.find("[", at)) if i >= 0), default=-1)) >= 0:
-        try:
-            value, at = decoder.raw_decode(text, start)
-            found.append(value)
-        except ValueError:
-            at = start + 1
+    """Return the objects and arrays of a text, one a rank: mpiexec may put what ranks print on one line."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.strip():
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:]
     return found

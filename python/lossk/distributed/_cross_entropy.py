@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +15,12 @@ from ..losses import RowStats
 from ..losses._targets import labels_or_probabilities
 from ..losses.cross_entropy import CrossEntropy
 from ._agreement import agree, digest
-from ._group import as_group
+from ._group import Wait, as_group
 from ._shards import Shards
 from ._sums import Wire, typed
 
-ROWS = 256  # of a piece at most, so that what is kept of rows between the steps stays small
+ROWS = 64  # of a piece at most, so that what is kept of rows between the steps stays small
+PIECES = 12  # that the smallest of the ranks' caches holds: three are under way, and ranks of one machine share it
 
 
 class Problem(NamedTuple):
@@ -141,7 +141,7 @@ class VocabParallelCrossEntropy:
             Also return `RowStats`; only with labels.
         """
         problem = self._prepare(z, target, sample_weight, reduction, normalizer, num_threads, stats)
-        value, row_stats = self._run(problem, None, stats)
+        value, row_stats = _Call(self, problem, None, stats).run()
         return (value, row_stats) if stats else value
 
     def value_and_grad(
@@ -163,7 +163,7 @@ class VocabParallelCrossEntropy:
         """
         problem = self._prepare(z, target, sample_weight, reduction, normalizer, num_threads, stats, out)
         grad = np.empty(problem.shape + problem.z.shape[-1:], problem.z.dtype) if out is None else out
-        value, row_stats = self._run(problem, grad.reshape(problem.z.shape), stats)
+        value, row_stats = _Call(self, problem, grad.reshape(problem.z.shape), stats).run()
         return (value, grad, row_stats) if stats else (value, grad)
 
     def grad(self, z: ArrayLike, target: ArrayLike, **options: Any) -> Array:
@@ -251,36 +251,18 @@ class VocabParallelCrossEntropy:
             weights = weights * typed(self.loss._weights, dtype)[kept[counts]]
         return kept, float(weights.sum())
 
-    # ---- the passes ---------------------------------------------------------------------------------------------
-
-    def _run(self, problem: Problem, grad: Array | None, stats: bool) -> tuple[Value, RowStats | None]:
-        """Go over pieces of rows: one is reduced while the sums of the one before it are on their way."""
-        rows = len(problem.z)
-        call = _Call(self, problem, grad, stats)
-        pending: _Piece | None = None
-        for part in self._pieces(rows, problem.z.dtype.itemsize):
-            begun = _Piece(call, part)
-            if pending is not None:
-                pending.end()
-            pending = begun
-        if pending is not None:
-            pending.end()
-        return call.results()
-
-    def _pieces(self, rows: int, itemsize: int) -> Iterator[slice]:
-        """Cut rows into pieces, the same on all ranks, two of which stay in the smallest of their caches."""
-        step = min(ROWS, max(1, self.shards.cache // 4 // max(1, self.shards.largest * itemsize)))
-        for first in range(0, rows, step):
-            yield slice(first, min(rows, first + step))
-
 
 class _Call:
-    """What the pieces of a call share, and its results."""
+    """One call: rows go by in pieces, the same on all ranks.
+
+    A piece is reduced, its sums are exchanged while the next is reduced, and it is written while the one after that is
+    reduced: its own numbers stay in the cache all the while.
+    """
 
     def __init__(self, layer: VocabParallelCrossEntropy, problem: Problem, grad: Array | None, stats: bool) -> None:
         self.layer, self.problem, self.grad = layer, problem, grad
+        shards, wide = layer.shards, arithmetic(problem.z.dtype)
         self.wire = Wire(layer, problem.z.dtype, problem.target is not None, stats)
-        wide = arithmetic(problem.z.dtype)
         with np.errstate(divide="ignore"):
             self.scale = 1.0 if problem.reduction != "mean" else float(np.divide(1.0, problem.divisor))
         self.losses = np.zeros(len(problem.z))
@@ -288,8 +270,51 @@ class _Call:
         self.correct = np.zeros(len(problem.z), np.bool_) if stats else None
         weights = layer.loss._weights
         self.class_weight = None if weights is None else typed(weights, wide)
+        first, last, labels = shards.first, shards.last, problem.labels
+        own = None
+        if labels is not None:  # past the last class where the label is another rank's
+            inside = (labels >= first) & (labels < last)
+            own = np.where(inside, labels - first, np.where(labels < 0, -1, last - first))
+        row_bytes = max(1, shards.largest) * wide.itemsize
+        self.step = min(ROWS, max(1, shards.cache // (PIECES * row_bytes)))
+        self.shard = _core.SoftmaxShard(
+            z=problem.z,
+            row_classes=shards.total,
+            options=layer.loss._options,
+            labels=own,
+            target=problem.target,
+            class_weight=None if self.class_weight is None else self.class_weight[first:last],
+            row_weight=problem.row_weight,
+            grad=grad,
+            lse=self.lse,
+            correct=self.correct,
+            slots=3 * self.step,
+        )
 
-    def results(self) -> tuple[Value, RowStats | None]:
+    def run(self) -> tuple[Value, RowStats | None]:
+        """Go over the rows."""
+        rows, threads = len(self.problem.z), self.problem.threads
+        sent: tuple[int, Wait] | None = None
+        ready = 0, 0  # rows that are normalised and not yet written
+        for begin in range(0, rows, self.step):
+            chunks = self.shard.advance(begin, min(rows, begin + self.step), *ready, threads)
+            wait = self.wire.send(chunks)
+            ready = (0, 0) if sent is None else self._normalise(*sent)
+            sent = begin, wait
+        if sent is not None:
+            self.shard.advance(0, 0, *ready, threads)
+            self.shard.advance(0, 0, *self._normalise(*sent), threads)
+        return self._results()
+
+    def _normalise(self, begin: int, wait: Wait) -> tuple[int, int]:
+        """Take the sums of all ranks; return the rows that can be written."""
+        chunks = self.wire.receive(wait())
+        end = begin + len(chunks)
+        arguments = (chunks, self.problem.labels, self.class_weight, self.scale)
+        self.losses[begin:end] = self.shard.normalise(begin, *arguments)
+        return (0, 0) if self.grad is None else (begin, end)
+
+    def _results(self) -> tuple[Value, RowStats | None]:
         """Return the value and the statistics."""
         shape, wide = self.problem.shape, arithmetic(self.problem.z.dtype)
         known = None
@@ -301,41 +326,3 @@ class _Call:
         with np.errstate(invalid="ignore", divide="ignore"):
             value = np.divide(total, self.problem.divisor) if self.problem.reduction == "mean" else total
         return float(value), known
-
-
-class _Piece:
-    """Some rows: reduced and on their way when made; normalised and written at their end."""
-
-    def __init__(self, call: _Call, rows: slice) -> None:
-        self.call, self.rows = call, rows
-        problem, shards = call.problem, call.layer.shards
-        first, last = shards.first, shards.last
-        self.labels = None if problem.labels is None else problem.labels[rows]
-        own = None
-        if self.labels is not None:  # past the last class where the label is another rank's
-            inside = (self.labels >= first) & (self.labels < last)
-            own = np.where(inside, self.labels - first, np.where(self.labels < 0, -1, last - first))
-        part = None if call.class_weight is None else call.class_weight[first:last]
-        self.shard = _core.SoftmaxShard(
-            z=problem.z[rows],
-            row_classes=shards.total,
-            options=call.layer.loss._options,
-            labels=own,
-            target=None if problem.target is None else problem.target[rows],
-            class_weight=part,
-            row_weight=None if problem.row_weight is None else problem.row_weight[rows],
-            grad=None if call.grad is None else call.grad[rows],
-            lse=None if call.lse is None else call.lse[rows],
-            correct=None if call.correct is None else call.correct[rows],
-        )
-        self.wait = call.wire.send(self.shard.reduce(problem.threads), self.labels)
-
-    def end(self) -> None:
-        """Take the sums of all ranks, and write losses and gradient."""
-        call = self.call
-        chunks = call.wire.receive(self.wait())
-        self.call.losses[self.rows] = self.shard.normalise(
-            chunks=chunks, labels=self.labels, class_weight=call.class_weight, scale=call.scale
-        )
-        if call.grad is not None:
-            self.shard.write(call.problem.threads)

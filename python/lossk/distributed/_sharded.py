@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -132,7 +132,14 @@ class ShardedOptimizer:
         for optimizer in self._optimizers:
             optimizer.lr = value
 
-    def step(self, grads: Sequence[Array], *, grad_scale: float | None = None, num_threads: int | None = None) -> None:
+    def step(
+        self,
+        grads: Sequence[Array],
+        *,
+        grad_scale: float | None = None,
+        num_threads: int | None = None,
+        gather: bool = True,
+    ) -> None:
         """Update the parameters in place, on all ranks.
 
         Parameters
@@ -143,29 +150,46 @@ class ShardedOptimizer:
             Divisor of all gradients.
         num_threads : int, optional
             Threads of this call.
+        gather : bool
+            Send each bucket as soon as it is updated. Else `gather` has to be called before the parameters are used.
         """
         shapes = [(g.shape, g.dtype) for g in grads]
         if shapes != self._shapes:
             raise ValueError(f"grads: got {shapes}, wanted {self._shapes}, the shapes and dtypes of the parameters")
         flat = [np.ascontiguousarray(g).reshape(-1) for g in grads]
-        own = self._buckets[self.group.rank]
-        pending: list[Wait] = []
-        for number in range(max(map(len, self._buckets))):
-            if number < len(own):
-                options = {} if grad_scale is None else {"grad_scale": grad_scale}
-                self._optimizers[number].step(self._views(flat, own[number]), num_threads=num_threads, **options)
-            if self.group.size > 1:
-                pending.append(self.group.all_gather(self._packed(own[number] if number < len(own) else [], number)))
-            if len(pending) > 1:
-                self._take(number - 1, pending.pop(0)())
-        if pending:
-            self._take(max(map(len, self._buckets)) - 1, pending.pop()())
+        options = {} if grad_scale is None else {"grad_scale": grad_scale}
 
-    def _packed(self, bucket: Sequence[Share], number: int) -> Array:
-        """Return the bytes of a bucket, as many as any rank's."""
+        def update(number: int) -> None:
+            own = self._buckets[self.group.rank]
+            if number < len(own):
+                self._optimizers[number].step(self._views(flat, own[number]), num_threads=num_threads, **options)
+
+        self._each_bucket(update, gather)
+
+    def gather(self) -> None:
+        """Give every rank's share to all."""
+        self._each_bucket(lambda number: None, True)
+
+    def _each_bucket(self, update: Callable[[int], None], gather: bool) -> None:
+        """Update a bucket while the one before is on its way."""
+        pending: Wait | None = None
+        for number in range(max(map(len, self._buckets))):
+            update(number)
+            if not gather or self.group.size == 1:
+                continue
+            wait = self.group.all_gather(self._packed(number))
+            if pending is not None:
+                self._take(number - 1, pending())
+            pending = wait
+        if pending is not None:
+            self._take(number, pending())
+
+    def _packed(self, number: int) -> Array:
+        """Return the bytes of this rank's bucket of that number, as many as any rank's."""
+        own = self._buckets[self.group.rank]
         most = max(self._nbytes(buckets[number]) for buckets in self._buckets if number < len(buckets))
         sent, at = np.empty(most, np.uint8), 0
-        for view in self._views(self._flat, bucket):
+        for view in self._views(self._flat, own[number] if number < len(own) else []):
             sent[at : at + view.nbytes] = view.view(np.uint8)
             at += view.nbytes
         return sent

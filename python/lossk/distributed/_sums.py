@@ -48,7 +48,7 @@ class Wire:
         """Bytes that a rank sends for a row."""
         return self.record.itemsize * self.most
 
-    def send(self, chunks: Array, labels: Array | None) -> Wait:
+    def send(self, chunks: Array) -> Wait:
         """Begin to gather the sums of all ranks; (rows, most pieces of a rank), padded with empty ones."""
         if not self.layer.equal_bits and chunks.shape[1] > 1:
             chunks = _merged(chunks)

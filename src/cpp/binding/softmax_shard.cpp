@@ -24,20 +24,20 @@ T* data_of(const py::object& array) {
     return array.is_none() ? nullptr : static_cast<T*>(const_cast<void*>(py::cast<py::array>(array).data()));
 }
 
-// Some classes of some rows. All arrays are C-contiguous and of the types that they have in softmax_args.
+// Some classes of all rows of a call. All arrays are C-contiguous and of the types that they have in softmax_args.
 class shard {
     softmax_args a_{};
     element type_;
     const softmax_entry& kernels_;
+    index slots_;                     // rows that are under way at once
     std::vector<py::object> arrays_;  // that a_ points to
     std::vector<char> memory_;
 
-    index items() const { return a_.rows * softmax_chunks(a_.classes); }
-    softmax_chunk* chunks_of(const softmax_args& a, index row) const {
-        return reinterpret_cast<softmax_chunk*>(state_of(a, row) + softmax_state_bytes);
+    static char* state_of(const softmax_args& a, index slot) {
+        return static_cast<char*>(a.scratch) + slot * a.scratch_stride;
     }
-    static char* state_of(const softmax_args& a, index row) {
-        return static_cast<char*>(a.scratch) + row * a.scratch_stride;
+    static softmax_chunk* chunks_of(const softmax_args& a, index slot) {
+        return reinterpret_cast<softmax_chunk*>(state_of(a, slot) + softmax_state_bytes);
     }
     static char* aligned(std::vector<char>& memory) {
         return memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64;
@@ -47,9 +47,10 @@ public:
     // Labels are those of the shard, -1 where the row does not count and past the last where it is another shard's.
     shard(const py::array& z, index row_classes, const options& asked, const py::object& labels,
           const py::object& target, const py::object& class_weight, const py::object& row_weight,
-          const py::object& grad, const py::object& lse, const py::object& correct)
+          const py::object& grad, const py::object& lse, const py::object& correct, index slots)
         : type_(*element_of(*view(z))),
           kernels_(tuned_kernels(family::long_rows).softmax[arithmetic_of(type_)]),
+          slots_(slots),
           arrays_{z, labels, target, class_weight, row_weight, grad, lse, correct} {
         static_cast<cross_entropy_options&>(a_) = std::bit_cast<cross_entropy_options>(asked);
         a_.z = z.data();
@@ -64,49 +65,48 @@ public:
         a_.lse = data_of<void>(lse);
         a_.correct = data_of<std::uint8_t>(correct);
         a_.kind = storage_of(type_);
-        const int kept = int{a_.g && a_.kind != storage::same} + int{a_.g && a_.softcap > 0};
+        const bool narrow = a_.kind != storage::same;
+        a_.streaming = a_.g && !narrow && should_stream(family::long_rows, *view(grad), *view(z));
+        const int kept = int{a_.streaming || (a_.g && narrow)} + int{a_.g && a_.softcap > 0};
         a_.scratch_stride = softmax_scratch_bytes(a_.classes, arithmetic_dtype(type_).itemsize(), kept);
-        memory_ = vector_of<char>(static_cast<std::size_t>(a_.rows * a_.scratch_stride + 64), "scratch of a shard");
+        memory_ = vector_of<char>(static_cast<std::size_t>(slots_ * a_.scratch_stride + 64), "scratch of a shard");
         a_.scratch = aligned(memory_);
     }
 
-    sums_of_chunks reduce(int threads) {
-        const index n = softmax_chunks(a_.classes);
-        sums_of_chunks found(std::array{a_.rows, n});
-        {
-            const released_lock released;
-            parallel_for(items(), threads, [&](index first, index last) { kernels_.reduce(a_, first, last); });
-            for (index row = 0; row < a_.rows; ++row)
-                std::copy_n(chunks_of(a_, row), n, found.mutable_data() + row * n);
-        }
+    // Reduces rows [begin, end), and meanwhile writes [done, done_end), which have been normalised.
+    sums_of_chunks advance(index begin, index end, index done, index done_end, int threads) {
+        const index n = softmax_chunks(a_.classes), rows = end - begin;
+        const softmax_steps steps{begin, rows, done, done_end - done, slots_};
+        sums_of_chunks found(std::array{rows, n});
+        const released_lock released;
+        parallel_for(std::max(rows, done_end - done) * n, threads,
+                     [&](index first, index last) { kernels_.advance(a_, steps, first, last); });
+        for (index i = 0; i < rows; ++i)
+            std::copy_n(chunks_of(a_, (begin + i) % slots_), n, found.mutable_data() + i * n);
         return found;
     }
 
-    // Of the chunks of whole rows, with labels and weights of all classes: each row's loss, weighed.
-    py::array_t<double> normalise(const sums_of_chunks& chunks, const py::object& labels,
+    // Rows from `begin` on, of the chunks of whole rows, with labels and weights of all classes: their losses, weighed.
+    py::array_t<double> normalise(index begin, const sums_of_chunks& chunks, const py::object& labels,
                                   const py::object& class_weight, double scale) {
+        const index rows = chunks.shape(0);
         softmax_args whole = a_;
         whole.label = data_of<std::int64_t>(labels);
         whole.class_weight = data_of<void>(class_weight);
         whole.scale = scale;
         whole.row_chunks = chunks.shape(1);
-        whole.scratch_stride = softmax_state_bytes + index{sizeof(softmax_chunk)} * whole.row_chunks;
-        std::vector<char> memory =
-            vector_of<char>(static_cast<std::size_t>(a_.rows * whole.scratch_stride + 64), "sums of rows");
+        whole.scratch_stride = 0;  // one row after the other
+        const index bytes = softmax_state_bytes + index{sizeof(softmax_chunk)} * whole.row_chunks;
+        std::vector<char> memory = vector_of<char>(static_cast<std::size_t>(bytes + 64), "sums of a row");
         whole.scratch = aligned(memory);
-        py::array_t<double> losses(a_.rows);
+        py::array_t<double> losses(rows);
         const released_lock released;
-        for (index row = 0; row < a_.rows; ++row) {
-            std::copy_n(chunks.data() + row * whole.row_chunks, whole.row_chunks, chunks_of(whole, row));
-            losses.mutable_data()[row] = kernels_.normalise(whole, row, row + 1);
-            std::copy_n(state_of(whole, row), softmax_state_bytes, state_of(a_, row));
+        for (index i = 0, row = begin; i < rows; ++i, ++row) {
+            std::copy_n(chunks.data() + i * whole.row_chunks, whole.row_chunks, chunks_of(whole, 0));
+            losses.mutable_data()[i] = kernels_.normalise(whole, row, row + 1);
+            std::copy_n(state_of(whole, 0), softmax_state_bytes, state_of(a_, row % slots_));
         }
         return losses;
-    }
-
-    void write(int threads) {
-        const released_lock released;
-        parallel_for(items(), threads, [&](index first, index last) { kernels_.write(a_, first, last); });
     }
 };
 
@@ -120,12 +120,11 @@ void bind_softmax_shard(py::module_& m) {
     m.attr("softmax_chunk_classes") = row_chunk;
     py::class_<shard>(m, "SoftmaxShard")
         .def(py::init<const py::array&, index, const options&, const py::object&, const py::object&, const py::object&,
-                      const py::object&, const py::object&, const py::object&, const py::object&>(),
+                      const py::object&, const py::object&, const py::object&, const py::object&, index>(),
              py::kw_only(), "z"_a, "row_classes"_a, "options"_a, "labels"_a, "target"_a, "class_weight"_a,
-             "row_weight"_a, "grad"_a, "lse"_a, "correct"_a)
-        .def("reduce", &shard::reduce, "threads"_a)
-        .def("normalise", &shard::normalise, py::kw_only(), "chunks"_a, "labels"_a, "class_weight"_a, "scale"_a)
-        .def("write", &shard::write, "threads"_a);
+             "row_weight"_a, "grad"_a, "lse"_a, "correct"_a, "slots"_a)
+        .def("advance", &shard::advance)
+        .def("normalise", &shard::normalise);
 }
 
 }  // namespace lossk
