@@ -14,6 +14,8 @@ import matplotlib
 matplotlib.use("Agg")  # before sphinx-gallery chooses
 os.environ["COLUMNS"] = "100"  # of the tables that examples print
 
+from sphinx_gallery.sorting import FunctionSortKey
+
 import lossk
 from lossk._parameters import Frozen
 
@@ -71,11 +73,34 @@ def example_arguments(_: dict[str, Any], variables: dict[str, Any]) -> list[str]
     return {"digits": ["--epochs", "30", *output], "torch_lm": ["--steps", "5", *output]}.get(name, [])
 
 
+# The folders of the gallery, and their pages, in the order in which they are read.
+GALLERY = {
+    "losses": (
+        "which_loss_when",
+        "regression_losses",
+        "classification_losses",
+        "one_hot_cross_entropy",
+        "softmax_log_nll",
+    ),
+    "information": ("information_and_entropy", "maximum_likelihood"),
+    "descent": ("learning_rates", "batch_sizes", "momentum", "rmsprop_and_adagrad", "saddle_points"),
+    "layers": ("activations", "vanishing_gradients"),
+    "linear_models": ("digits_by_losses",),
+    "boosting": ("robust_objectives",),
+    ".": ("digits", "torch_lm"),
+}
+
+
+def place_in_gallery(filename: Any) -> int:
+    """Return where a page comes; one that `GALLERY` does not have is an error."""
+    return [page for pages in GALLERY.values() for page in pages].index(Path(filename).stem)
+
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    "subsection_order": [f"../examples/{part}" for part in ("losses", "descent", "linear_models", "boosting")],
-    "within_subsection_order": "FileNameSortKey",
+    "subsection_order": [f"../examples/{part}" for part in GALLERY if part != "."],
+    "within_subsection_order": FunctionSortKey(place_in_gallery),
     "filename_pattern": r"\.py$",
     "backreferences_dir": "reference/backreferences",
     "doc_module": ("lossk",),

@@ -41,6 +41,8 @@ def meant(name: str, public: Mapping[str, Any]) -> str | None:
     known |= {_plain(ours): ours for ours in public}
     if name in ("entropy", "kl_divergence"):
         return f"lossk.information.{name}(p{', q' if name == 'kl_divergence' else ''})"
+    if name in ("surprisal", "self_information"):
+        return "lossk.information.information(p)"
     for close in difflib.get_close_matches(_plain(name), known, n=1, cutoff=SIMILAR):
         thing = public[known[close]]
         return f"lossk.{call_text(thing) if '__call__' in dir(thing) and isinstance(thing, type) else known[close]}"

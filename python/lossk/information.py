@@ -1,4 +1,4 @@
-"""Entropy, cross-entropy and Kullback-Leibler divergence of probability vectors.
+"""Information of events; entropy, cross-entropy and Kullback-Leibler divergence of probability vectors.
 
 Not losses: these take probabilities of both sides, scale them to sum 1 unless told not to, and have no gradient. The
 loss of logits is `lossk.CrossEntropy`, that of log-probabilities `lossk.KLDivergence`, whose kernel also computes what
@@ -27,7 +27,7 @@ from ._arrays import as_array, class_axis, real_kind
 from ._parameters import boolean, check_number
 from .losses.rows import KLDivergence
 
-__all__ = ["cross_entropy", "entropy", "kl_divergence"]
+__all__ = ["cross_entropy", "entropy", "information", "kl_divergence"]
 
 Float64 = NDArray[np.float64]
 
@@ -35,6 +35,43 @@ _divergence = KLDivergence()
 
 # How far rounding to 16 bits may bring a sum from 1.
 ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-9}
+
+
+def information(p: ArrayLike, base: float | None = None) -> Any:
+    """Return ``-log p`` of each probability: the information, or surprisal, of an event that has it.
+
+    Parameters
+    ----------
+    p : array_like of real numbers, from 0 to 1
+        Probabilities of events, each by itself: they need not sum to 1.
+    base : float, optional
+        Base of the logarithm, above 0 and not 1: 2 gives bits. By default nats.
+
+    Returns
+    -------
+    float or ndarray of float64
+        Of the shape of `p`; computed in float64. An event of probability 0 gives infinity.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where an argument is not as above.
+
+    References
+    ----------
+    Shannon 1948, whose entropy is the mean of this; ``scipy.special.entr`` is ``p`` times it.
+
+    Examples
+    --------
+    >>> from lossk.information import information
+    >>> information(0.25, base=2)
+    2.0
+    >>> information([1.0, 0.5, 0.001], base=2).round(3)
+    array([0.   , 1.   , 9.966])
+    """
+    given = _real("p", p)
+    _check_each("p", given, given > 1, "at most 1")
+    return _in_base(0.0 - _log(given.astype(np.float64)), base)
 
 
 def entropy(p: ArrayLike, base: float | None = None, axis: int = -1, normalize: bool = True) -> Any:
@@ -116,24 +153,30 @@ def kl_divergence(p: ArrayLike, q: ArrayLike, base: float | None = None, axis: i
 
 def _shares(name: str, p: Any, axis: int, normalize: bool, level: int = 4) -> Float64:
     """Return `p` in float64 with the distribution last, scaled to sum 1 if wanted; `level` calls below the user's."""
-    given = as_array(name, p)
-    if real_kind(given.dtype) not in "fiub":
-        raise TypeError(f"{name}: got dtype {given.dtype}, wanted real numbers")
+    given = _real(name, p)
     if given.ndim == 0 or given.size == 0:
         raise ValueError(f"{name}: got shape {given.shape}, wanted at least one number over the axis")
-    _check_negative(name, given)
     rows = np.moveaxis(given, class_axis(given, axis), -1).astype(np.float64)
     if boolean("normalize", normalize):
         _scale(name, rows, ROUNDING.get(given.dtype.name, 1e-6), level)
     return np.ascontiguousarray(rows)
 
 
-def _check_negative(name: str, given: NDArray[Any]) -> None:
-    negative = given < 0
-    if negative.any():
-        first = np.unravel_index(int(np.argmax(negative)), given.shape)
-        at = ", ".join(str(int(i)) for i in first)
-        raise ValueError(f"{name}[{at}]: got {given[first]}, wanted a number that is not negative")
+def _real(name: str, p: Any) -> NDArray[Any]:
+    """Return `p` as an array of real numbers, none of them negative."""
+    given = as_array(name, p)
+    if real_kind(given.dtype) not in "fiub":
+        raise TypeError(f"{name}: got dtype {given.dtype}, wanted real numbers")
+    _check_each(name, given, given < 0, "a number that is not negative")
+    return given
+
+
+def _check_each(name: str, given: NDArray[Any], wrong: Any, wanted: str) -> None:
+    """Raise where a number is wrong, naming the first."""
+    if np.any(wrong):
+        first = np.unravel_index(int(np.argmax(wrong)), given.shape)
+        at = f"[{', '.join(str(int(i)) for i in first)}]" if first else ""
+        raise ValueError(f"{name}{at}: got {given[first]}, wanted {wanted}")
 
 
 def _scale(name: str, rows: Float64, rounding: float, level: int) -> None:

@@ -83,10 +83,10 @@ def test_plot_of_nothing_says_what_there_is(tmp_path: Path) -> None:
 
 def test_momentum_leaves_the_minimum_where_plain_descent_stays() -> None:
     """What the picture claims: the plain run ends right of the hill, the one with momentum left of it."""
-    from lossk.cli.plot.descent import _double_well_slope, _walk
+    from lossk.cli.plot.descent import double_well_slope, walk
 
-    plain = _walk(_double_well_slope, 2.2, 120, lr=0.02)
-    heavy = _walk(_double_well_slope, 2.2, 120, lr=0.02, momentum=0.9)
-    assert abs(_double_well_slope(np.array(plain[-1]))) < 1e-2
+    plain = walk(double_well_slope, 2.2, 120, lr=0.02)[:, 0]
+    heavy = walk(double_well_slope, 2.2, 120, lr=0.02, momentum=0.9)[:, 0]
+    assert abs(double_well_slope(np.array(plain[-1]))) < 1e-2
     assert plain[-1] > 1
     assert heavy[-1] < -1

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
+from matplotlib import pyplot as plt
 
 from lossk.cli.bench.cases import SUITES
 from lossk.cli.bench.limits_figure import draw_limits, rows_of
 from lossk.cli.plot.style import PICTURES
 from tests.support.results import entry, result_of, results_of
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
 
 
 def texts(axes: Any) -> list[str]:
@@ -66,7 +77,19 @@ def test_minima_are_labelled() -> None:
         assert {"local minimum", "global minimum"} <= set(texts(axes))
 
 
-@pytest.mark.parametrize("name", ["regression-losses", "batch-sizes", "momentum", "learning-rates"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "regression-losses",
+        "squared-error-of-classes",
+        "batch-sizes",
+        "momentum",
+        "learning-rates",
+        "adaptive-steps",
+        "saddle-point",
+        "vanishing-gradients",
+    ],
+)
 def test_legends_lie_below_the_panels_and_inside_the_picture(name: str) -> None:
     figure = PICTURES[name]()
     figure.canvas.draw()
@@ -76,3 +99,23 @@ def test_legends_lie_below_the_panels_and_inside_the_picture(name: str) -> None:
     assert all(place.y1 <= axes.get_window_extent().y0 for axes in figure.axes)
     assert place.x0 >= 0
     assert place.x1 <= figure.bbox.x1
+
+
+def test_sliders_move_what_is_drawn() -> None:
+    from lossk.cli.plot.descent import learning_rate_slider, momentum_slider
+    from lossk.cli.plot.losses import delta_slider
+
+    rates = learning_rate_slider()
+    for rate in (0.2, 0.5, 1.1):
+        rates.slider.set_val(rate)
+        wanted = [1.5 * (1 - 2 * rate) ** step for step in range(9)]
+        assert rates.axes[0].get_lines()[1].get_xdata() == pytest.approx(wanted, abs=1e-12)
+    momentum = momentum_slider()
+    for value, low, high in ((0.0, 1, 2), (0.9, -2, -1)):
+        momentum.slider.set_val(value)
+        assert low < momentum.axes[0].get_lines()[1].get_xdata()[-1] < high
+    delta = delta_slider()
+    lines = {line.get_label(): line for line in delta.axes[0].get_lines()}
+    for value in (1.0, 4.0):
+        delta.slider.set_val(value)
+        assert lines["Huber"].get_ydata()[-1] == pytest.approx(value * (6 - value / 2))

@@ -129,6 +129,7 @@ def test_verbs_take_what_the_contract_says(cls: type[Loss]) -> None:
         ("fused_linear_cross_entropy", "lossk.LinearCrossEntropy()(x, w, target)"),
         ("entropy", "lossk.information.entropy(p)"),
         ("kl_divergence", "lossk.information.kl_divergence(p, q)"),
+        ("surprisal", "lossk.information.information(p)"),
     ],
 )
 def test_a_name_of_another_library_is_answered_with_ours(name: str, call: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lossk.information import cross_entropy, entropy, kl_divergence
+from lossk.information import cross_entropy, entropy, information, kl_divergence
 from tests.support.arrays import INF, NAN
 
 scaled = pytest.mark.filterwarnings(r"ignore:[pq]. got a sum of .*:UserWarning")
@@ -52,6 +52,20 @@ def test_known_entropies_are_exact() -> None:
     assert cross_entropy([1, 0], [1, 0]) == 0
     assert type(entropy([0.5, 0.5])) is float
     assert entropy(np.full((2, 4), 0.25, np.float32)).dtype == np.float64
+
+
+def test_information_is_minus_log_p_of_each_event(rng: np.random.Generator) -> None:
+    assert information(0.25, base=2) == 2
+    assert type(information(1)) is float
+    assert information([0, 1, True]).tolist() == [INF, 0, 0]
+    assert np.isnan(information(NAN))
+    assert information([]).shape == (0,)
+    for dtype in (np.float64, np.float32, np.float16):
+        p = rng.dirichlet(np.ones(17), size=(2, 3)).astype(dtype)
+        bits = information(p, base=2)
+        assert bits.dtype == np.float64
+        np.testing.assert_allclose(bits, -np.log2(p.astype(np.float64)), rtol=1e-14)
+        np.testing.assert_allclose((p * bits).sum(-1), entropy(p, 2, normalize=False), rtol=1e-14)
 
 
 TUTORIAL = [0.01, 0.02, 0.03, 0.8, 0.05]
@@ -100,6 +114,10 @@ def test_wrong_arguments_are_refused() -> None:
         (ValueError, r"q\[0, 1\]: got -1, wanted", lambda: kl_divergence([[1, 1]], [[2, -1]], axis=0)),
         (ValueError, r"p\[0\]: got -1.0, wanted", lambda: cross_entropy([-1.0, 2.0], [0.5, 0.5], normalize=False)),
         (TypeError, r"normalize: got 1, wanted True or False", lambda: entropy([1.0], normalize=1)),  # type: ignore[arg-type]
+        (ValueError, r"p: got 1.5, wanted at most 1", lambda: information(1.5)),
+        (ValueError, r"p\[1\]: got -1, wanted a number that is not neg", lambda: information([1, -1])),
+        (TypeError, r"p: got dtype complex128, wanted real", lambda: information(1j)),
+        (ValueError, r"base: got 1, wanted", lambda: information(0.5, base=1)),
         (TypeError, r"base: got 'e', wanted a finite number above 0", lambda: entropy([1.0], base="e")),  # type: ignore[arg-type]
     ]
     for error, message, call in wrong:

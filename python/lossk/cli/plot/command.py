@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import matplotlib
 import typer
+from matplotlib import pyplot as plt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from lossk.cli.plot import curves, descent  # noqa: F401  (they register their pictures)
+from lossk.cli.plot import descent, information, layers, losses  # noqa: F401  (they register their pictures)
 from lossk.cli.plot.style import PICTURES
+
+matplotlib.use("Agg")  # commands write files: no window opens, no display is needed
 
 NAMES = ", ".join(PICTURES)
 
@@ -20,7 +24,7 @@ def plot(
     output: Annotated[Path, typer.Option(help="Folder for the PNGs.")] = Path("lossk-plots"),
     dpi: Annotated[int, typer.Option(min=30, max=600, help="Dots per inch.")] = 130,
 ) -> None:
-    """Draw losses, activations, descents and entropy from lossk's own kernels, one PNG each."""
+    """Draw losses, entropies, activations and descents from lossk's own kernels, one PNG each."""
     unknown = [name for name in names or () if name not in PICTURES]
     if unknown:
         raise typer.BadParameter(f"got {', '.join(unknown)}, wanted one of {NAMES}")
@@ -33,7 +37,9 @@ def plot(
         for name in chosen:
             progress.update(task, description=name)
             path = output / f"{name}.png"
-            PICTURES[name]().savefig(path, dpi=dpi)
+            figure = PICTURES[name]()
+            figure.savefig(path, dpi=dpi)
+            plt.close(figure)
             written.append(path)
             progress.advance(task)
     for path in written:

@@ -10,11 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 from matplotlib import pyplot as plt
+from matplotlib.widgets import Slider
 
 Draw = Callable[[], Any]
 
@@ -49,6 +46,7 @@ SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#ebebeb",
     "lines.linewidth": 2.0,
     "legend.frameon": False,
@@ -69,11 +67,31 @@ def picture(draw: Draw) -> Draw:
     return in_style
 
 
-def panels(columns: int, title: str, width: float = 5.6, height: float = 4.6) -> tuple[Any, Any]:
-    """Return a figure with a headline and a row of axes."""
-    figure, axes = plt.subplots(1, columns, figsize=(width * columns, height), squeeze=False)
+def panels(columns: int, title: str, width: float = 5.6, height: float = 4.6, rows: int = 1) -> tuple[Any, Any]:
+    """Return a figure with a headline, and its axes, each of `width` and `height`, row by row."""
+    figure, axes = plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    return figure, axes[0]
+    return figure, axes.ravel()
+
+
+def slider_panel(name: str, low: float, high: float, start: float) -> tuple[Any, Any]:
+    """Return a figure and its axes, and below them a slider, which `follow` ties a drawing to."""
+    with plt.rc_context({**SETTINGS, "figure.constrained_layout.use": False}):
+        figure, axes = plt.subplots(figsize=(7, 4.4))
+        figure.subplots_adjust(bottom=0.25)
+    figure.slider = Slider(figure.add_axes((0.2, 0.06, 0.6, 0.05)), name, low, high, valinit=start)
+    return figure, axes
+
+
+def follow(figure: Any, draw: Callable[[float], None]) -> None:
+    """Draw with the slider's value, now and whenever it moves; where no window opens, it stays at its start."""
+
+    def moved(value: float) -> None:
+        draw(value)
+        figure.canvas.draw_idle()
+
+    figure.slider.on_changed(moved)
+    moved(figure.slider.val)
 
 
 def label(axes: Any, title: str, x: str, y: str) -> None:
