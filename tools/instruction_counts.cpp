@@ -184,9 +184,9 @@ void count_split_softmax(const kernel_table& t, element type) {
     softmax_args a = softmax_arguments(softmax_cases[1], type, 1, classes);
     a.scratch_stride = softmax_scratch_bytes(classes, type == f64 ? 8 : 4, 2);
     count("cross_entropy value_and_grad, split", type, classes, [&] {
-        kernels.advance(a, {0, 1, 0, 0, 1}, 0, chunks);
+        kernels.reduce(a, {0, 1}, 0, chunks);
         kernels.normalise(a, 0, 1);
-        kernels.advance(a, {0, 0, 0, 1, 1}, 0, chunks);
+        kernels.write(a, {0, 1}, 0, chunks);
     });
 }
 

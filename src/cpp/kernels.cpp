@@ -17,7 +17,7 @@ constexpr void fill(label_kernel (&of)[element_count]) {
 
 template <class T>
 constexpr softmax_entry softmax_rows() {
-    return {softmax_short_rows<T>, softmax_long_rows<T>, softmax_advance<T>, softmax_normalise<T>};
+    return {softmax_short_rows<T>, softmax_long_rows<T>, softmax_reduce<T>, softmax_normalise<T>, softmax_write<T>};
 }
 
 constexpr linear_kernels linear_f32 = linear_kernels_of<fma_unit<float>>("FMA");

@@ -20,7 +20,7 @@ from ._shards import Shards
 from ._sums import Wire, typed
 
 ROWS = 64  # of a piece at most, so that what is kept of rows between the steps stays small
-PIECES = 12  # that the smallest of the ranks' caches holds: three are under way, and ranks of one machine share it
+PIECES = 12  # that the smallest of the ranks' caches holds: two are under way, and ranks of one machine share it
 
 
 class Problem(NamedTuple):
@@ -255,8 +255,8 @@ class VocabParallelCrossEntropy:
 class _Call:
     """One call: rows go by in pieces, the same on all ranks.
 
-    A piece is reduced, its sums are exchanged while the next is reduced, and it is written while the one after that is
-    reduced: its own numbers stay in the cache all the while.
+    A piece is reduced, its sums are exchanged while the next is reduced, and then it is written: its own numbers stay in
+    the cache all the while.
     """
 
     def __init__(self, layer: VocabParallelCrossEntropy, problem: Problem, grad: Array | None, stats: bool) -> None:
@@ -288,31 +288,32 @@ class _Call:
             grad=grad,
             lse=self.lse,
             correct=self.correct,
-            slots=3 * self.step,
+            slots=2 * self.step,
         )
 
     def run(self) -> tuple[Value, RowStats | None]:
         """Go over the rows."""
-        rows, threads = len(self.problem.z), self.problem.threads
+        rows = len(self.problem.z)
         sent: tuple[int, Wait] | None = None
-        ready = 0, 0  # rows that are normalised and not yet written
         for begin in range(0, rows, self.step):
-            chunks = self.shard.advance(begin, min(rows, begin + self.step), *ready, threads)
+            end = min(rows, begin + self.step)
+            chunks = self.shard.reduce(begin, end, self.problem.threads)
             wait = self.wire.send(chunks)
-            ready = (0, 0) if sent is None else self._normalise(*sent)
+            if sent is not None:
+                self._finish(*sent)
             sent = begin, wait
         if sent is not None:
-            self.shard.advance(0, 0, *ready, threads)
-            self.shard.advance(0, 0, *self._normalise(*sent), threads)
+            self._finish(*sent)
         return self._results()
 
-    def _normalise(self, begin: int, wait: Wait) -> tuple[int, int]:
-        """Take the sums of all ranks; return the rows that can be written."""
+    def _finish(self, begin: int, wait: Wait) -> None:
+        """Take the sums of all ranks; write the gradients."""
         chunks = self.wire.receive(wait())
         end = begin + len(chunks)
         arguments = (chunks, self.problem.labels, self.class_weight, self.scale)
         self.losses[begin:end] = self.shard.normalise(begin, *arguments)
-        return (0, 0) if self.grad is None else (begin, end)
+        if self.grad is not None:
+            self.shard.write(begin, end, self.problem.threads)
 
     def _results(self) -> tuple[Value, RowStats | None]:
         """Return the value and the statistics."""

@@ -144,13 +144,12 @@ static constexpr index softmax_pass_bytes(index classes, index element_bytes, in
 
 // Rows [begin, end); returns the sum of their losses.
 using softmax_kernel = double (*)(const softmax_args&, index begin, index end);
-// Rows whose steps are taken apart: those that are reduced and, meanwhile, those that are written. A row's scratch is
-// slot row % slots.
-struct softmax_steps {
-    index reduced, reduced_count, written, written_count, slots;
+// One step of some rows from `first` on, whose scratch is slot row % slots: item = i * chunks + chunk is a chunk of the
+// i-th of them.
+struct softmax_rows {
+    index first, slots;
 };
-// Chunks of these rows: item = i * chunks + chunk is that of the i-th that is reduced, and of the i-th that is written.
-using softmax_part = void (*)(const softmax_args&, const softmax_steps&, index begin_item, index end_item);
+using softmax_part = void (*)(const softmax_args&, softmax_rows, index begin_item, index end_item);
 
 // ---- rows: z (N, C) with labels (N) or targets (N, C) -> the loss of a row, its gradient ---------------------------
 
@@ -357,8 +356,9 @@ struct pointwise_entry {
 };
 struct softmax_entry {
     softmax_kernel short_rows, long_rows;
-    softmax_part advance;
+    softmax_part reduce;
     softmax_kernel normalise;
+    softmax_part write;
 };
 struct rows_entry {
     const char* name;

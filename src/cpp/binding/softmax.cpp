@@ -121,13 +121,13 @@ double call::run_split() {
     a.scratch_stride = softmax_scratch_bytes(a.classes, arithmetic_dtype(in.type).itemsize(), kept);
     const scratch memory(static_cast<std::size_t>(a.rows * a.scratch_stride));
     a.scratch = memory.of_this_worker();
-    const softmax_steps reducing{0, a.rows, 0, 0, a.rows}, writing{0, 0, 0, a.rows, a.rows};
-    parallel_for(items, asked.threads, [&](index first, index last) { rows.advance(a, reducing, first, last); });
+    const softmax_rows all{0, a.rows};
+    parallel_for(items, asked.threads, [&](index first, index last) { rows.reduce(a, all, first, last); });
     double total = 0;  // added up as run_rows does
     for (index row = 0, step = rows_per_piece(a.rows, a.classes); row < a.rows; row += step)
         total += rows.normalise(a, row, std::min(row + step, a.rows));
     if (wants_grad(asked.what))
-        parallel_for(items, asked.threads, [&](index first, index last) { rows.advance(a, writing, first, last); });
+        parallel_for(items, asked.threads, [&](index first, index last) { rows.write(a, all, first, last); });
     return total;
 }
 

@@ -31,7 +31,7 @@ class shard {
     const softmax_entry& kernels_;
     index slots_;                     // rows that are under way at once
     std::vector<py::object> arrays_;  // that a_ points to
-    std::vector<char> memory_;
+    std::unique_ptr<char[]> memory_;
 
     static char* state_of(const softmax_args& a, index slot) {
         return static_cast<char*>(a.scratch) + slot * a.scratch_stride;
@@ -39,8 +39,11 @@ class shard {
     static softmax_chunk* chunks_of(const softmax_args& a, index slot) {
         return reinterpret_cast<softmax_chunk*>(state_of(a, slot) + softmax_state_bytes);
     }
-    static char* aligned(std::vector<char>& memory) {
-        return memory.data() + (64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64) % 64;
+    // Aligned memory of undefined content.
+    static char* allocate_in(std::unique_ptr<char[]>& memory, index bytes, const char* what) {
+        const auto n = static_cast<std::size_t>(bytes + 64);
+        memory = allocate(what, n, [&] { return std::make_unique_for_overwrite<char[]>(n); });
+        return memory.get() + (64 - reinterpret_cast<std::uintptr_t>(memory.get()) % 64) % 64;
     }
 
 public:
@@ -69,18 +72,16 @@ public:
         a_.streaming = a_.g && !narrow && should_stream(family::long_rows, *view(grad), *view(z));
         const int kept = int{a_.streaming || (a_.g && narrow)} + int{a_.g && a_.softcap > 0};
         a_.scratch_stride = softmax_scratch_bytes(a_.classes, arithmetic_dtype(type_).itemsize(), kept);
-        memory_ = vector_of<char>(static_cast<std::size_t>(slots_ * a_.scratch_stride + 64), "scratch of a shard");
-        a_.scratch = aligned(memory_);
+        a_.scratch = allocate_in(memory_, slots_ * a_.scratch_stride, "scratch of a shard");
     }
 
-    // Reduces rows [begin, end), and meanwhile writes [done, done_end), which have been normalised.
-    sums_of_chunks advance(index begin, index end, index done, index done_end, int threads) {
+    // The sums of rows [begin, end).
+    sums_of_chunks reduce(index begin, index end, int threads) {
         const index n = softmax_chunks(a_.classes), rows = end - begin;
-        const softmax_steps steps{begin, rows, done, done_end - done, slots_};
         sums_of_chunks found(std::array{rows, n});
         const released_lock released;
-        parallel_for(std::max(rows, done_end - done) * n, threads,
-                     [&](index first, index last) { kernels_.advance(a_, steps, first, last); });
+        parallel_for(rows * n, threads,
+                     [&](index first, index last) { kernels_.reduce(a_, {begin, slots_}, first, last); });
         for (index i = 0; i < rows; ++i)
             std::copy_n(chunks_of(a_, (begin + i) % slots_), n, found.mutable_data() + i * n);
         return found;
@@ -97,8 +98,8 @@ public:
         whole.row_chunks = chunks.shape(1);
         whole.scratch_stride = 0;  // one row after the other
         const index bytes = softmax_state_bytes + index{sizeof(softmax_chunk)} * whole.row_chunks;
-        std::vector<char> memory = vector_of<char>(static_cast<std::size_t>(bytes + 64), "sums of a row");
-        whole.scratch = aligned(memory);
+        std::unique_ptr<char[]> memory;
+        whole.scratch = allocate_in(memory, bytes, "sums of a row");
         py::array_t<double> losses(rows);
         const released_lock released;
         for (index i = 0, row = begin; i < rows; ++i, ++row) {
@@ -107,6 +108,13 @@ public:
             std::copy_n(state_of(whole, 0), softmax_state_bytes, state_of(a_, row % slots_));
         }
         return losses;
+    }
+
+    // The gradients of rows [begin, end), which have been normalised.
+    void write(index begin, index end, int threads) {
+        const released_lock released;
+        parallel_for((end - begin) * softmax_chunks(a_.classes), threads,
+                     [&](index first, index last) { kernels_.write(a_, {begin, slots_}, first, last); });
     }
 };
 
@@ -123,8 +131,9 @@ void bind_softmax_shard(py::module_& m) {
                       const py::object&, const py::object&, const py::object&, const py::object&, index>(),
              py::kw_only(), "z"_a, "row_classes"_a, "options"_a, "labels"_a, "target"_a, "class_weight"_a,
              "row_weight"_a, "grad"_a, "lse"_a, "correct"_a, "slots"_a)
-        .def("advance", &shard::advance)
-        .def("normalise", &shard::normalise);
+        .def("reduce", &shard::reduce)
+        .def("normalise", &shard::normalise)
+        .def("write", &shard::write);
 }
 
 }  // namespace lossk

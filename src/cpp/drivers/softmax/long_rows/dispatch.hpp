@@ -121,25 +121,17 @@ double softmax_long_rows(const softmax_args& a, index begin, index end) {
     return total;
 }
 
-// The same in steps, where rows are few or parts of longer ones: reduce and write by chunks, normalise by rows.
+// The same in three steps, where rows are few or parts of longer ones: reduce and write by chunks, normalise by rows.
 template <class T>
-void softmax_advance(const softmax_args& a, const softmax_steps& steps, index begin, index end) {
+void softmax_reduce(const softmax_args& a, softmax_rows rows, index begin, index end) {
     const index chunks = softmax_chunks(a.classes);
     with_elements<T>(a, [&](const auto& in) {
-        const auto& pass = passes_of(in);
-        const auto slot = [&](index row) { return row_scratch<T>(a, row % steps.slots); };
         row_ahead<T> none;
-        for (index item = begin; item < end; ++item) {
-            const index i = item / chunks, chunk = item % chunks, row = steps.reduced + i, done = steps.written + i;
-            if (i >= steps.written_count)
-                pass.reduce(in, row, chunk, slot(row), none);
-            else if (i >= steps.reduced_count)
-                pass.write(in, done, chunk, slot(done));
-            else
-                pass.reduce_and_write(in, row, slot(row), done, slot(done), chunk, none);
+        for (index i = begin; i < end; ++i) {
+            const index row = rows.first + i / chunks;
+            passes_of(in).reduce(in, row, i % chunks, row_scratch<T>(a, row % rows.slots), none);
         }
     });
-    if (a.streaming) stream_fence();
 }
 template <class T>
 double softmax_normalise(const softmax_args& a, index begin, index end) {
@@ -149,6 +141,18 @@ double softmax_normalise(const softmax_args& a, index begin, index end) {
             total += row_normaliser(in)(row, 1, [&](index at) { return row_scratch<T>(a, at); });
         return total;
     });
+}
+
+template <class T>
+void softmax_write(const softmax_args& a, softmax_rows rows, index begin, index end) {
+    const index chunks = softmax_chunks(a.classes);
+    with_elements<T>(a, [&](const auto& in) {
+        for (index i = begin; i < end; ++i) {
+            const index row = rows.first + i / chunks;
+            passes_of(in).write(in, row, i % chunks, row_scratch<T>(a, row % rows.slots));
+        }
+    });
+    if (a.streaming) stream_fence();
 }
 
 }  // namespace
