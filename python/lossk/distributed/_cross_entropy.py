@@ -255,8 +255,8 @@ class VocabParallelCrossEntropy:
 class _Call:
     """One call: rows go by in pieces, the same on all ranks.
 
-    A piece is reduced, its sums are exchanged while the next is reduced, and then it is written: its own numbers stay in
-    the cache all the while.
+    A piece is reduced, its sums are exchanged while the next is reduced, and then it is written: its own numbers stay
+    in the cache all the while.
     """
 
     def __init__(self, layer: VocabParallelCrossEntropy, problem: Problem, grad: Array | None, stats: bool) -> None:
