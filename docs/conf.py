@@ -70,7 +70,11 @@ def example_arguments(_: dict[str, Any], variables: dict[str, Any]) -> list[str]
     """Return the command line of an example: its picture goes to the build, and training is short."""
     name = Path(variables["src_file"]).stem
     output = ["--output", f"../docs/_build/{name}.png"]
-    return {"digits": ["--epochs", "30", *output], "torch_lm": ["--steps", "5", *output]}.get(name, [])
+    return {
+        "digits": ["--epochs", "30", *output],
+        "torch_lm": ["--steps", "5", *output],
+        "distributed_lm": ["--steps", "5", *output],
+    }.get(name, [])
 
 
 # The folders of the gallery, and their pages, in the order in which they are read.
@@ -87,7 +91,7 @@ GALLERY = {
     "layers": ("activations", "vanishing_gradients"),
     "linear_models": ("digits_by_losses",),
     "boosting": ("robust_objectives",),
-    ".": ("digits", "torch_lm"),
+    ".": ("digits", "torch_lm", "distributed_lm"),
 }
 
 

@@ -9,7 +9,8 @@ from types import ModuleType
 import lossk
 import lossk.sklearn
 import lossk.torch
-from lossk import activations, information, objectives, optimizers
+import lossk.torch.distributed
+from lossk import activations, distributed, information, objectives, optimizers
 from lossk.losses import (
     bernoulli,
     divergences,
@@ -42,6 +43,8 @@ its class; the formula in plain float64 NumPy is its ``reference``.
    torch
    torch_optim
    sklearn
+   distributed
+   torch_distributed
 """
 ENVIRONMENT = """
 Environment variables: ``LOSSK_NUM_THREADS`` and ``LOSSK_THREADS_BY`` (:doc:`/guide/threads`), ``LOSSK_ISA``
@@ -103,6 +106,9 @@ def write_pages() -> None:
     write("objectives", objectives, text + listing(objectives.__all__))
     write("torch_optim", optim, start(optim) + listing(optim.__all__, PLAIN))
     write("sklearn", lossk.sklearn, start(lossk.sklearn) + listing(lossk.sklearn.__all__, ESTIMATOR))
+    write("distributed", distributed, start(distributed) + listing(distributed.__all__))
+    over_ranks = lossk.torch.distributed
+    write("torch_distributed", over_ranks, start(over_ranks) + listing(over_ranks.__all__))
     named = {*functional.__all__, *modules.__all__, "functional", "modules", "optim"}
     text = start(lossk.torch) + "\n:doc:`/guide/torch` says what runs on lossk's kernels and what on torch's.\n"
     text += heading("Functions", "-") + "\nThey are in ``lossk.torch.functional``, too.\n" + listing(functional.__all__)

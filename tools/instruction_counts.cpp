@@ -173,7 +173,8 @@ softmax_args softmax_arguments(const softmax_case& c, element type, index rows, 
     softmax_args a{};
     a.z = numbers(z_at, type);
     a.rows = rows;
-    a.classes = classes;
+    a.classes = a.row_classes = classes;
+    a.row_chunks = softmax_chunks(classes);
     a.label = c.output == row_output::loss && !c.probabilities ? labels : nullptr;
     a.target = c.probabilities ? numbers(y_at, type) : nullptr;
     a.g = c.gradient ? memory[g_at] : nullptr;
@@ -181,7 +182,6 @@ softmax_args softmax_arguments(const softmax_case& c, element type, index rows, 
     a.scale = c.output == row_output::loss ? 0.5 : 1.0;
     a.label_smoothing = c.smoothing;
     a.softcap = c.softcap;
-    a.class_weight_sum = static_cast<double>(classes);
     a.output = c.output;
     a.streaming = c.streaming;
     a.scratch = memory[scratch_at];
@@ -206,14 +206,14 @@ void count_softmax(const kernel_table& t, const softmax_case& c, element type) {
 
 // One row in chunks, as it is shared out where rows are few.
 void count_split_softmax(const kernel_table& t, element type) {
-    constexpr index classes = 50021, chunks = (classes + row_chunk - 1) / row_chunk;
+    constexpr index classes = 50021, chunks = softmax_chunks(classes);
     const softmax_entry& kernels = t.softmax[arithmetic_of(type)];
     softmax_args a = softmax_arguments(softmax_cases[1], type, 1, classes);
     a.scratch_stride = softmax_scratch_bytes(classes, type == f64 ? 8 : 4, 2);
     count("cross_entropy value_and_grad, split", type, classes, [&] {
-        kernels.reduce(a, 0, chunks);
+        kernels.reduce(a, {0, 1}, 0, chunks);
         kernels.normalise(a, 0, 1);
-        kernels.write(a, 0, chunks);
+        kernels.write(a, {0, 1}, 0, chunks);
     });
 }
 

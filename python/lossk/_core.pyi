@@ -97,3 +97,32 @@ def clip_grad_norm(
     owners: list[NDArray[Any]] | None,
     /,
 ) -> float | None: ...
+
+softmax_chunk: np.dtype[np.void]
+softmax_chunk_classes: int
+
+class SoftmaxShard:
+    def __init__(self, **request: Any) -> None: ...
+    def reduce(self, begin: int, end: int, threads: int, /) -> NDArray[Any]: ...
+    def write(self, begin: int, end: int, threads: int, /) -> None: ...
+    def normalise(
+        self,
+        begin: int,
+        chunks: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        class_weight: NDArray[Any] | None,
+        scale: float,
+        /,
+    ) -> NDArray[np.float64]: ...
+
+class LinearShard:
+    def __init__(self, **request: Any) -> None: ...
+    def sum_up(self) -> NDArray[np.float64]: ...
+    def finish(
+        self,
+        *,
+        of_rows: NDArray[np.float64],
+        labels: NDArray[np.int64],
+        class_weight: NDArray[Any] | None,
+        again: bool,
+    ) -> float: ...

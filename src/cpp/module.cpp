@@ -26,6 +26,7 @@ PYBIND11_MODULE(_core_of_main, m) {
     lossk::bind_rows(m);
     lossk::bind_pairs(m);
     lossk::bind_softmax(m);
+    lossk::bind_softmax_shard(m);
     lossk::bind_linear(m);
     lossk::bind_activations(m);
     lossk::bind_optimizers(m);

@@ -44,7 +44,7 @@ extern "C" bool run(const void* x, const void* w, const void* bias, int kind, le
     const lossk::guarded memory(l.end), scratch(lossk::linear_scratch(unit.shape));
     lossk::linear_args a{};
     a.x = x, a.w = w, a.bias = bias, a.kind = static_cast<lossk::storage>(kind);
-    a.rows = rows, a.features = features, a.classes = classes, a.label = label;
+    a.rows = rows, a.features = features, a.classes = a.row_classes = classes, a.label = label, a.dx_kind = a.kind;
     a.label_smoothing = options[0], a.z_loss = options[1], a.softcap = options[2];
     a.class_weight_sum = static_cast<double>(classes), a.scale = scale, a.filter_eps = filter_eps;
     a.each = each, a.dx = dx, a.dbias = dbias, a.dw_kind = static_cast<lossk::storage>(dw_kind), a.first = true;

@@ -50,10 +50,10 @@ PYTHON_FLOORS = {
     "_request": 2,
     "losses": 3,
     **dict.fromkeys(FAMILIES, 4),
+    "distributed": 5,
     "__init__": 5,
     "torch": 6,
     "objectives": 6,
-    "distributed": 6,
     "sklearn": 6,
     "cli": 7,
     "__main__": 8,
@@ -186,7 +186,7 @@ def test_imports_are_found() -> None:
 
 
 def test_only_families_and_runtime_call_the_compiled_module() -> None:
-    callers = (*FAMILIES, "losses", "_runtime", "_profile", "_arrays")
+    callers = (*FAMILIES, "losses", "distributed", "_runtime", "_profile", "_arrays")
     for file in modules():
         if "_core" in imported(file):
             own = part(file.relative_to(PYTHON).with_suffix("").parts)

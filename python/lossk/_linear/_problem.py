@@ -167,22 +167,24 @@ def make_problem(
     reduction: Reduction,
     normalizer: float | None,
     threads: int | None,
+    label_classes: int | None = None,
 ) -> Problem:
-    """Check all inputs of a call."""
+    """Check all inputs of a call; `label_classes`: how many classes there are where `w` holds some of them."""
     x, w = float_rows("x", x), float_rows("w", w)
     if w.dtype != x.dtype:
         raise TypeError(f"w: got dtype {w.dtype}, wanted {x.dtype}, the dtype of x")
     if w.ndim != 2 or w.shape[1] != x.shape[-1] or w.shape[0] == 0:
         raise ValueError(f"w: got shape {w.shape}, wanted (C, {x.shape[-1]}), as x has shape {x.shape}")
     bias = None if bias is None else class_bias(bias, x, len(w))
-    if loss.weight is not None and loss.weight.shape != w.shape[:1]:
-        raise ValueError(f"weight: got shape {loss.weight.shape}, wanted {w.shape[:1]}, one weight a class")
+    classes = len(w) if label_classes is None else label_classes
+    if loss.weight is not None and loss.weight.shape != (classes,):
+        raise ValueError(f"weight: got shape {loss.weight.shape}, wanted {(classes,)}, one weight a class")
     shape, ignored = x.shape[:-1], loss.ignore_index
-    labels = integer_labels(target, shape, len(w), ignored)
+    labels = integer_labels(target, shape, classes, ignored)
     weights = tuple(row_factor(name, factor, shape) for name, factor in factors.items() if factor is not None)
     # The kernel checks these, on no rows at all.
     options: dict[str, Any] = {"reduction": reduction, "normalizer": normalizer, "num_threads": threads}
-    loss(np.empty((0, len(w)), x.dtype), np.empty(0, np.int64), **options)
+    loss(np.empty((0, classes), x.dtype), np.empty(0, np.int64), **options)
     flat = x.reshape(labels.size, x.shape[-1])
     threads = get_num_threads() if threads is None else int(threads)
     problem = Problem(flat, w, bias, labels, weights, ignored, shape, reduction, threads, None, 0)

@@ -93,6 +93,8 @@ static inline bool bends(const cross_entropy_options& given) {
 struct softmax_args : cross_entropy_options {
     const void* z;  // (N, C)
     index rows, classes;
+    index row_classes;          // of the whole row, of which z may be a part
+    index row_chunks;           // whose sums make a row: softmax_chunks(classes), unless z is a part
     const std::int64_t* label;  // (N); negative: the row does not count. Null: no labels
     const void* target;         // (N, C) probabilities; null: none
     const void* class_weight;   // (C); null: 1
@@ -104,7 +106,6 @@ struct softmax_args : cross_entropy_options {
     std::uint8_t* correct;      // (N): is the label the (first) largest logit?
     storage kind;               // of z, target, g and h
     double scale;               // factor of every gradient and second derivative
-    double class_weight_sum;
     row_output output;
     bool streaming;
     bool* outside;         // set where a probability may be below 0; null: nobody asks
@@ -112,13 +113,24 @@ struct softmax_args : cross_entropy_options {
     index scratch_stride;  // bytes of a slot
 };
 
+// What a chunk of a row comes to.
+struct softmax_chunk {
+    double reference, sum, linear, mass;
+    double logit_t;  // the label's (capped) logit, if it lies in this chunk; else 0
+    double top;      // the largest logit, before capping
+    index largest;   // its first index in the row
+};
+static constexpr index softmax_chunks(index classes) { return (classes + row_chunk - 1) / row_chunk; }
+
 // Elements from one array of a row's numbers in scratch to the next: whole lines, and as many as align them.
 static constexpr index softmax_kept_stride(index classes) { return (classes + 63) / 32 * 32; }
-// Bytes of scratch that one row needs, with `kept` such arrays; what they hold is softmax/long_rows/row.hpp's business.
+// Bytes of scratch that one row needs: first its state, then its chunks, then the references of blocks and `kept` such
+// arrays, which are softmax/long_rows/row.hpp's business.
+constexpr index softmax_state_bytes = 72;
 static constexpr index softmax_scratch_bytes(index classes, index element_bytes, int kept) {
-    const index state = 128, chunk = 64 * ((classes + row_chunk - 1) / row_chunk);
+    const index sums = softmax_state_bytes + index{sizeof(softmax_chunk)} * softmax_chunks(classes);
     const index references = 8 * ((classes + row_block - 1) / row_block);
-    return (state + chunk + references + kept * element_bytes * softmax_kept_stride(classes) + 128) / 64 * 64;
+    return (sums + references + kept * element_bytes * softmax_kept_stride(classes) + 128) / 64 * 64;
 }
 
 // A pass over whole rows writes rows while it reduces those after them, so it has two sets of slots: of rows of one
@@ -143,8 +155,12 @@ static constexpr index softmax_pass_bytes(index classes, index element_bytes, in
 
 // Rows [begin, end); returns the sum of their losses.
 using softmax_kernel = double (*)(const softmax_args&, index begin, index end);
-// One chunk of one row: item = row * chunks + chunk.
-using softmax_part = void (*)(const softmax_args&, index begin_item, index end_item);
+// One step of some rows from `first` on, whose scratch is slot row % slots: item = i * chunks + chunk is a chunk of the
+// i-th of them.
+struct softmax_rows {
+    index first, slots;
+};
+using softmax_part = void (*)(const softmax_args&, softmax_rows, index begin_item, index end_item);
 
 // ---- rows: z (N, C) with labels (N) or targets (N, C) -> the loss of a row, its gradient ---------------------------
 
@@ -262,8 +278,9 @@ struct linear_segment {
 struct linear_args : cross_entropy_options {
     const void *x, *w;  // of `kind`
     const void* bias;   // (C); null: none
-    storage kind;       // of x, w and dx
+    storage kind;       // of x and w
     index rows, features, classes;
+    index row_classes;          // of the whole layer, of which w may be a part
     const std::int64_t* at;     // (rows): where they are in x and dx; null: there from the start
     const std::int64_t* label;  // (rows)
     const void* class_weight;   // (C); null: 1
@@ -273,7 +290,9 @@ struct linear_args : cross_entropy_options {
     void* each;             // (rows) losses; null: only their sum is wanted
     void* lse;              // (rows)
     std::uint8_t* correct;  // (rows): is the label the (first) largest logit?
-    void* dx;               // (N, D) of `kind`; null: no gradient is wanted
+    void* dx;               // (N, D); null: no gradient is wanted
+    storage dx_kind;        // its
+    bool keeps_logits;      // in the first pass; else exponentials may take their place
     linear_segment dw[2];   // where sums of dw go; empty where first == end
     storage dw_kind;        // theirs
     bool first;             // are they to be written, or added to?

@@ -14,6 +14,7 @@ void bind_pointwise(pybind11::module_& m);
 void bind_pairs(pybind11::module_& m);
 void bind_rows(pybind11::module_& m);
 void bind_softmax(pybind11::module_& m);
+void bind_softmax_shard(pybind11::module_& m);
 void bind_optimizers(pybind11::module_& m);
 void bind_gradients(pybind11::module_& m);
 void bind_dlpack(pybind11::module_& m);

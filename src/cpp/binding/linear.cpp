@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -75,17 +76,16 @@ struct passes {
     }
     index blocks(index classes) const { return (classes + linear_block - 1) / linear_block; }
 
-    double run() {
-        const index groups = l.rows / linear_rows;
-        const bool again = a.window < a.classes;
-        share(groups, unit.pack);
+    index groups() const { return l.rows / linear_rows; }
+    void sum_up() {
+        share(groups(), unit.pack);
         a.sums = true;
         each_window([&](index classes) {
             share(blocks(classes), unit.logits);
-            share(groups, unit.merge);
+            share(groups(), unit.merge);
         });
-        const double total = unit.normalise(a);
-        if (!a.dx) return total;
+    }
+    void give_gradients(bool again) {
         a.sums = false;
         each_window([&](index classes) {
             if (again) share(blocks(classes), unit.logits);
@@ -93,7 +93,12 @@ struct passes {
             share_features();
             count_left_out(classes);
         });
-        share(groups, unit.give_dx);
+        share(groups(), unit.give_dx);
+    }
+    double run() {
+        sum_up();
+        const double total = unit.normalise(a);
+        if (a.dx) give_gradients(a.window < a.classes);
         return total;
     }
     index all_parts = 0, parts_left_out = 0;  // of dz
@@ -109,15 +114,26 @@ struct passes {
     void count_left_out(index classes) {
         if (!(a.filter_eps > 0)) return;
         const auto* flags = reinterpret_cast<const std::uint8_t*>(a.memory + l.flags);
-        const index groups = l.rows / linear_rows;
         for (index c = 0; c < classes; c += unit.shape.filtered)
-            for (index group = 0; group < groups; ++group, ++all_parts)
-                parts_left_out += !flags[c / unit.shape.filtered * groups + group];
+            for (index group = 0; group < groups(); ++group, ++all_parts)
+                parts_left_out += !flags[c / unit.shape.filtered * groups() + group];
     }
     double left_out() const {
         return all_parts > 0 ? static_cast<double>(parts_left_out) / static_cast<double>(all_parts) : 0.0;
     }
 };
+
+passes passes_in(const py::array& memory, const linear_kernels& unit, linear_args a, index threads) {
+    const auto start = reinterpret_cast<std::uintptr_t>(memory.data());
+    const auto aligned = (start + 63) / 64 * 64;
+    a.memory = reinterpret_cast<char*>(aligned);
+    const linear_layout l = linear_layout_of(unit.shape, a.rows, a.features, a.window, a.dx != nullptr);
+    const index left = static_cast<index>(start + static_cast<std::uintptr_t>(memory.nbytes()) - aligned) - l.end;
+    a.scratch = a.memory + l.end;
+    const index each_thread = linear_scratch(unit.shape);
+    if (left < each_thread) throw py::value_error("linear: got too little memory");
+    return {unit, a, l, each_thread, static_cast<int>(std::min(threads, left / each_thread))};
+}
 
 // The rows of a chunk: their loss, and what they add to the gradients. All arrays are C-contiguous and of the types
 // that they have in linear_args.
@@ -136,7 +152,7 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
     a.kind = storage_of(type);
     a.rows = labels.size();
     a.features = w.shape(1);
-    a.classes = w.shape(0);
+    a.classes = a.row_classes = w.shape(0);
     a.at = data_of<std::int64_t>(at);
     a.label = static_cast<const std::int64_t*>(labels.data());
     a.class_weight = data_of<void>(class_weight);
@@ -148,6 +164,7 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
     a.lse = data_of<void>(lse);
     a.correct = data_of<std::uint8_t>(correct);
     a.dx = data_of<void>(dx);
+    a.dx_kind = a.kind;
     if (dw.size() > 2 || window < 1) throw py::value_error("linear: got more than two segments, or no window");
     for (std::size_t i = 0; i < dw.size(); ++i) {
         const auto& [begin, rows] = dw[i];
@@ -158,15 +175,7 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
     a.dbias = data_of<double>(dbias);
     a.filter_eps = filter_eps;
     a.window = window;
-    const auto start = reinterpret_cast<std::uintptr_t>(memory.data());
-    const auto aligned = (start + 63) / 64 * 64;
-    a.memory = reinterpret_cast<char*>(aligned);
-    const linear_layout l = linear_layout_of(unit.shape, a.rows, a.features, a.window, a.dx != nullptr);
-    const index left = static_cast<index>(start + static_cast<std::uintptr_t>(memory.nbytes()) - aligned) - l.end;
-    a.scratch = a.memory + l.end;
-    const index each_thread = linear_scratch(unit.shape);
-    if (left < each_thread) throw py::value_error("linear: got too little memory");
-    passes run{unit, a, l, each_thread, static_cast<int>(std::min<index>(threads, left / each_thread))};
+    passes run = passes_in(memory, unit, a, threads);
     double total = 0;
     {
         const released_lock released;
@@ -174,6 +183,81 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
     }
     return py::make_tuple(total, run.left_out());
 }
+
+// A piece of the classes of a chunk of rows, for layers whose classes are spread over processes: its sums, and with
+// those of all pieces its gradients. Labels are the piece's, past its last class where they lie elsewhere.
+class shard {
+    std::vector<py::object> arrays_;  // that the arguments point to
+    std::optional<passes> run_;
+
+    using numbers = py::array_t<double, py::array::c_style>;
+
+public:
+    shard(const py::array& x, const py::array& w, const py::object& bias, const py::array& labels,
+          const py::object& class_weight, const py::object& row_weight,
+          const std::array<double, cross_entropy_option_count>& options, index row_classes, double class_weight_sum,
+          double scale, const py::object& each, const py::object& lse, const py::object& correct, const py::object& dx,
+          const py::object& dw, bool first, const py::object& dbias, bool rounds, const py::array& memory, int threads)
+        : arrays_{x, w, bias, labels, class_weight, row_weight, each, lse, correct, dx, dw, dbias, memory} {
+        const element type = element_of_array(x);
+        linear_args a{};
+        a.x = x.data();
+        a.w = w.data();
+        a.bias = data_of<void>(bias);
+        a.kind = storage_of(type);
+        a.rows = x.shape(0);
+        a.features = w.shape(1);
+        a.classes = a.window = w.shape(0);
+        a.row_classes = row_classes;
+        a.label = static_cast<const std::int64_t*>(labels.data());
+        a.class_weight = data_of<void>(class_weight);
+        a.row_weight = data_of<void>(row_weight);
+        static_cast<cross_entropy_options&>(a) = std::bit_cast<cross_entropy_options>(options);
+        a.class_weight_sum = class_weight_sum;
+        a.scale = scale;
+        a.each = data_of<void>(each);
+        a.lse = data_of<void>(lse);
+        a.correct = data_of<std::uint8_t>(correct);
+        a.dx = data_of<void>(dx);
+        a.dx_kind = storage::same;
+        a.keeps_logits = true;
+        if (!dw.is_none()) a.dw[0] = {0, a.classes, data_of<void>(dw)};
+        a.dw_kind = storage::same;
+        a.first = first;
+        a.dbias = data_of<double>(dbias);
+        run_.emplace(passes_in(memory, unit_of(type, rounds), a, threads));
+    }
+
+    // What every row comes to in the piece: linear_row_numbers rows of them.
+    numbers sum_up() {
+        const linear_layout& l = run_->l;
+        numbers found(std::array{index{linear_row_numbers}, run_->a.rows});
+        auto* const sums = reinterpret_cast<double*>(run_->a.memory + l.row_sums);
+        const released_lock released;
+        std::fill_n(sums, linear_row_numbers * l.rows, 0.0);
+        run_->sum_up();
+        for (index i = 0; i < linear_row_numbers; ++i)
+            std::copy_n(sums + i * l.rows, run_->a.rows, found.mutable_data() + i * run_->a.rows);
+        return found;
+    }
+
+    // The loss of the rows, from those of all pieces, labels and weights of all classes; the gradients. `again`:
+    // another piece has used the memory since.
+    double finish(const numbers& of_rows, const py::array& labels, const py::object& class_weight, bool again) {
+        const linear_layout& l = run_->l;
+        auto* const sums = reinterpret_cast<double*>(run_->a.memory + l.row_sums);
+        linear_args whole = run_->a;
+        whole.label = static_cast<const std::int64_t*>(labels.data());
+        whole.class_weight = data_of<void>(class_weight);
+        const released_lock released;
+        if (again && whole.dx) run_->share(run_->groups(), run_->unit.pack);
+        for (index i = 0; i < linear_row_numbers; ++i)
+            std::copy_n(of_rows.data() + i * whole.rows, whole.rows, sums + i * l.rows);
+        const double total = run_->unit.normalise(whole);
+        if (whole.dx) run_->give_gradients(again);
+        return total;
+    }
+};
 
 }  // namespace linear
 
@@ -184,6 +268,16 @@ void bind_linear(py::module_& m) {
     m.def("linear_chunk", chunk_call, py::kw_only(), "x"_a, "w"_a, "bias"_a, "labels"_a, "at"_a, "class_weight"_a,
           "row_weight"_a, "options"_a, "class_weight_sum"_a, "scale"_a, "each"_a, "lse"_a, "correct"_a, "dx"_a, "dw"_a,
           "first"_a, "dbias"_a, "filter_eps"_a, "rounds"_a, "window"_a, "memory"_a, "threads"_a);
+    py::class_<shard>(m, "LinearShard")
+        .def(py::init<const py::array&, const py::array&, const py::object&, const py::array&, const py::object&,
+                      const py::object&, const std::array<double, cross_entropy_option_count>&, index, double, double,
+                      const py::object&, const py::object&, const py::object&, const py::object&, const py::object&,
+                      bool, const py::object&, bool, const py::array&, int>(),
+             py::kw_only(), "x"_a, "w"_a, "bias"_a, "labels"_a, "class_weight"_a, "row_weight"_a, "options"_a,
+             "row_classes"_a, "class_weight_sum"_a, "scale"_a, "each"_a, "lse"_a, "correct"_a, "dx"_a, "dw"_a,
+             "first"_a, "dbias"_a, "rounds"_a, "memory"_a, "threads"_a)
+        .def("sum_up", &shard::sum_up)
+        .def("finish", &shard::finish, py::kw_only(), "of_rows"_a, "labels"_a, "class_weight"_a, "again"_a);
     m.def("linear_unit", [](const py::array& x, bool rounds) { return unit_of(element_of_array(x), rounds).unit; });
 }
 

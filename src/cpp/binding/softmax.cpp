@@ -77,7 +77,8 @@ void call::allocate() {
     }
     a.z = z.data();
     a.rows = in.rows;
-    a.classes = in.classes;
+    a.classes = a.row_classes = in.classes;
+    a.row_chunks = softmax_chunks(a.classes);
     const family kind = family_of(a.output, a.classes);
     entry = &tuned_kernels(kind).softmax[arithmetic_of(in.type)];
     a.target = in.target_data();
@@ -124,12 +125,13 @@ double call::run_split() {
     a.scratch_stride = softmax_scratch_bytes(a.classes, arithmetic_dtype(in.type).itemsize(), kept);
     const scratch memory(static_cast<std::size_t>(a.rows * a.scratch_stride));
     a.scratch = memory.of_this_worker();
-    parallel_for(items, asked.threads, [&](index first, index last) { rows.reduce(a, first, last); });
+    const softmax_rows all{0, a.rows};
+    parallel_for(items, asked.threads, [&](index first, index last) { rows.reduce(a, all, first, last); });
     double total = 0;  // added up as run_rows does
     for (index row = 0, step = rows_per_piece(a.rows, a.classes); row < a.rows; row += step)
         total += rows.normalise(a, row, std::min(row + step, a.rows));
     if (wants_grad(asked.what))
-        parallel_for(items, asked.threads, [&](index first, index last) { rows.write(a, first, last); });
+        parallel_for(items, asked.threads, [&](index first, index last) { rows.write(a, all, first, last); });
     return total;
 }
 

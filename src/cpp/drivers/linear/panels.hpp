@@ -74,7 +74,7 @@ struct linear_chunk {
     index groups() const { return l.rows / linear_rows; }
     // Whether exponentials take the place of logits in the first pass: where that pass leaves all of them, and nothing
     // else asks for logits.
-    bool keeps_exponentials() const { return a.window >= a.classes && !(a.softcap > 0); }
+    bool keeps_exponentials() const { return a.window >= a.classes && !(a.softcap > 0) && !a.keeps_logits; }
     // Operands of all features of a panel.
     index features() const { return linear_up(a.features, depth) / depth; }
     index padded_features() const { return linear_up(a.features, U::filtered); }
@@ -104,7 +104,7 @@ struct linear_chunk {
     T weight_of_row(index row) const { return a.row_weight ? static_cast<const T*>(a.row_weight)[row] : T(1); }
     T weight_of_class(index c) const { return a.class_weight ? static_cast<const T*>(a.class_weight)[c] : T(1); }
     double keep_share() const { return 1.0 - a.label_smoothing; }
-    double even_share() const { return a.label_smoothing / static_cast<double>(a.classes); }
+    double even_share() const { return a.label_smoothing / static_cast<double>(a.row_classes); }
     // Calls work(row, class within the block) for the labels of a panel that are in a block.
     template <class F>
     void each_label(index panel, index block, F&& work) const {
@@ -155,7 +155,7 @@ void give_dx(const linear_args& args, index begin, index end) {
             const index n = smaller(widest, args.features - k);
             const T* from = in.dx(row / lanes) + k * lanes + row % lanes;
             for (index i = 0; i < n; ++i) numbers[i] = from[i * lanes];
-            write_numbers(args.kind, numbers, n, args.dx, in.place(row) * args.features + k);
+            write_numbers(args.dx_kind, numbers, n, args.dx, in.place(row) * args.features + k);
         }
 }
 

@@ -22,8 +22,8 @@ struct softmax_problem {
     const T* row_weight = static_cast<const T*>(a.row_weight);
     T* each = static_cast<T*>(a.each);
     T* lse = static_cast<T*>(a.lse);
-    const T keep_share = static_cast<T>(1.0 - a.label_smoothing);                             // 1 - e
-    const T even_share = static_cast<T>(a.label_smoothing / static_cast<double>(a.classes));  // e / C
+    const T keep_share = static_cast<T>(1.0 - a.label_smoothing);                                 // 1 - e
+    const T even_share = static_cast<T>(a.label_smoothing / static_cast<double>(a.row_classes));  // e / C
 
     const soft_cap<vec<T>> cap{static_cast<T>(a.softcap)};
     const bool capped = a.softcap > 0;

@@ -81,7 +81,7 @@ double whole_rows(const long_rows<E>& in, index begin, index end) {
     const index at_once = softmax_slots(in.a.classes) / 2;
     const row_slots<T> slot(in.a, begin, end);
     const auto each_chunk = [&](auto&& work) {
-        for (index chunk = 0; chunk < row_scratch<T>::chunks(in.a.classes); ++chunk) work(chunk);
+        for (index chunk = 0; chunk < softmax_chunks(in.a.classes); ++chunk) work(chunk);
     };
     row_normaliser<E> normalise(in);
     row_ahead<T> ahead{end};
@@ -121,15 +121,16 @@ double softmax_long_rows(const softmax_args& a, index begin, index end) {
     return total;
 }
 
-// The same in three steps where rows are few: reduce and write by chunks (item = row * chunks + chunk), normalise by
-// rows.
+// The same in three steps, where rows are few or parts of longer ones: reduce and write by chunks, normalise by rows.
 template <class T>
-void softmax_reduce(const softmax_args& a, index begin, index end) {
-    const index chunks = row_scratch<T>::chunks(a.classes);
+void softmax_reduce(const softmax_args& a, softmax_rows rows, index begin, index end) {
+    const index chunks = softmax_chunks(a.classes);
     with_elements<T>(a, [&](const auto& in) {
         row_ahead<T> none;
-        for (index i = begin; i < end; ++i)
-            passes_of(in).reduce(in, i / chunks, i % chunks, row_scratch<T>(a, i / chunks), none);
+        for (index i = begin; i < end; ++i) {
+            const index row = rows.first + i / chunks;
+            passes_of(in).reduce(in, row, i % chunks, row_scratch<T>(a, row % rows.slots), none);
+        }
     });
 }
 template <class T>
@@ -141,12 +142,15 @@ double softmax_normalise(const softmax_args& a, index begin, index end) {
         return total;
     });
 }
+
 template <class T>
-void softmax_write(const softmax_args& a, index begin, index end) {
-    const index chunks = row_scratch<T>::chunks(a.classes);
+void softmax_write(const softmax_args& a, softmax_rows rows, index begin, index end) {
+    const index chunks = softmax_chunks(a.classes);
     with_elements<T>(a, [&](const auto& in) {
-        for (index i = begin; i < end; ++i)
-            passes_of(in).write(in, i / chunks, i % chunks, row_scratch<T>(a, i / chunks));
+        for (index i = begin; i < end; ++i) {
+            const index row = rows.first + i / chunks;
+            passes_of(in).write(in, row, i % chunks, row_scratch<T>(a, row % rows.slots));
+        }
     });
     if (a.streaming) stream_fence();
 }

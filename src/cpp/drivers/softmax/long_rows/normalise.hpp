@@ -39,15 +39,16 @@ class row_normaliser {
     }
 
     // Adds up the chunks of a row, the j-th of those that are normalised together.
-    void gather(index row, index j, const chunk_sums* chunk) {
-        const index chunks = row_scratch<T>::chunks(in.a.classes), t = in.label(row);
+    void gather(index row, index j, const softmax_chunk* chunk) {
+        const index chunks = in.a.row_chunks, t = in.label(row);
         double top = chunk[0].top, reference = chunk[0].reference;
         largest[j] = chunk[0].largest;
+        logit[j] = chunk[0].logit_t;
         for (index c = 1; c < chunks; ++c) {
             if (chunk[c].reference > reference) reference = chunk[c].reference;
             if (chunk[c].top > top) top = chunk[c].top, largest[j] = chunk[c].largest;
+            logit[j] += chunk[c].logit_t;
         }
-        logit[j] = t >= 0 ? chunk[t / row_chunk].logit_t : 0;
         // References are near the largest logit. Where that may be the label's, its own is taken: p - 1 keeps its
         // digits.
         if (t >= 0 && logit[j] > reference - 1) reference = logit[j];

@@ -52,7 +52,7 @@ class chunk_reduction {
     // Lines of scratch, or of logits that the result replaces, are in the caches already.
     const index distance = in.keeps_apart() || in.a.g == in.a.z ? 0 : write_ahead;
     const bool mixed = mixes && (in.a.label_smoothing > 0 || in.a.target);
-    chunk_sums out{0, 0, 0, 0, 0, 0, begin};
+    softmax_chunk out{0, 0, 0, 0, 0, 0, begin};
     row_totals<T, sums> total{};
     double moved = 0;   // of the linear terms, by changes of the reference
     index counted = 0;  // elements so far
@@ -180,7 +180,7 @@ public:
         }
     }
 
-    chunk_sums result() {
+    softmax_chunk result() {
         out.reference = reference;
         out.top = static_cast<double>(largest);
         out.sum = total.e.result();

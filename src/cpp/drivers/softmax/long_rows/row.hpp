@@ -8,18 +8,11 @@
 namespace lossk {
 namespace {
 
-// What reduce leaves of a chunk.
-struct chunk_sums {
-    double reference, sum, linear, mass;
-    double logit_t;  // the label's (capped) logit, if it lies in this chunk
-    double top;      // the largest logit, before capping
-    index largest;   // its first index in the row
-};
-
 // What normalise leaves of a row for write, and where it keeps the label's element.
 struct row_state {
     double maximum, inverse, slope, square, factor, logit_t, grad_t, hess_t, log_total;
 };
+static_assert(sizeof(row_state) == softmax_state_bytes);
 
 // What a pass over rows is compiled for. Only `labels` may do without subtracting a reference from every logit; `other`
 // (second derivatives, class weights together with smoothing or soft targets, soft capping together with either, and
@@ -37,18 +30,17 @@ constexpr row_kind written_as(row_kind k) {
 template <class T>
 struct row_scratch {
     row_state* state;
-    chunk_sums* chunk;
+    softmax_chunk* chunk;
     double* reference;
     T *e, *capped;
 
-    static index chunks(index classes) { return (classes + row_chunk - 1) / row_chunk; }
     static index blocks(index classes) { return (classes + row_block - 1) / row_block; }
 
     row_scratch(const softmax_args& a, index slot) {
         char* p = static_cast<char*>(a.scratch) + slot * a.scratch_stride;
         state = reinterpret_cast<row_state*>(p);
-        chunk = reinterpret_cast<chunk_sums*>(state + 1);
-        reference = reinterpret_cast<double*>(chunk + chunks(a.classes));
+        chunk = reinterpret_cast<softmax_chunk*>(state + 1);
+        reference = reinterpret_cast<double*>(chunk + softmax_chunks(a.classes));
         const auto past = reinterpret_cast<std::uintptr_t>(reference + blocks(a.classes));
         e = reinterpret_cast<T*>((past + line_bytes - 1) / line_bytes * line_bytes);
         const bool keeps_e = a.streaming || (sizeof(T) == sizeof(float) && a.kind != storage::same);
