@@ -30,6 +30,8 @@ def iris() -> tuple[Any, Any]:
 
 def test_every_loss_has_a_model_or_is_known_to_have_none() -> None:
     without = {*OTHERS, lossk.NLL, lossk.KLDivergence}
+    without |= {lossk.MultiLabelSoftMargin, lossk.MultiLabelMargin, lossk.Dice, lossk.Tversky}
+    without |= {lossk.JensenShannonDivergence, lossk.JeffreysDivergence}
     assert {*CLASSIFICATION.values(), *REGRESSION.values()} == set(LOSSES.values()) - without
     assert not set(CLASSIFICATION) & set(REGRESSION)
 
@@ -40,13 +42,13 @@ def test_every_loss_of_classes_learns(name: str, classes: int, iris: Any) -> Non
     X, y = iris
     X, y = X[: 50 * classes], y[: 50 * classes]
     model = LinearClassifier(name, **FEW).fit(X, y)
-    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert model.loss_curve_[-1] < model.loss_curve_[0] or name == "perceptron"  # which begins at scores that cost 0
     assert model.score(X, y) > 0.7
     scores = model.decision_function(X)
     assert scores.shape == ((100,) if classes == 2 else (150, 3))
     assert model.classes_.tolist() == sorted(set(y))
     if not hasattr(model, "predict_proba"):
-        assert name in ("hinge", "squared_hinge", "exponential", "multi_margin")
+        assert name in ("hinge", "squared_hinge", "exponential", "multi_margin", "modified_huber", "perceptron")
         return
     p = model.predict_proba(X)
     np.testing.assert_allclose(p.sum(axis=1), 1)
