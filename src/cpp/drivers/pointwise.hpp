@@ -20,7 +20,7 @@ class pointwise_driver {
     const void* const formula;
     // Groups stream their gradients themselves. Calls with weights, single losses or second derivatives, registers of
     // 16 bytes, and addresses that are no multiple of 16 are streamed by each_result_streamed.
-    const bool grouped = !a.w && !a.each;
+    const bool grouped = loop.groups && !a.w && !a.each;
     const store_kind group_stores;
     pointwise_findings<T> found;
     pointwise_inputs<E> in;
