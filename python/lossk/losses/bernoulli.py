@@ -162,8 +162,8 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
         if isinstance(self.pos_weight, int | float | np.integer | np.floating):
             weight = at_least_0("pos_weight", self.pos_weight)
             self._set("pos_weight", weight)
-            smoothed = self._also[0], (weight, smoothing)
-            self._set("_bound", self._bind(*(smoothed if smoothing else (self._kernel, (weight,)))))
+            kernel, numbers = (self._also[0], (weight, smoothing)) if smoothing else (self._kernel, (weight,))
+            self._set("_bound", self._bind(kernel, numbers))
             return
         weights = constant_array("pos_weight", self.pos_weight)
         if weights[1].size == 0 or not ((weights[1] >= 0) & (weights[1] < np.inf)).all():
@@ -171,8 +171,7 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
         self._set("pos_weight", weights[1])
         self._set("_constant", weights)
         self._set("_third", "pos_weight")
-        smoothed = self._also[2], (smoothing,)
-        self._set("_bound", self._bind(*(smoothed if smoothing else (self._also[1], ()))))
+        self._set("_bound", self._bind(self._also[2], (smoothing,)) if smoothing else self._bind(self._also[1], ()))
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         y = _smoothed(y, self.label_smoothing)
