@@ -171,8 +171,7 @@ class BinaryCrossEntropyWithLogits(LogitLoss):
         self._set("pos_weight", weights[1])
         self._set("_constant", weights)
         self._set("_third", "pos_weight")
-        smoothed = self._also[2], (smoothing,)
-        self._set("_bound", self._bind(*(smoothed if smoothing else (self._also[1], ()))))
+        self._set("_bound", self._bind(self._also[2], (smoothing,)) if smoothing else self._bind(self._also[1], ()))
 
     def _reference(self, z: np.ndarray, y: np.ndarray) -> Reference:
         y = _smoothed(y, self.label_smoothing)

@@ -21,7 +21,7 @@ class pointwise_driver {
     // Groups stream their gradients themselves. Calls with weights, ignored samples, single losses or second
     // derivatives, registers of 16 bytes, and addresses that are no multiple of 16 are streamed by
     // each_result_streamed.
-    const bool grouped = !a.w && !a.each && !a.ignore_nan;
+    const bool grouped = loop.groups && !a.w && !a.each && !a.ignore_nan;
     const store_kind group_stores;
     pointwise_findings<T> found;
     pointwise_inputs<E> in;

@@ -9,8 +9,9 @@ namespace lossk {
 namespace {
 
 // What a formula may declare besides its call and its domain: a third input; that it takes a few instructions only, so
-// that the way to and from memory counts; that it branches, so that nothing is gained by several registers side by
-// side; and itself without branches, for parameters that are usual.
+// that the way to and from memory counts; that it branches, so that nothing is gained by several registers side by side;
+// that it is long or asked for seldom, so that its code is kept short: one loop, a register at a time; and itself
+// without branches, for parameters that are usual.
 template <class Formula>
 constexpr int inputs_of() {
     if constexpr (requires { Formula::inputs; })
@@ -20,6 +21,8 @@ constexpr int inputs_of() {
 }
 template <class Formula>
 constexpr bool is_short = requires { Formula::is_short; };
+template <class Formula>
+constexpr bool is_long = requires { Formula::is_long; };
 template <class Formula>
 constexpr bool branches = requires { Formula::branches; };
 

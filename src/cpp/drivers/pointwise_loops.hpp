@@ -32,7 +32,7 @@ template <class E, class T = arithmetic<E>>
 struct pointwise_loops {
     using group_loop = void (*)(const void* formula, const pointwise_piece<E>& at, index n, T scale, store_kind how,
                                 pointwise_findings<T>& found);
-    group_loop groups, streamed_groups;
+    group_loop groups, streamed_groups;  // null: the formula has the other loop alone
     void (*registers)(const void* formula, const pointwise_piece<E>& at, index n, T scale, pointwise_place<T>& place,
                       bool& outside);
     int inputs;
@@ -133,6 +133,12 @@ struct pointwise_formula {
     }
 
     static constexpr pointwise_loops<E> loops() {
+        if constexpr (is_long<Formula>)
+            return {nullptr, nullptr, run_registers, inputs, wants_value(what), false, wants_hess(what)};
+        else
+            return with_groups();
+    }
+    static constexpr pointwise_loops<E> with_groups() {
         return {run_groups<false>, run_groups<streams>, run_registers, inputs, wants_value(what),
                 streams,           wants_hess(what)};
     }

@@ -32,11 +32,12 @@ struct binary_cross_entropy {
     }
 };
 
+// With label smoothing.
 template <class T>
 struct binary_cross_entropy_smoothed : binary_cross_entropy<T> {
     static constexpr const char* name = "binary_cross_entropy_smoothed";
     static constexpr int parameters = 1;
-    static constexpr bool branches = true;  // it does not, but is asked for seldom: its code is kept short
+    static constexpr bool is_long = true;
 
     smoothed_target<T> between;
     explicit binary_cross_entropy_smoothed(const double* p) : binary_cross_entropy<T>(p), between(p[0]) {}

@@ -49,7 +49,7 @@ template <class T>
 struct binary_cross_entropy_with_logits_smoothed {
     static constexpr const char* name = "binary_cross_entropy_with_logits_smoothed";
     static constexpr int parameters = 2;
-    static constexpr bool branches = true;  // it does not, but is asked for seldom: its code is kept short
+    static constexpr bool is_long = true;
 
     T pos_weight;
     smoothed_target<T> between;
@@ -67,7 +67,7 @@ struct binary_cross_entropy_with_logits_weighted_smoothed {
     static constexpr const char* name = "binary_cross_entropy_with_logits_weighted_smoothed";
     static constexpr int parameters = 1;
     static constexpr int inputs = 3;
-    static constexpr bool branches = true;
+    static constexpr bool is_long = true;
 
     smoothed_target<T> between;
     explicit binary_cross_entropy_with_logits_weighted_smoothed(const double* p) : between(p[0]) {}

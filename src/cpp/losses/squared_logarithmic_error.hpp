@@ -10,7 +10,7 @@ template <class T>
 struct squared_logarithmic_error {
     static constexpr const char* name = "squared_logarithmic_error";
     static constexpr int parameters = 1;
-    static constexpr bool branches = true;  // it does not, but is long: registers side by side would gain little
+    static constexpr bool is_long = true;
 
     T eps;
     explicit squared_logarithmic_error(const double* p) : eps(static_cast<T>(p[0])) {}
