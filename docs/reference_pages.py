@@ -11,6 +11,7 @@ import lossk.sklearn
 import lossk.torch
 from lossk import activations, information, objectives, optimizers
 from lossk.losses import bernoulli, likelihood, margin, regression, rows
+from lossk.torch import activations as torch_activations
 from lossk.torch import functional, modules, optim
 
 FOLDER = Path(__file__).parent / "reference"
@@ -84,9 +85,15 @@ def write_pages() -> None:
     write("objectives", objectives, text + listing(objectives.__all__))
     write("torch_optim", optim, start(optim) + listing(optim.__all__, PLAIN))
     write("sklearn", lossk.sklearn, start(lossk.sklearn) + listing(lossk.sklearn.__all__, ESTIMATOR))
-    named = {*functional.__all__, *modules.__all__, "functional", "modules", "optim"}
+    named = {*torch_activations.__all__, *functional.__all__, *modules.__all__}
+    named |= {"activations", "functional", "modules", "optim"}
     text = start(lossk.torch) + "\n:doc:`/guide/torch` says what runs on lossk's kernels and what on torch's.\n"
     text += heading("Functions", "-") + "\nThey are in ``lossk.torch.functional``, too.\n" + listing(functional.__all__)
+    text += (
+        heading("Activations", "-")
+        + "\nThey are in ``lossk.torch.activations``, too.\n"
+        + listing(torch_activations.__all__)
+    )
     text += heading("Scripts as they are, and clipping", "-")
     text += listing(name for name in lossk.torch.__all__ if name not in named)
     text += heading("Modules", "-") + "\nThey are in ``lossk.torch.modules``, too.\n" + listing(modules.__all__, PLAIN)

@@ -25,6 +25,7 @@ KNOWN = {
     "KLDivergence": "kl_div kullback_leibler_divergence",
     "LinearCrossEntropy": "fused_linear_cross_entropy",
     "Sigmoid": "expit",
+    "SiLU": "swish",
     "logsumexp": "reduce_logsumexp",
     "clip_grad_norm": "clip_by_global_norm",
 }

@@ -35,6 +35,8 @@ constexpr kernel_table make_table() {
     t.rows_count = count(row_formulas);
     t.activation = activations;
     t.activation_count = count(activations);
+    t.gated = gated_activations;
+    t.gated_count = count(gated_activations);
     t.update = optimizers;
     t.update_count = count(optimizers);
     t.unary = functions;
