@@ -25,6 +25,7 @@ from lossk.losses import (
     rows,
     triplet,
 )
+from lossk.torch import activations as torch_activations
 from lossk.torch import functional, modules, optim
 
 FOLDER = Path(__file__).parent / "reference"
@@ -109,9 +110,15 @@ def write_pages() -> None:
     write("distributed", distributed, start(distributed) + listing(distributed.__all__))
     over_ranks = lossk.torch.distributed
     write("torch_distributed", over_ranks, start(over_ranks) + listing(over_ranks.__all__))
-    named = {*functional.__all__, *modules.__all__, "functional", "modules", "optim"}
+    named = {*torch_activations.__all__, *functional.__all__, *modules.__all__}
+    named |= {"activations", "functional", "modules", "optim"}
     text = start(lossk.torch) + "\n:doc:`/guide/torch` says what runs on lossk's kernels and what on torch's.\n"
     text += heading("Functions", "-") + "\nThey are in ``lossk.torch.functional``, too.\n" + listing(functional.__all__)
+    text += (
+        heading("Activations", "-")
+        + "\nThey are in ``lossk.torch.activations``, too.\n"
+        + listing(torch_activations.__all__)
+    )
     text += heading("Scripts as they are, and clipping", "-")
     text += listing(name for name in lossk.torch.__all__ if name not in named)
     text += heading("Modules", "-") + "\nThey are in ``lossk.torch.modules``, too.\n" + listing(modules.__all__, PLAIN)

@@ -125,6 +125,17 @@ def tanh_weight(z: Real) -> Real:
     return x**3 / mpmath.tanh(x)
 
 
+def shrink_tail(z: Real) -> Real:
+    """(x - tanh(x)) / x^3 at z = x^2."""
+    return mpmath.mpf(1) / 4 - tanh_tail(z)
+
+
+def mills(t: Real) -> Real:
+    """Phi(-a) exp(a^2 / 2) / t at t = 1 / (a + 4)."""
+    a = 1 / t - 4
+    return mpmath.erfc(a / mpmath.sqrt(2)) / 2 * mpmath.exp(a * a / 2) / t
+
+
 LN2 = mpmath.log(2)
 HALF_LN2 = LN2 / 2 * (1 + mpmath.mpf(2) ** -12)  # the reduction rounds, so r may lie a little outside
 SIXTEENTH = mpmath.mpf(1) / 16 * (1 + mpmath.mpf(2) ** -12)
@@ -140,6 +151,10 @@ FITS = [
         mpmath.mpf(0), mpmath.mpf(1) / 9, {"float": 4, "double": 10}),
     Fit("tanh_poly", "tanh(x) = x + x^3 (poly(x^2) - 1/4), |x| <= 1", tanh_tail, tanh_weight,
         mpmath.mpf(0), mpmath.mpf(1), {"float": 7, "double": 15}),
+    Fit("shrink_poly", "x - tanh(x) = x^3 poly(x^2), |x| <= 1", shrink_tail, lambda z: 1 / shrink_tail(z),
+        mpmath.mpf(0), mpmath.mpf(1), {"float": 8, "double": 16}),
+    Fit("mills_poly", "Phi(-a) = exp(-a^2 / 2) t poly(t), t = 1 / (a + 4), 0 <= a <= 38.5", mills,
+        lambda t: 1 / mills(t), mpmath.mpf(1) / mpmath.mpf("42.5"), mpmath.mpf(1) / 4, {"float": 10, "double": 23}),
 ]  # fmt: skip
 
 

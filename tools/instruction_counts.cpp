@@ -229,6 +229,21 @@ void count_activation(const activation_entry& e, element type) {
     count(string(e.name) + " vjp", type, samples, [&] { kernels[static_cast<int>(map::vjp)](a, 0, samples); });
 }
 
+void count_gated(const gated_entry& e, element type) {
+    gated_args a{};
+    a.x = numbers(z_at, type);
+    a.gate = numbers(x_at, type);
+    a.out = memory[g_at];
+    a.gate_out = memory[h_at];
+    a.run = a.x_step = a.gate_step = a.gate_out_step = samples;
+    a.gate_runs = 1;
+    a.kind = storage_of(type);
+    const gated_kernel kernel = e.kernel[arithmetic_of(type)];
+    count(string(e.name) + " value", type, samples, [&] { kernel(a, 0, samples); });
+    a.c = numbers(y_at, type);
+    count(string(e.name) + " vjp", type, samples, [&] { kernel(a, 0, samples); });
+}
+
 void count_update(const update_entry& e, element type) {
     update_args a{};
     a.p = fresh_numbers(p_at, type, samples);
@@ -286,6 +301,7 @@ void count_all(const kernel_table& t) {
             if (!(c.streaming && type == bf16)) count_softmax(t, c, type);
         count_split_softmax(t, type);
         for (int i = 0; i < t.activation_count; ++i) count_activation(t.activation[i], type);
+        for (int i = 0; i < t.gated_count; ++i) count_gated(t.gated[i], type);
         for (int i = 0; i < t.update_count; ++i) count_update(t.update[i], type);
         count_norm(t, type);
         count_copies(t, type);

@@ -53,6 +53,10 @@ activation_kernels: dict[str, int]
 
 def activation(*arguments: object) -> Any: ...
 
+gated_kernels: dict[str, int]
+
+def gated(*arguments: object) -> None: ...
+
 optimizer_kernels: dict[str, tuple[int, int]]
 
 def choices() -> dict[str, tuple[int, str]]: ...

@@ -33,6 +33,7 @@ KNOWN = {
     "Tversky": "jaccard",
     "LinearCrossEntropy": "fused_linear_cross_entropy",
     "Sigmoid": "expit",
+    "SiLU": "swish",
     "logsumexp": "reduce_logsumexp",
     "clip_grad_norm": "clip_by_global_norm",
 }

@@ -37,6 +37,8 @@ constexpr kernel_table make_table() {
     t.pairs_count = count(pair_losses);
     t.activation = activations;
     t.activation_count = count(activations);
+    t.gated = gated_activations;
+    t.gated_count = count(gated_activations);
     t.update = optimizers;
     t.update_count = count(optimizers);
     t.unary = functions;

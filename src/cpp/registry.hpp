@@ -2,15 +2,29 @@
 // else in C++.
 #pragma once
 
+#include "activations/elu.hpp"
+#include "activations/gelu.hpp"
+#include "activations/gelu_tanh.hpp"
+#include "activations/glu.hpp"
+#include "activations/hardswish.hpp"
+#include "activations/hardtanh.hpp"
 #include "activations/leaky_relu.hpp"
+#include "activations/mish.hpp"
+#include "activations/prelu.hpp"
 #include "activations/relu.hpp"
 #include "activations/selu.hpp"
+#include "activations/shrink.hpp"
 #include "activations/sigmoid.hpp"
+#include "activations/silu.hpp"
 #include "activations/softmax_vjp.hpp"
 #include "activations/softplus.hpp"
+#include "activations/softsign.hpp"
+#include "activations/swiglu.hpp"
 #include "activations/tanh.hpp"
+#include "activations/tanhshrink.hpp"
 #include "drivers/activation.hpp"
 #include "drivers/copy.hpp"
+#include "drivers/gated.hpp"
 #include "drivers/label_sets.hpp"
 #include "drivers/labels.hpp"
 #include "drivers/linear/dx.hpp"
@@ -65,6 +79,7 @@
 #include "optimizers/lion.hpp"
 #include "optimizers/rmsprop.hpp"
 #include "optimizers/sgd.hpp"
+#include "simd/normal.hpp"
 
 namespace lossk {
 namespace {
@@ -149,12 +164,18 @@ constexpr pairs_entry pair_loss() {
 template <template <class> class F>
 constexpr activation_entry activation() {
     static_assert(F<float>::parameters <= max_parameters);
+    constexpr map derivative = is_common<F<float>> ? map::derivative : map::vjp;
     return {F<float>::name,
             F<float>::parameters,
-            {{activate<F<float>, float, map::value>, activate<F<float>, float, map::derivative>,
+            {{activate<F<float>, float, map::value>, activate<F<float>, float, derivative>,
               activate<F<float>, float, map::vjp>},
-             {activate<F<double>, double, map::value>, activate<F<double>, double, map::derivative>,
+             {activate<F<double>, double, map::value>, activate<F<double>, double, derivative>,
               activate<F<double>, double, map::vjp>}}};
+}
+
+template <template <class> class F>
+constexpr gated_entry gated_activation() {
+    return {F<float>::name, {gated<F<float>, float>, gated<F<double>, double>}};
 }
 
 template <template <class> class F>
@@ -232,6 +253,22 @@ constexpr activation_entry activations[] = {
     activation<leaky_relu_unit>(),
     activation<selu_unit>(),
     activation<softplus_unit>(),
+    activation<elu_unit>(),
+    activation<gelu_unit>(),
+    activation<gelu_tanh_unit>(),
+    activation<silu_unit>(),
+    activation<mish_unit>(),
+    activation<hardswish_unit>(),
+    activation<hardtanh_unit>(),
+    activation<shrink_unit>(),
+    activation<softsign_unit>(),
+    activation<tanhshrink_unit>(),
+};
+
+constexpr gated_entry gated_activations[] = {
+    gated_activation<glu_unit>(),
+    gated_activation<swiglu_unit>(),
+    gated_activation<prelu_unit>(),
 };
 
 constexpr update_entry optimizers[] = {
@@ -261,6 +298,7 @@ struct log_probability_function { template <class V> V operator()(V x) const { r
 struct log_other_probability_function { template <class V> V operator()(V x) const { return log_other_probability(x); } };
 struct tanh_function { template <class V> V operator()(V x) const { return tanh(x); } };
 struct sigmoid_function { template <class V> V operator()(V x) const { return sigmoid(x); } };
+struct normal_cdf_function { template <class V> V operator()(V x) const { return normal_cdf(x); } };
 struct softplus_function { template <class V> V operator()(V x) const { return softplus(x); } };
 
 constexpr unary_entry functions[] = {
@@ -278,6 +316,7 @@ constexpr unary_entry functions[] = {
     function<tanh_function>("tanh"),
     function<sigmoid_function>("sigmoid"),
     function<softplus_function>("softplus"),
+    function<normal_cdf_function>("normal_cdf"),
 };
 // clang-format on
 

@@ -37,6 +37,27 @@ def softplus(x: Array) -> Array:
     return result
 
 
+def normal_cdf(x: Array) -> Array:
+    """In long double: a series near 0, further out the continued fraction of the tail."""
+    wide = x.astype(np.longdouble)
+    a = np.minimum(np.abs(wide), 45)
+    upper = a.astype(np.float32).astype(np.longdouble)  # whose square is exact
+    density = (
+        np.exp(-upper * upper / 2) * np.exp(-(a - upper) * (a + upper) / 2) / np.sqrt(2 * np.arccos(np.longdouble(-1)))
+    )
+    fraction = a + 60
+    for k in range(400, 0, -1):
+        fraction = a + k / fraction
+    near = np.minimum(a, 2)
+    term = total = near
+    for k in range(1, 40):
+        term = term * near * near / (2 * k + 1)
+        total = total + term
+    tail = np.where(a < 2, np.longdouble(0.5) - density * total, density / fraction)
+    result: Array = np.where(wide < 0, tail, 1 - tail)
+    return result if x.dtype == np.longdouble else result.astype(np.float64)
+
+
 REFERENCE: dict[str, Callable[[Array], Array]] = {
     "exp": np.exp,
     "exp_flush": np.exp,
@@ -51,11 +72,12 @@ REFERENCE: dict[str, Callable[[Array], Array]] = {
     "tanh": np.tanh,
     "sigmoid": sigmoid,
     "softplus": softplus,
+    "normal_cdf": normal_cdf,
 }
 
 
 # Functions whose results may be 0 below so many times the smallest normal number.
-FLUSHING = {"exp_flush": 1, "exp_over": 2, "sigmoid": 1, "softplus": 1}
+FLUSHING = {"exp_flush": 1, "exp_over": 2, "sigmoid": 1, "softplus": 1, "normal_cdf": 4}
 
 
 @functools.cache
@@ -170,6 +192,7 @@ def mpmath_expected(name: str) -> tuple[Array, list[Any]]:
         "tanh": mpmath.tanh,
         "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
         "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
+        "normal_cdf": lambda x: mpmath.erfc(-x / mpmath.sqrt(2)) / 2,
     }
     x = np.concatenate([domain(name, f64_points())[::301], domain(name, np.linspace(-30, 30, 500))])
     x = x[np.abs(x) < 700]

@@ -39,6 +39,7 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
     "log_other_probability": [(0.0, 0.0), (1e-30, -1e-30)],
     "sigmoid": [(0.0, 0.5), (-0.0, 0.5), (INF, 1.0), (-INF, 0.0), (NAN, NAN), (1e30, 1.0), (-1e30, 0.0)],
     "softplus": [(INF, INF), (-INF, 0.0), (NAN, NAN), (1e30, 1e30), (-1e30, 0.0)],
+    "normal_cdf": [(INF, 1.0), (-INF, 0.0), (NAN, NAN), (1e30, 1.0), (-1e30, 0.0)],
 }
 
 
@@ -91,7 +92,7 @@ def test_results_do_not_depend_on_the_lane(dtype: Any, name: str, isa: str, rng:
         assert bits(evaluate(name, x[start:].copy())) == bits(whole[start:])
 
 
-@pytest.mark.parametrize("name", ["exp", "exp_flush", "sigmoid", "softplus", "tanh", "log"])
+@pytest.mark.parametrize("name", ["exp", "exp_flush", "sigmoid", "softplus", "tanh", "log", "normal_cdf"])
 @each_dtype
 def test_functions_are_monotonous_around_their_seams(dtype: Any, name: str, isa: str) -> None:
     """Where pieces of an approximation meet, errors below 1 ULP cannot turn a rise into a fall of more than that."""

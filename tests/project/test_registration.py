@@ -9,7 +9,7 @@ import pytest
 
 import lossk
 from lossk import _core
-from lossk.activations import ACTIVATIONS
+from lossk.activations import ACTIVATIONS, GATED
 from lossk.losses import LOSSES, PAIR_LOSSES, PairLoss, PointwiseLoss, RowLoss
 from lossk.optimizers import OPTIMIZERS
 from tests.support.sources import CPP, code, includes, shown
@@ -126,16 +126,20 @@ def test_an_optimizer_has_its_parts() -> None:
 
 
 def test_an_activation_has_its_three_parts() -> None:
-    headers, kernels = formulas("activations"), set(_core.activation_kernels)
+    headers = formulas("activations")
     headers = {name: file for name, file in headers.items() if name not in registered("row_vjp")}
-    assert set(headers) == kernels == set(ACTIVATIONS)
-    assert {f"{name}_unit" for name in headers} == registered("activation")
-    for name, cls in ACTIVATIONS.items():
-        assert headers[name].stem == name
+    assert {f"{name}_unit" for name in headers} == registered("activation") | registered("gated_activation")
+    made = [cls(**variant) for cls in ACTIVATIONS.values() for variant in cls._variants]
+    assert {act._kernel_of() for act in made} == set(_core.activation_kernels)
+    assert {cls._kernel for cls in GATED.values()} == set(_core.gated_kernels)
+    assert set(headers) == {*_core.activation_kernels, *_core.gated_kernels}
+    for name, file in headers.items():
+        assert file.stem == name
+    for name, cls in {**ACTIVATIONS, **GATED}.items():
         assert cls.__doc__
-        assert "_reference" in vars(cls)
+        assert {"_reference", "reference"} & set(vars(cls)), name
         assert cls._variants[0] == {}
-        assert cls.__name__ in lossk.__all__
+        assert name in lossk.__all__
 
 
 def test_names_of_headers_are_those_of_their_formulas() -> None:

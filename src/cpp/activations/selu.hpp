@@ -11,6 +11,7 @@ template <class T>
 struct selu_unit {
     static constexpr const char* name = "selu";
     static constexpr int parameters = 0;
+    static constexpr bool is_common = true;
 
     static constexpr T scale = T(1.0507009873554804934193349852946);
     static constexpr T negative_scale = T(1.0507009873554804934193349852946 * 1.6732632423543772848170429916717);

@@ -11,6 +11,7 @@ template <class T>
 struct sigmoid_unit {
     static constexpr const char* name = "sigmoid";
     static constexpr int parameters = 0;
+    static constexpr bool is_common = true;
 
     explicit sigmoid_unit(const double*) {}
 

@@ -12,6 +12,7 @@ template <class T>
 struct softplus_unit {
     static constexpr const char* name = "softplus";
     static constexpr int parameters = 1;
+    static constexpr bool is_common = true;
 
     T beta, inverse;
     explicit softplus_unit(const double* p) : beta(static_cast<T>(p[0])), inverse(static_cast<T>(1 / p[0])) {}

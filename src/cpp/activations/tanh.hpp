@@ -11,6 +11,7 @@ template <class T>
 struct tanh_unit {
     static constexpr const char* name = "tanh";
     static constexpr int parameters = 0;
+    static constexpr bool is_common = true;
 
     explicit tanh_unit(const double*) {}
 

@@ -241,6 +241,22 @@ struct activation_args {
 // Elements [begin, end), within one chunk.
 using activation_kernel = void (*)(const activation_args&, index begin, index end);
 
+// ---- gated activations: x and a gate -> a function of both, or the cotangent times both derivatives --------------
+
+// Elements lie in runs: run r of x begins at element r * x_step, that of the gate at (r % gate_runs) * gate_step. What
+// is computed lies as x does where it is a gradient, else run after run.
+struct gated_args {
+    const void *x, *gate;
+    const void* c;   // cotangent, run after run; null: the value is wanted
+    void* out;       // the value, or the gradient of x
+    void* gate_out;  // the gradient of the gate, a run every gate_out_step elements
+    index run, x_step, gate_step, gate_runs, gate_out_step;
+    bool gate_repeats;  // a run has one number of the gate's
+    storage kind;       // of all arrays
+};
+// Elements [begin, end) of all runs, counted one after another, within one chunk.
+using gated_kernel = void (*)(const gated_args&, index begin, index end);
+
 // ---- optimizers: one in-place step over flat arrays -------------------------------------------------------------
 
 constexpr index update_tile = 512;  // elements of 16 bits that are widened at once
@@ -412,6 +428,10 @@ struct activation_entry {
     int parameters;
     activation_kernel kernel[element_count][map_count];
 };
+struct gated_entry {
+    const char* name;
+    gated_kernel kernel[element_count];
+};
 struct update_entry {
     const char* name;
     int slots, parameters;
@@ -433,6 +453,8 @@ struct kernel_table {
     int pairs_count;
     const activation_entry* activation;
     int activation_count;
+    const gated_entry* gated;
+    int gated_count;
     const update_entry* update;
     int update_count;
     const unary_entry* unary;

@@ -44,6 +44,12 @@ struct constants<float> {
     // tanh(x) = x + x^3 (poly(x^2) - 1/4), |x| <= 1; error 0.078 * 2^-24
     static constexpr float tanh_poly[] = {-0x1.5554fp-4f, 0x1.110be4p-3f, -0x1.b9623ap-5f, 0x1.6009a6p-6f,
         -0x1.045ff6p-7f, 0x1.2da034p-9f, -0x1.77cdc6p-12f};
+    // x - tanh(x) = x^3 poly(x^2), |x| <= 1; error 0.5 * 2^-24
+    static constexpr float shrink_poly[] = {0x1.555556p-2f, -0x1.11117cp-3f, 0x1.ba3142p-5f, -0x1.670fdep-6f,
+        0x1.24b3dp-7f, -0x1.cfe2fap-9f, 0x1.2fa9dp-10f, -0x1.b4decap-13f};
+    // Phi(-a) = exp(-a^2 / 2) t poly(t), t = 1 / (a + 4), 0 <= a <= 38.5; error 0.32 * 2^-24
+    static constexpr float mills_poly[] = {0x1.988472p-2f, 0x1.98832ep+0f, 0x1.7edb56p+2f, 0x1.4e9854p+4f,
+        0x1.dd422cp+5f, 0x1.0f2f4ap+8f, -0x1.2ad2f8p+9f, 0x1.9c7222p+12f, -0x1.57242ap+14f, 0x1.4f3f7p+14f};
 };
 
 template <>
@@ -75,6 +81,19 @@ struct constants<double> {
         0x1.664f4836ba7cbp-6, -0x1.226e2ec0cbd61p-7, 0x1.d6d310115e6ffp-9, -0x1.7d9bccbe8e0dp-10, 0x1.3521403176406p-11,
         -0x1.f336900c8f458p-13, 0x1.8d7bb50b60313p-14, -0x1.2eb5869d2d8b3p-15, 0x1.9e153a2203f68p-17,
         -0x1.caeee71caa226p-19, 0x1.5f51f2c4c842fp-21, -0x1.0d3312ed538b2p-24};
+    // x - tanh(x) = x^3 poly(x^2), |x| <= 1; error 0.5 * 2^-53
+    static constexpr double shrink_poly[] = {0x1.5555555555555p-2, -0x1.1111111110fd9p-3, 0x1.ba1ba1ba03ddcp-5,
+        -0x1.664f487d033cap-6, 0x1.226e34a35fd16p-7, -0x1.d6d3b3ff50712p-9, 0x1.7da1ec24b9288p-10,
+        -0x1.354ada70d6298p-11, 0x1.f4d0b983010d4p-13, -0x1.9344dcae4e98p-14, 0x1.3e01e564ea654p-15,
+        -0x1.d89f770fc0f0fp-17, 0x1.34535ca858dcap-18, -0x1.3d7e3176bda3ep-20, 0x1.b8432ef7ba67p-23,
+        -0x1.2a70822d8e4c9p-26};
+    // Phi(-a) = exp(-a^2 / 2) t poly(t), t = 1 / (a + 4), 0 <= a <= 38.5; error 0.18 * 2^-53
+    static constexpr double mills_poly[] = {0x1.9884533d6eb63p-2, 0x1.98845330b1776p+0, 0x1.7efc0fb698fbcp+2,
+        0x1.4beb60a899feap+4, 0x1.041e34fddfed9p+6, 0x1.621a12e940f07p+7, 0x1.81e24b972c7dfp+8, 0x1.99e823a4635d5p+8,
+        0x1.681cf20808be9p+8, -0x1.7dfa061e8233cp+14, 0x1.6d010be51d9afp+17, -0x1.d8d7ef22fddap+20,
+        0x1.a27df19712dd5p+23, -0x1.fb3db0ddf27b2p+25, 0x1.5cc97f32f0f9ep+27, 0x1.2e0dc83b0de09p+28,
+        -0x1.77e577dfd1f93p+32, 0x1.fb43e996102d2p+34, -0x1.95e2052ab9dc3p+36, 0x1.a6dd2f00e8518p+37,
+        -0x1.1c2c8267602dfp+38, 0x1.c3a6e459b56b4p+37, -0x1.44a975b7a1afap+36};
 };
 // clang-format on
 
