@@ -46,7 +46,7 @@ def test_results_have_the_same_bits_on_any_engine_and_number_of_ranks(tmp_path: 
 
 
 def test_a_rank_that_ends_is_an_error_on_the_others_and_no_hang(tmp_path: Path) -> None:
-    """Within the timeout of the group, which is 20 seconds."""
+    """Within the timeout of the group, which is a minute."""
     script = """
 import json, os, time
 import numpy as np
@@ -62,7 +62,7 @@ except RuntimeError as error:
 os._exit(0)
 """
     (found,) = engine_ranks("gloo", 2, script, tmp_path, expected=None)
-    assert found["seconds"] < 25
+    assert found["seconds"] < 65
     assert found["error"]
 
 

@@ -18,14 +18,19 @@ SIGNS, SHARES = "-1 or 1, as 2*y - 1 makes them of 0 and 1", "a number in [0, 1]
 SIGNED = (0.0, 0.5, 2.0, -1.25, np.inf)
 # Kernels, with targets that are outside their domains, and what is wanted.
 OUTSIDE: dict[str, tuple[tuple[float, ...], str]] = {
-    **dict.fromkeys(("hinge", "squared_hinge", "hinge_embedding", "logistic", "exponential"), (SIGNED, SIGNS)),
+    **dict.fromkeys(("hinge", "squared_hinge", "modified_huber", "perceptron"), (SIGNED, SIGNS)),
+    **dict.fromkeys(("hinge_embedding", "logistic", "exponential"), (SIGNED, SIGNS)),
     **dict.fromkeys(("binary_cross_entropy_with_logits", "focal"), ((-1.0, 1.5, np.inf, -np.inf), SHARES)),
     "binary_cross_entropy": ((-1.0, 1.5), "z and y in [0, 1]"),
     "poisson_nll": ((-1.0, -1e-3, -np.inf), "a number of at least 0"),
     "gamma": ((0.0, -1.0), "a number above 0"),
-    "cross_entropy": ((-1.0, -1e-3, -np.inf), "a probability, at least 0"),
-    "kl_divergence": ((-1.0, -1e-3, -np.inf), "a probability, at least 0"),
+    **dict.fromkeys(
+        ("cross_entropy", "kl_divergence", "jensen_shannon", "jeffreys"),
+        ((-1.0, -1e-3, -np.inf), "a probability, at least 0"),
+    ),
 }
+# Options without which a loss has its domain.
+WITHOUT = ("log_target", "focal_gamma", "poly_epsilon")
 TWEEDIE = "a number of at least 0, above 0 from a power of 2 on"
 
 
@@ -34,7 +39,7 @@ def outside(case: Case) -> tuple[tuple[float, ...], str]:
     if case.kernel == "tweedie":
         power = getattr(case.make(), "power")  # noqa: B009
         return ((), "") if power <= 0 else ((-1.0, *([0.0] if power >= 2 else [])), TWEEDIE)
-    return ((), "") if case.kwargs.get("log_target") else OUTSIDE.get(case.kernel, ((), ""))
+    return ((), "") if any(map(case.kwargs.get, WITHOUT)) else OUTSIDE.get(case.kernel, ((), ""))
 
 
 def inside(case: Case, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
@@ -55,7 +60,10 @@ WITH_A_DOMAIN = [case for case in CASES if outside(case)[0]]
 
 def test_every_loss_that_has_a_domain_is_here() -> None:
     free = {"squared_error", "absolute_error", "huber", "smooth_l1", "pseudo_huber", "log_cosh", "quantile"}
-    by_other_inputs = {"gaussian_nll", "nll", "multi_margin"}  # a variance, labels
+    free |= {"epsilon_insensitive", "squared_epsilon_insensitive"}
+    free |= {"squared_logarithmic_error", "absolute_percentage_error"}  # which cut targets off, as Keras does
+    free |= {"multi_label_soft_margin", "dice", "tversky"}  # of any weights
+    by_other_inputs = {"gaussian_nll", "nll", "multi_margin", "multi_label_margin"}  # a variance, labels
     assert set(LOSSES) == {case.kernel for case in WITH_A_DOMAIN} | free | by_other_inputs
 
 

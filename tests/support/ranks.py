@@ -126,7 +126,7 @@ def engine_ranks(engine: str, size: int, script: str, tmp_path: Path, expected: 
         start = (
             "import datetime, sys, torch.distributed as dist\n"
             f"dist.init_process_group('gloo', init_method='file://{store}', rank=int(sys.argv[1]), world_size={size},\n"
-            "    timeout=datetime.timedelta(seconds=20))\n"
+            "    timeout=datetime.timedelta(seconds=60))\n"
             "from lossk.distributed import as_group\ngroup = as_group(None)\n"
         )
         commands = [[sys.executable, str(file), str(rank)] for rank in range(size)]

@@ -112,7 +112,7 @@ class PairLoss(Frozen):
     def _whole_reference(
         self, given: tuple[Any, ...], y: Any, w: Any, reduction: str, normalizer: float | None, derivatives: bool
     ) -> Value:
-        self._verb(VALUE, given, y, w, reduction, normalizer, None)  # raises where kernels do
+        self._verb(VALUE, given, y, w, reduction, normalizer, None, None)  # raises where kernels do
         inputs = [float64(name, a) for name, a in zip(self._inputs, given, strict=True)]
         samples = inputs[0].shape if self._single else inputs[0].shape[:-1]
         if self._takes_target:

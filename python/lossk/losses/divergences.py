@@ -36,8 +36,8 @@ class JensenShannonDivergence(DivergenceOfProbabilities):
         dloss/dz[k] = log(z[k] / m[k]) / 2
 
     Symmetric, from 0 to log(2), and finite where probabilities are 0: those terms are 0, with a gradient of -infinity
-    where ``z[k]`` is 0 and ``y[k]`` is not. Negative numbers give NaN. Rows are not scaled to a sum of 1. ``"mean"``
-    divides by the number of rows.
+    where ``z[k]`` is 0 and ``y[k]`` is not. A negative ``y[k]`` is an error (with ``check=False`` it gives NaN, as a
+    negative ``z[k]`` does). Rows are not scaled to a sum of 1. ``"mean"`` divides by the number of rows.
 
     References
     ----------

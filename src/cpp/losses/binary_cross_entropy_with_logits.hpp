@@ -46,7 +46,7 @@ struct binary_cross_entropy_with_logits_weighted : of_shares {
 
 // Both with label smoothing.
 template <class T>
-struct binary_cross_entropy_with_logits_smoothed {
+struct binary_cross_entropy_with_logits_smoothed : of_shares {
     static constexpr const char* name = "binary_cross_entropy_with_logits_smoothed";
     static constexpr int parameters = 2;
     static constexpr bool is_long = true;
@@ -63,7 +63,7 @@ struct binary_cross_entropy_with_logits_smoothed {
 };
 
 template <class T>
-struct binary_cross_entropy_with_logits_weighted_smoothed {
+struct binary_cross_entropy_with_logits_weighted_smoothed : of_shares {
     static constexpr const char* name = "binary_cross_entropy_with_logits_weighted_smoothed";
     static constexpr int parameters = 1;
     static constexpr int inputs = 3;

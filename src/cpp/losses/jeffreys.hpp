@@ -2,13 +2,13 @@
 // probabilities; the gradient is log(z/y) + 1 - y/z, the second derivative 1/z + y/z^2.
 #pragma once
 
-#include "point.hpp"
+#include "domain.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct jeffreys {
+struct jeffreys : of_counts {
     static constexpr const char* name = "jeffreys";
     static constexpr int parameters = 0;
     static constexpr row_target target = row_target::elements;

@@ -2,13 +2,13 @@
 // half the sum of y log(y/m) + z log(z/m). The gradient is log(z/m) / 2, the second derivative y / (2 z (y + z)).
 #pragma once
 
-#include "point.hpp"
+#include "domain.hpp"
 
 namespace lossk {
 namespace {
 
 template <class T>
-struct jensen_shannon {
+struct jensen_shannon : of_counts {
     static constexpr const char* name = "jensen_shannon";
     static constexpr int parameters = 0;
     static constexpr row_target target = row_target::elements;
