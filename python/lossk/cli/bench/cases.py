@@ -8,8 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from lossk.losses import LOSSES, PointwiseLoss
+from lossk.optimizers import OPTIMIZERS as CLASSES
 
 FRESH, OUT, IN_PLACE = "value+grad", "value+grad out=", "in place"
 TO_NEW = (FRESH, "output")
@@ -22,7 +24,7 @@ THIRD = {cls.__name__: bool(cls._third) for cls in LOSSES.values() if issubclass
 OPTIMIZERS: dict[str, dict[str, float]] = {
     "SGD": {"lr": 1e-3, "momentum": 0.9},
     "AdamW": {"lr": 1e-3, "weight_decay": 1e-2},
-    **{kernel: {"lr": 1e-3} for kernel in ("Adam", "RMSprop", "Adagrad", "Lion")},
+    **{kernel: {"lr": 1e-3} for kernel in CLASSES if kernel not in ("SGD", "AdamW")},
 }
 ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 L1_SHARE = 24 << 10  # bytes: three quarters of the smallest L1, about
@@ -89,8 +91,10 @@ class Case:
 
     def twins(self, mode: str) -> list[Twin]:
         """Return the twins of a mode; the fastest is its limit. Streaming stores only make sense for new arrays."""
-        if self.kind == "optimizer":  # parameter, gradient, and one or two arrays of state
-            return [Twin(4, over=(0, 2, 3)) if self.kernel in ("Adam", "AdamW") else Twin(3, over=(0, 2))]
+        if self.kind == "optimizer":  # parameter, gradient, and arrays of state
+            make: Any = CLASSES[self.kernel]
+            slots = len(make([], **OPTIMIZERS[self.kernel])._kernel()[1])
+            return [Twin(2 + slots, over=(0, *range(2, 2 + slots)))]
         reads = 2 + THIRD[self.kernel] if self.kind == "pointwise" else 1
         if mode in ("value", IN_PLACE):
             return [Twin(reads, over=(0,) if mode == IN_PLACE else ())]
