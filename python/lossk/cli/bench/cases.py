@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from lossk.activations import ACTIVATIONS
 from lossk.losses import LOSSES, PointwiseLoss
 from lossk.optimizers import OPTIMIZERS as CLASSES
 
@@ -62,7 +63,9 @@ class Case:
 
     @property
     def kind(self) -> str:
-        """Which family of arguments the kernel takes: "optimizer", "row map", "pointwise" or "rows"."""
+        """Which family of arguments the kernel takes: "optimizer", "map", "row map", "pointwise" or "rows"."""
+        if self.kernel in ACTIVATIONS:
+            return "map"
         other = "pointwise" if self.kernel in THIRD else "rows"
         return {"step": "optimizer", "output": "row map"}.get(self.goal, other)
 
@@ -154,6 +157,7 @@ SUITES: dict[str, tuple[Case, ...]] = {
         *_cases("Huber", "value+grad", (1 << 10,), (16,)),
         *_cases("SGD AdamW", "step", (1, 1 << 22), (100, 10_000)),
     ),
+    "activations": (*_cases(" ".join(ACTIVATIONS), "output", (1 << 25,), (1 << 10,)),),
     "machine": (  # how near to its limits a machine runs, whatever it is: kernels of every family, out of cache
         *_cases("CrossEntropy", "value", (1024, 32000)),
         *_cases("CrossEntropy", "value+grad", *_ROWS[::-1]),
