@@ -51,9 +51,11 @@ template <class Formula, class E, map what, bool streams>
     }
 }
 
+// A formula that `is_short` has a loop without a look at how results are stored.
 template <class Formula, class E, map what>
 constexpr activation_loops<E> activation_loops_of() {
-    return {activation_groups<Formula, E, what, !is_common<Formula>>, activation_groups<Formula, E, what, true>};
+    constexpr bool looks = !requires { Formula::is_short; };
+    return {activation_groups<Formula, E, what, looks>, activation_groups<Formula, E, what, true>};
 }
 
 template <class E>
