@@ -253,6 +253,11 @@ void count_update(const update_entry& e, element type) {
     for (int s = 0; s < e.slots; ++s)
         a.slot[s] = fresh_numbers(static_cast<place>(slots_at + s), widened(type), samples);
     set_parameters(a);
+    if (e.norms[0]) {
+        double squares[2];
+        const auto first_pass = [&] { e.norms[arithmetic_of(type)](a, 0, samples, squares); };
+        count(string(e.name) + " norms", type, samples, first_pass);
+    }
     count(e.name, type, samples, [&] { e.kernel[arithmetic_of(type)](a, 0, samples); });
 }
 

@@ -50,20 +50,47 @@ from .losses.regression import *
 from .losses.relative import *
 from .losses.rows import *
 from .losses.triplet import *
-from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, RMSprop, StepResult, clip_grad_norm
+from .optimizers import (
+    ASGD,
+    LAMB,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rprop,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+    StepResult,
+    clip_grad_norm,
+)
 from .row_functions import log_softmax, logsumexp, softmax
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ASGD",
+    "LAMB",
     "SGD",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "LinearCrossEntropy",
     "Lion",
+    "NAdam",
+    "RAdam",
     "RMSprop",
     "RowStats",
+    "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "StepResult",
     "available_isas",
     "clip_grad_norm",

@@ -74,10 +74,17 @@
 #include "losses/triplet_margin.hpp"
 #include "losses/tversky.hpp"
 #include "losses/tweedie.hpp"
+#include "optimizers/adadelta.hpp"
 #include "optimizers/adagrad.hpp"
 #include "optimizers/adam.hpp"
+#include "optimizers/adamax.hpp"
+#include "optimizers/asgd.hpp"
+#include "optimizers/lamb.hpp"
 #include "optimizers/lion.hpp"
+#include "optimizers/nadam.hpp"
 #include "optimizers/rmsprop.hpp"
+#include "optimizers/rprop.hpp"
+#include "optimizers/schedule_free.hpp"
 #include "optimizers/sgd.hpp"
 #include "simd/normal.hpp"
 
@@ -181,8 +188,21 @@ constexpr gated_entry gated_activation() {
 template <template <class> class F>
 constexpr update_entry optimizer() {
     static_assert(F<float>::slots <= max_slots && F<float>::parameters <= max_parameters);
-    return {
-        F<float>::name, F<float>::slots, F<float>::parameters, {update<F<float>, float>, update<F<double>, double>}};
+    return {F<float>::name,
+            F<float>::slots,
+            F<float>::parameters,
+            {update<F<float>, float>, update<F<double>, double>},
+            {}};
+}
+
+// An optimizer of two passes.
+template <template <class> class F>
+constexpr update_entry optimizer_by_norms() {
+    static_assert(F<float>::parameters <= trust_at);
+    update_entry entry = optimizer<F>();
+    entry.norms[0] = update_norms<F<float>, float>;
+    entry.norms[1] = update_norms<F<double>, double>;
+    return entry;
 }
 
 template <class F>
@@ -283,6 +303,14 @@ constexpr update_entry optimizers[] = {
     optimizer<rmsprop_centered_momentum>(),
     optimizer<adagrad>(),
     optimizer<lion>(),
+    optimizer<adadelta>(),
+    optimizer<adamax>(),
+    optimizer<nadam>(),
+    optimizer<rprop>(),
+    optimizer<asgd>(),
+    optimizer_by_norms<lamb>(),
+    optimizer<schedule_free_sgd>(),
+    optimizer<schedule_free_adamw>(),
 };
 
 struct exp_function { template <class V> V operator()(V x) const { return exp(x); } };

@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import lossk
+from lossk.activations import ACTIVATIONS
 from lossk.cli.app import app
 from lossk.cli.bench import kernels, peers
 from lossk.cli.bench.cases import FRESH, IN_PLACE, OPTIMIZERS, OUT, SUITES, THIRD, Case, select
@@ -49,6 +50,8 @@ def test_names_tell_cases_apart(suite: str) -> None:
 
 def test_the_table_covers_the_catalogue() -> None:
     assert {case.kernel for case in SUITES["table"]} >= {"CrossEntropy", "softmax", *THIRD, *OPTIMIZERS}
+    assert {case.kernel for case in SUITES["activations"]} == set(ACTIVATIONS)
+    assert set(OPTIMIZERS) == set(lossk.optimizers.OPTIMIZERS)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def test_every_variant_has_a_kernel_of_its_own_parameters(name: str, dtype: Any)
 
 def test_special_values_stay_in_their_elements(rng: np.random.Generator) -> None:
     for name, variant in VARIANTS:
+        if name == "LAMB":  # its norms are of all elements
+            continue
         start, g = rng.normal(size=40), rng.normal(size=40)
         clean, dirty = start.copy(), start.copy()
         g_dirty = g.copy()

@@ -24,9 +24,17 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("RMSprop", {"lr": 0.01, "centered": True, "maximize": True, "eps": 1e-3}),
     ("Adagrad", {"lr": 0.1}),
     ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5, "maximize": True}),
+    ("Adadelta", {"lr": 0.5}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.5, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("Adamax", {"lr": 0.01}),
+    ("Adamax", {"lr": 0.01, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("RAdam", {"lr": 0.01}),
+    ("RAdam", {"lr": 0.01, "betas": (0.5, 0.7), "eps": 1e-3, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    ("Rprop", {"lr": 0.1}),
+    ("Rprop", {"lr": 0.1, "etas": (0.25, 2.0), "step_sizes": (0.01, 0.3), "maximize": True}),
 )
 each_case = pytest.mark.parametrize(("name", "options"), CASES, ids=str)
-ONE_OF_EACH = [CASES[2], CASES[5], CASES[8], CASES[10], CASES[13]]
+ONE_OF_EACH = [CASES[2], CASES[5], CASES[8], CASES[10], CASES[13], CASES[15], CASES[17], CASES[19], CASES[21]]
 one_of_each = pytest.mark.parametrize(("name", "options"), ONE_OF_EACH, ids=str)
 SHAPES = ((), (0,), (3,), (4, 5), (2, 3, 7), (1, 600))
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6}

@@ -13,22 +13,38 @@ A step over all parameters is one call, and one parallel region::
 
 from ._base import OPTIMIZERS, Optimizer
 from ._plan import StepResult
+from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
+from .adamax import Adamax
+from .asgd import ASGD
 from .clip import clip_grad_norm
+from .lamb import LAMB
 from .lion import Lion
+from .nadam import NAdam, RAdam
 from .rmsprop import RMSprop
+from .rprop import Rprop
+from .schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from .sgd import SGD
 
 __all__ = [
+    "ASGD",
+    "LAMB",
     "OPTIMIZERS",
     "SGD",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "Lion",
+    "NAdam",
     "Optimizer",
+    "RAdam",
     "RMSprop",
+    "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
     "StepResult",
     "clip_grad_norm",
 ]

@@ -117,9 +117,13 @@ class Optimizer:
         """Return p after its t-th step, along g (negated where it climbs); `state` is updated."""
         raise NotImplementedError
 
-    def _start(self, slot: str) -> float:
-        """Return what a slot of state is filled with before the first step."""
+    def _start(self, slot: str) -> float | None:
+        """Return what a slot of state is filled with before the first step; None: it is a copy of the parameter."""
         return 0.0
+
+    def _fresh(self, slot: str, p: Array, dtype: Any) -> Array:
+        start = self._start(slot)
+        return np.array(p, dtype, order="C") if start is None else np.full(p.shape, start, dtype)
 
     def _form(self) -> str:
         """Return what a state belongs to: the optimizer, and its style where there are several."""
@@ -218,7 +222,7 @@ class Optimizer:
         return make_plan(kernel, self._params, work, self._state, *rest)
 
     def _fresh_state(self, p: Array, slots: Sequence[str]) -> list[Array]:
-        state: list[Array] = [np.full(p.shape, self._start(slot), arithmetic(p.dtype)) for slot in slots]
+        state = [self._fresh(slot, p, arithmetic(p.dtype)) for slot in slots]
         return [*state, np.array(p, np.float32, order="C")] if self._options["master_weights"] else state
 
     def reference(self, p: ArrayLike, grads: Sequence[ArrayLike]) -> tuple[Array64, dict[str, Array64]]:
@@ -228,7 +232,7 @@ class Optimizer:
         parameters and state are not touched.
         """
         value = np.array(p, np.float64)
-        state = {slot: np.full(value.shape, self._start(slot)) for slot in self._kernel()[1]}
+        state = {slot: self._fresh(slot, value, np.float64) for slot in self._kernel()[1]}
         sign = -1.0 if self._options["maximize"] else 1.0
         for t, g in enumerate(grads, 1):
             value = self._reference(value, sign * np.asarray(g, np.float64), state, t)

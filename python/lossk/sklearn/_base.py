@@ -17,13 +17,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from .. import optimizers
 from .._arrays import Array
 from ..optimizers import Optimizer
+from ..optimizers._averages import Averaging
 from ._descent import Descent, Samples
 from ._objective import Objective
 from ._schedules import RATES
 
 # By name, as scikit-learn writes them. SGD has the momentum of scikit-learn's networks.
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    **{name.lower(): cls for name, cls in optimizers.OPTIMIZERS.items()},
+    **{name.lower(): cls for name, cls in optimizers.OPTIMIZERS.items() if not issubclass(cls, Averaging)},
     "sgd": functools.partial(optimizers.SGD, momentum=0.9, nesterov=True),
 }
 
@@ -194,4 +195,6 @@ class LinearModel(BaseEstimator):
         made = make(params)
         if not isinstance(made, Optimizer):
             raise TypeError(f"optimizer: got {made!r} from a call with parameters, wanted an optimizer of lossk")
+        if isinstance(made, Averaging):
+            raise TypeError(f"optimizer: got {made!r}, wanted one whose parameters are the model, not their average")
         return made

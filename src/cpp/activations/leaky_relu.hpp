@@ -10,7 +10,7 @@ template <class T>
 struct leaky_relu_unit {
     static constexpr const char* name = "leaky_relu";
     static constexpr int parameters = 1;
-    static constexpr bool is_common = true;
+    static constexpr bool is_common = true, is_short = true;
 
     T slope;
     explicit leaky_relu_unit(const double* p) : slope(static_cast<T>(p[0])) {}

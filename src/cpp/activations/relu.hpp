@@ -10,7 +10,7 @@ template <class T>
 struct relu_unit {
     static constexpr const char* name = "relu";
     static constexpr int parameters = 0;
-    static constexpr bool is_common = true;
+    static constexpr bool is_common = true, is_short = true;
 
     explicit relu_unit(const double*) {}
 

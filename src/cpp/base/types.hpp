@@ -273,6 +273,9 @@ struct update_args {
     double parameters[max_parameters];
 };
 using update_kernel = void (*)(const update_args&, index begin, index end);  // within one chunk
+// The first of two passes: leaves the sums of squares of parameters and of their moves.
+using update_norms_kernel = void (*)(const update_args&, index begin, index end, double* squares);
+constexpr int trust_at = max_parameters - 1;  // the ratio of both norms, among the parameters of the second pass
 
 using norm_kernel = double (*)(storage, const void* x, index begin, index end);
 using scale_kernel = void (*)(storage, void* x, double by, index begin, index end);
@@ -436,6 +439,7 @@ struct update_entry {
     const char* name;
     int slots, parameters;
     update_kernel kernel[element_count];
+    update_norms_kernel norms[element_count];  // null: there is one pass
 };
 struct unary_entry {
     const char* name;

@@ -21,6 +21,8 @@ public:
         first_.push_back(first_.back() + pieces_of(size, pointwise_chunk));
     }
     index count() const { return first_.back(); }
+    // The first chunk of a tensor; of the tensor after the last: their number.
+    index first(std::size_t tensor) const { return first_[tensor]; }
 
     // Calls work(tensor, chunk, begin, end) for every chunk, in one parallel region; `elements` is how many are work.
     template <class F>

@@ -3,6 +3,7 @@
 
 #include "tuning.hpp"
 
+#include <array>
 #include <cmath>
 
 namespace lossk {
@@ -198,6 +199,27 @@ void update_plan::count_in(const array_view& counts) const {
     }
 }
 
+// The first of two passes, and what the second is told of each tensor: the norm of the parameter over that of its move,
+// or 1 where that is no number above 0. A chunk leaves sums in f64, which are added in order.
+void update_plan::set_trust(int threads) {
+    auto squares = vector_of<std::array<double, 2>>(static_cast<std::size_t>(chunks_.count()), "sums of squares");
+    const update_entry& update = entry();
+    chunks_.each(elements_, threads, [&](std::size_t t, index chunk, index begin, index end) {
+        const parameter& p = parameters_[t];
+        double* const sums = squares[static_cast<std::size_t>(chunk)].data();
+        if (p.args.g) update.norms[arithmetic_of(p.type)](p.args, begin, end, sums);
+    });
+    for (std::size_t t = 0; t < parameters_.size(); ++t) {
+        double of_p = 0, of_move = 0;
+        for (index c = chunks_.first(t); c < chunks_.first(t + 1); ++c) {
+            of_p += squares[static_cast<std::size_t>(c)][0];
+            of_move += squares[static_cast<std::size_t>(c)][1];
+        }
+        const double trust = std::sqrt(of_p) / std::sqrt(of_move);
+        parameters_[t].args.parameters[trust_at] = trust > 0 && std::isfinite(trust) ? trust : 1.0;
+    }
+}
+
 outcome update_plan::run(double scale, bool guarded, std::optional<double> max_norm, int threads) {
     std::optional<double> norm;
     if (guarded) {
@@ -210,6 +232,7 @@ outcome update_plan::run(double scale, bool guarded, std::optional<double> max_n
         parameters_[i].args.scale = scale;
     }
     const update_entry& update = entry();
+    if (update.norms[0]) set_trust(threads);
     chunks_.each(elements_, threads, [&](std::size_t t, index, index begin, index end) {
         const parameter& p = parameters_[t];
         if (p.args.g) update.kernel[arithmetic_of(p.type)](p.args, begin, end);

@@ -85,6 +85,7 @@ class update_plan {
     void each_buffer(F&& work) const;
     outcome update(py::handle steps, const std::optional<array_view>& counts, double scale, bool guarded,
                    std::optional<double> max_norm, int threads);
+    void set_trust(int threads);
     outcome run(double scale, bool guarded, std::optional<double> max_norm, int threads);
 
 public:

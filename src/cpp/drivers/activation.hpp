@@ -11,19 +11,19 @@
 namespace lossk {
 namespace {
 
-template <class Formula>
-constexpr bool is_common = requires { Formula::is_common; };
-
 constexpr int activation_group = 4;  // registers that loops take at once
 
-// A formula's loop over whole groups. Cotangents are read `step` elements further for each group: 0 for the same again.
+// A formula's loops over whole groups: where results stay in the caches, and where `how` says. Cotangents are read
+// `step` elements further for each group: 0 for the same again.
 template <class E>
-using activation_loop = void (*)(const void* formula, const E* x, const E* c, index step, index n, store_kind how,
-                                 E* out);
+struct activation_loops {
+    using loop = void (*)(const void* formula, const E* x, const E* c, index step, index n, store_kind how, E* out);
+    loop cached, streamed;
+};
 
 // A function of its own, with copies of its own: the formula stays in registers, whatever is stored. Registers are read
 // before any is written, as the compiler must not move reads before writes.
-template <class Formula, class E, map what>
+template <class Formula, class E, map what, bool streams>
 [[LOSSK_SIDE_BY_SIDE]] void activation_groups(const void* of, const E* x, const E* c, index step, index n,
                                               store_kind how, E* out) {
     using V = vec<arithmetic<E>>;
@@ -42,10 +42,20 @@ template <class Formula, class E, map what>
                     if constexpr (what == map::vjp) at[k] *= by[k];
                 }
             });
-            store_group(how, out + i + j, at);
+            if constexpr (streams)
+                store_group(how, out + i + j, at);
+            else
+                store_group<store_kind::cached>(out + i + j, at);
         }
         if constexpr (!is_common<Formula>) c += step;
     }
+}
+
+// A formula that `is_short` has a loop without a look at how results are stored.
+template <class Formula, class E, map what>
+constexpr activation_loops<E> activation_loops_of() {
+    constexpr bool looks = !requires { Formula::is_short; };
+    return {activation_groups<Formula, E, what, looks>, activation_groups<Formula, E, what, true>};
 }
 
 template <class E>
@@ -54,7 +64,7 @@ class activation_driver {
     static constexpr index group = activation_group * lanes<vec<T>>;
 
     const activation_args& a;
-    const activation_loop<E> loop;
+    const activation_loops<E>& loops;
     const void* const formula;
     alignas(line_bytes) E ones[group];  // cotangents of a derivative
 
@@ -68,20 +78,22 @@ class activation_driver {
             __builtin_memcpy(c_of, c, bytes);
             c = c_of;
         }
-        loop(formula, x_of, c, group, group, store_kind::cached, results);
+        loops.cached(formula, x_of, c, group, group, store_kind::cached, results);
         __builtin_memcpy(out, results, bytes);
     }
 
     // Whole lines are streamed; elements before the first one are stored as usual.
     void run_array(const E* x, const E* c, index n, E* out) const {
         const index step = c ? group : 0, head = a.streaming ? smaller(n, to_line(out)) : 0;
+        const auto main = a.streaming ? loops.streamed : loops.cached;
         const store_kind how = a.streaming ? store_kind::streaming : store_kind::cached;
         for (index i = 0, m; i < n; i += m) {
             const index left = i < head ? head - i : n - i;
             const E* const by = c ? c + i : ones;
             m = left / group * group;
             if (m > 0)
-                loop(formula, x + i, by, step, m, i < head ? store_kind::cached : how, out + i);
+                (i < head ? loops.cached : main)(formula, x + i, by, step, m, i < head ? store_kind::cached : how,
+                                                 out + i);
             else
                 run_rest(x + i, by, m = left, out + i);
         }
@@ -95,14 +107,14 @@ class activation_driver {
             widen_tile(a.kind, a.x, i, n, x);
             if (a.c) widen_tile(a.kind, a.c, i, n, c);
             const index whole = (n + group - 1) / group * group;
-            loop(formula, x, a.c ? c : ones, a.c ? group : 0, whole, store_kind::cached, out);
+            loops.cached(formula, x, a.c ? c : ones, a.c ? group : 0, whole, store_kind::cached, out);
             narrow_tile(a.kind, out, n, a.out, i);
         });
     }
 
 public:
-    activation_driver(const activation_args& args, activation_loop<E> of, const void* with, bool has_slope)
-        : a(args), loop(of), formula(with) {
+    activation_driver(const activation_args& args, const activation_loops<E>& of, const void* with, bool has_slope)
+        : a(args), loops(of), formula(with) {
         if constexpr (sizeof(E) == sizeof(T))
             if (has_slope && !a.c)
                 for (E& one : ones) one = 1;
@@ -117,23 +129,25 @@ public:
 };
 
 template <class E>
-[[gnu::noinline]] void run_activation(const activation_args& a, activation_loop<E> loop, const void* formula,
+[[gnu::noinline]] void run_activation(const activation_args& a, const activation_loops<E>& loops, const void* formula,
                                       bool has_slope, index begin, index end) {
-    activation_driver<E>(a, loop, formula, has_slope).run(begin, end);
+    activation_driver<E>(a, loops, formula, has_slope).run(begin, end);
+}
+
+template <class Formula, class E, map what>
+void activate_as(const activation_args& a, index begin, index end) {
+    static constexpr activation_loops<E> loops = activation_loops_of<Formula, E, what>();
+    const Formula formula{a.parameters};
+    run_activation<E>(a, loops, &formula, what != map::value, begin, end);
 }
 
 template <class Formula, class T, map what>
 void activate(const activation_args& a, index begin, index end) {
-    const Formula formula{a.parameters};
     if constexpr (is_common<Formula> && sizeof(T) == sizeof(float)) {
-        if (a.kind == storage::bf16)
-            return run_activation<bf16>(a, activation_groups<Formula, bf16, what>, &formula, what != map::value, begin,
-                                        end);
-        if (a.kind == storage::f16)
-            return run_activation<f16>(a, activation_groups<Formula, f16, what>, &formula, what != map::value, begin,
-                                       end);
+        if (a.kind == storage::bf16) return activate_as<Formula, bf16, what>(a, begin, end);
+        if (a.kind == storage::f16) return activate_as<Formula, f16, what>(a, begin, end);
     }
-    run_activation<T>(a, activation_groups<Formula, T, what>, &formula, what != map::value, begin, end);
+    activate_as<Formula, T, what>(a, begin, end);
 }
 
 }  // namespace

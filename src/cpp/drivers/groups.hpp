@@ -11,6 +11,10 @@
 namespace lossk {
 namespace {
 
+// Formulas that many calls run have loops of their own for 16 bits; others have less code, and go by way of tiles.
+template <class Formula>
+constexpr bool is_common = requires { Formula::is_common; };
+
 // Short enough for f32 lanes to be summed exactly enough (16 additions a lane).
 constexpr index piece = 512;
 

@@ -11,6 +11,7 @@ template <class T>
 struct adagrad {
     static constexpr const char* name = "adagrad";
     static constexpr int slots = 1, parameters = 3;
+    static constexpr bool is_common = true;
     T rate, eps;
     coupled_decay<T> decay;
 

@@ -12,6 +12,7 @@ namespace {
 template <class T>
 struct adam_options {
     static constexpr int parameters = 6;
+    static constexpr bool is_common = true;
     T rate, b1, new1, b2, new2, eps, shrink;
     coupled_decay<T> decay;
 

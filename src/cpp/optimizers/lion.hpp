@@ -12,6 +12,7 @@ template <class T>
 struct lion {
     static constexpr const char* name = "lion";
     static constexpr int slots = 1, parameters = 4;
+    static constexpr bool is_common = true;
     T lr, b1, new1, b2, new2, shrink;
 
     explicit lion(const double* p)

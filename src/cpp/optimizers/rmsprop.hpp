@@ -12,6 +12,7 @@ namespace {
 template <class T, bool has_momentum, bool is_centered>
 struct rmsprop_step {
     static constexpr int parameters = 5, slots = 1 + has_momentum + is_centered;
+    static constexpr bool is_common = true;
     T lr, a, fresh, eps, momentum;
     coupled_decay<T> decay;
 

@@ -10,6 +10,7 @@ namespace {
 template <class T>
 struct sgd_options {
     static constexpr int parameters = 6;
+    static constexpr bool is_common = true;
     T lr, momentum, damped, keras_decay;
     coupled_decay<T> decay;
     bool nesterov, first;

@@ -8,8 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import Any
 
+from lossk.activations import ACTIVATIONS
 from lossk.losses import LOSSES, PAIR_LOSSES, PointwiseLoss, RowLoss
+from lossk.optimizers import OPTIMIZERS as CLASSES
 
 FRESH, OUT, IN_PLACE = "value+grad", "value+grad out=", "in place"
 TO_NEW = (FRESH, "output")
@@ -25,7 +28,7 @@ PAIRS = {cls.__name__: (len(cls._inputs) + cls._single, len(cls._inputs)) for cl
 OPTIMIZERS: dict[str, dict[str, float]] = {
     "SGD": {"lr": 1e-3, "momentum": 0.9},
     "AdamW": {"lr": 1e-3, "weight_decay": 1e-2},
-    **{kernel: {"lr": 1e-3} for kernel in ("Adam", "RMSprop", "Adagrad", "Lion")},
+    **{kernel: {"lr": 1e-3} for kernel in CLASSES if kernel not in ("SGD", "AdamW")},
 }
 ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 L1_SHARE = 24 << 10  # bytes: three quarters of the smallest L1, about
@@ -63,7 +66,9 @@ class Case:
 
     @property
     def kind(self) -> str:
-        """Which family of arguments the kernel takes: "optimizer", "row map", "pointwise", "pairs" or "rows"."""
+        """Which family of arguments the kernel takes: an optimizer's, a map's, a row map's, or those of a loss."""
+        if self.kernel in ACTIVATIONS:
+            return "map"
         other = "pointwise" if self.kernel in THIRD else "pairs" if self.kernel in PAIRS else "rows"
         return {"step": "optimizer", "output": "row map"}.get(self.goal, other)
 
@@ -92,8 +97,10 @@ class Case:
 
     def twins(self, mode: str) -> list[Twin]:
         """Return the twins of a mode; the fastest is its limit. Streaming stores only make sense for new arrays."""
-        if self.kind == "optimizer":  # parameter, gradient, and one or two arrays of state
-            return [Twin(4, over=(0, 2, 3)) if self.kernel in ("Adam", "AdamW") else Twin(3, over=(0, 2))]
+        if self.kind == "optimizer":  # parameter, gradient, and arrays of state
+            make: Any = CLASSES[self.kernel]
+            slots = len(make([], **OPTIMIZERS[self.kernel])._kernel()[1])
+            return [Twin(2 + slots, over=(0, *range(2, 2 + slots)))]
         reads, writes = PAIRS.get(self.kernel, (ROW_READS.get(self.kernel, 1), 1))
         if self.kind == "pointwise":
             reads = 2 + THIRD[self.kernel]
@@ -156,6 +163,7 @@ SUITES: dict[str, tuple[Case, ...]] = {
         *_cases("Huber", "value+grad", (1 << 10,), (16,)),
         *_cases("SGD AdamW", "step", (1, 1 << 22), (100, 10_000)),
     ),
+    "activations": (*_cases(" ".join(ACTIVATIONS), "output", (1 << 25,), (1 << 10,)),),
     "machine": (  # how near to its limits a machine runs, whatever it is: kernels of every family, out of cache
         *_cases("CrossEntropy", "value", (1024, 32000)),
         *_cases("CrossEntropy", "value+grad", *_ROWS[::-1]),

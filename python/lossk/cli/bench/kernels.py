@@ -52,6 +52,8 @@ def expected(case: Case, seed: int) -> Outcome:
         p, g = (sampled(case, array[0]).astype(float) for array in inputs)
         return None, kernel([p], **OPTIMIZERS[case.kernel]).reference(p, [g] * CHECKED_STEPS)[0]
     parts = [sampled(case, array) for array in inputs]
+    if case.kind == "map":
+        return None, kernel().reference(parts[0])[0]
     if case.kind == "row map":
         x = parts[0].astype(float) - np.logaddexp.reduce(parts[0].astype(float), axis=1, keepdims=True)
         return None, np.exp(x) if case.kernel == "softmax" else x
@@ -104,7 +106,7 @@ def build(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner:
     function, (z, *others) = getattr(lossk, case.kernel), inputs
     if case.kind == "optimizer":
         return Runner(partial(function(list(z), **OPTIMIZERS[case.kernel]).step, list(*others)))
-    if case.kind != "row map":
+    if case.kind != "row map":  # others are classes
         function = function().value_and_grad if case.goal == "value+grad" else function()
     if case.kind == "pairs":
         inputs = [z, *others]

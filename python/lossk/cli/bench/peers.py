@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lossk import _profile
+from lossk.activations import ACTIVATIONS
 from lossk.cli.bench.cases import FRESH, OPTIMIZERS, OUT, TO_OUT, Case
 from lossk.cli.bench.kernels import Array, Build, Inputs, Outcome, Runner, build, writing
 
@@ -48,9 +49,11 @@ def _numpy(case: Case, mode: str, inputs: Inputs, threads: int) -> Runner | None
 def torch_functions() -> dict[str, Callable[..., Any]]:
     """Return torch's functions by the names of lossk's."""
     import torch
+    from torch import nn
     from torch.nn import functional
 
     return {
+        **{name: getattr(nn, name)() for name in ACTIVATIONS},
         "CrossEntropy": functional.cross_entropy,
         "SquaredError": functional.mse_loss,
         "AbsoluteError": functional.l1_loss,

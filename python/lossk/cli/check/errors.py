@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lossk._linear import LinearCrossEntropy
 from lossk._runtime import versions
-from lossk.activations import ACTIVATIONS
+from lossk.activations import ACTIVATIONS, GATED
 from lossk.losses import LOSSES, PAIR_LOSSES, Loss, PointwiseLoss
 from lossk.optimizers import OPTIMIZERS
 
@@ -153,6 +153,21 @@ def activation_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterato
             yield array_error("derivative", function.derivative(x), derivative)
 
 
+def gated_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
+    """Compare the value of a gated activation, and its gradients along ones; a slope's is a sum, which tests compare."""
+    for n in SIZES:
+        x, gate = ((3 * rng.normal(size=(2, 2 * n))).astype(dtype) for _ in range(2))
+        function, inputs = cls(), {"GLU": (x,), "PReLU": (x, gate[0])}.get(cls.__name__, (x, gate))
+        value, *wanted = function.reference(*(a.astype(np.float64) for a in inputs))
+        got = function(*inputs)
+        yield array_error("value", got, value)
+        found = function.vjp(*inputs, np.ones_like(got))
+        pairs = zip(found if isinstance(found, tuple) else (found,), wanted, strict=True)
+        for gradient, want in pairs:
+            if gradient.ndim == 2:
+                yield array_error("gradient", gradient, want, 10)  # products with gates, of which one cancels
+
+
 def optimizer_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
     """Compare parameters after a few steps; in 16 bits, where each step rounds, after one."""
     steps = 1 if np.dtype(dtype).itemsize == 2 else STEPS
@@ -211,5 +226,6 @@ def kernels() -> dict[str, Measure]:
     found |= {name: of(softmax_errors, name) for name in ("softmax", "log_softmax", "logsumexp")}
     found |= {"LinearCrossEntropy": of(linear_errors, LinearCrossEntropy)}
     found |= {cls.__name__: of(activation_errors, cls) for cls in ACTIVATIONS.values()}
+    found |= {cls.__name__: of(gated_errors, cls) for cls in GATED.values()}
     found |= {cls.__name__: of(optimizer_errors, cls) for cls in OPTIMIZERS.values()}
     return found

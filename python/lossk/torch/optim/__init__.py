@@ -19,6 +19,6 @@ tensors for them, where torch has 16 bits. Both load each other's state dicts: t
 it, and takes over its own without rounding.
 """
 
-from ._classes import SGD, Adagrad, Adam, AdamW, RMSprop
+from ._classes import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, RAdam, RMSprop, Rprop
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "RAdam", "RMSprop", "Rprop"]

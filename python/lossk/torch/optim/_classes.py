@@ -158,3 +158,127 @@ class Adagrad(KernelStep, torch.optim.Adagrad):
     def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
         """Return lossk's optimizer of these options, without parameters."""
         return optimizers.Adagrad([], group["lr"], *(group[option] for option in self.options))
+
+
+class Adadelta(KernelStep, torch.optim.Adadelta):
+    """``torch.optim.Adadelta``, stepping with the kernels of `lossk.Adadelta`.
+
+    Parameters
+    ----------
+    params, lr, rho, eps, weight_decay, foreach, capturable, maximize, differentiable
+        As torch's class has them; `foreach`, `capturable` and `differentiable`, where they are true, ask for torch's
+        own step.
+
+    References
+    ----------
+    ``torch.optim.Adadelta``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.Adadelta([p], lr=1.0, eps=0.25).step()
+    >>> p.data
+    tensor([0.1548, 1.8452])
+    """
+
+    torch_class = torch.optim.Adadelta
+    options = ("rho", "eps", "weight_decay")
+
+    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
+        """Return lossk's optimizer of these options, without parameters."""
+        return optimizers.Adadelta([], group["lr"], **{option: group[option] for option in self.options})
+
+
+class Adamax(KernelStep, torch.optim.Adamax):
+    """``torch.optim.Adamax``, stepping with the kernels of `lossk.Adamax`.
+
+    Parameters
+    ----------
+    params, lr, betas, eps, weight_decay, foreach, maximize, differentiable, capturable
+        As torch's class has them; `foreach`, `capturable` and `differentiable`, where they are true, ask for torch's
+        own step.
+
+    References
+    ----------
+    ``torch.optim.Adamax``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.Adamax([p], lr=0.5).step()
+    >>> p.data
+    tensor([0.5000, 1.5000])
+    """
+
+    torch_class = torch.optim.Adamax
+    options = ("betas", "eps", "weight_decay")
+
+    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
+        """Return lossk's optimizer of these options, without parameters."""
+        return optimizers.Adamax([], group["lr"], **{option: group[option] for option in self.options})
+
+
+class RAdam(KernelStep, torch.optim.RAdam):
+    """``torch.optim.RAdam``, stepping with the kernels of `lossk.RAdam`.
+
+    Parameters
+    ----------
+    params, lr, betas, eps, weight_decay, decoupled_weight_decay, foreach, maximize, capturable, differentiable
+        As torch's class has them; `foreach`, `capturable` and `differentiable`, where they are true, ask for torch's
+        own step.
+
+    References
+    ----------
+    ``torch.optim.RAdam``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.RAdam([p], lr=0.5).step()
+    >>> p.data
+    tensor([0.5000, 1.5000])
+    """
+
+    torch_class = torch.optim.RAdam
+    options = ("betas", "eps", "weight_decay", "decoupled_weight_decay")
+
+    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
+        """Return lossk's optimizer of these options, without parameters."""
+        return optimizers.RAdam([], group["lr"], **{option: group[option] for option in self.options})
+
+
+class Rprop(KernelStep, torch.optim.Rprop):
+    """``torch.optim.Rprop``, stepping with the kernels of `lossk.Rprop`.
+
+    Parameters
+    ----------
+    params, lr, etas, step_sizes, capturable, foreach, maximize, differentiable
+        As torch's class has them; `foreach`, `capturable` and `differentiable`, where they are true, ask for torch's
+        own step.
+
+    References
+    ----------
+    ``torch.optim.Rprop``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.Rprop([p], lr=0.5).step()
+    >>> p.data
+    tensor([0.5000, 1.5000])
+    """
+
+    torch_class = torch.optim.Rprop
+    options = ("etas", "step_sizes")
+
+    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
+        """Return lossk's optimizer of these options, without parameters."""
+        return optimizers.Rprop([], group["lr"], **{option: group[option] for option in self.options})

@@ -64,11 +64,11 @@ def _same(a: Sequence[Any], b: Sequence[Any]) -> bool:
 class GroupPlan:
     """One group's parameters that have a gradient now: `mine` for kernels, `theirs` for torch; `idle` have none.
 
-    State that is missing is made as torch makes it; `start` is what it begins with. Tensors are looked at closely once;
-    before each step, `holds` and `gradients` tell cheaply whether all of them are what they were.
+    State that is missing is made as torch makes it; the formula says what it begins with. Tensors are looked at closely
+    once; before each step, `holds` and `gradients` tell cheaply whether all of them are what they were.
     """
 
-    def __init__(self, group: dict[str, Any], state: Any, formula: Optimizer, start: float) -> None:
+    def __init__(self, group: dict[str, Any], state: Any, formula: Optimizer) -> None:
         self.params = list(group["params"])
         there = [p for p in self.params if p.grad is not None]
         self.idle = [p for p in self.params if p.grad is None]
@@ -85,7 +85,7 @@ class GroupPlan:
         self.states = [state[p] for p in self.mine] if self.slots else []
         self.first: list[int] = []  # parameters whose state has been made just now
         try:
-            slots = [self._take_state(i, start) for i in range(len(arrays))]
+            slots = [self._take_state(i, formula) for i in range(len(arrays))]
             self.core = make_plan(self.kernel, arrays, arrays, slots)
         except (KeyError, TypeError, ValueError):
             self.forget_first()
@@ -103,13 +103,13 @@ class GroupPlan:
         array: Array = array_of(tensor).transpose(self.orders[i])
         return array
 
-    def _take_state(self, i: int, start: float) -> list[Array]:
+    def _take_state(self, i: int, formula: Optimizer) -> list[Array]:
         """Return the arrays of a parameter's state, whose tensors get its strides and the type of the arithmetic."""
         if not self.slots:
             return []
         p, own = self.mine[i], self.states[i]
         if all(own.get(slot) is None for slot in self.slots):
-            self._make_state(p, own, start)
+            self._make_state(p, own, formula)
             self.first.append(i)
         for slot in self.slots:
             tensor = own[slot]
@@ -117,10 +117,12 @@ class GroupPlan:
                 own[slot] = torch.empty_like(p, dtype=state_type(p), requires_grad=False).copy_(tensor)
         return [self._array(i, own[slot]) for slot in self.slots]
 
-    def _make_state(self, p: Any, own: dict[str, Any], start: float) -> None:
+    def _make_state(self, p: Any, own: dict[str, Any], formula: Optimizer) -> None:
         if self.counted:
             own["step"] = torch.tensor(0.0, dtype=_get_scalar_dtype())
         for slot in self.slots:
+            start = formula._start(slot)
+            assert start is not None, "torch's optimizers have no state that begins as the parameter"
             own[slot] = torch.full_like(p, start, dtype=state_type(p), requires_grad=False)
 
     @property

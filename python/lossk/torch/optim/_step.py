@@ -102,7 +102,7 @@ class KernelStep:
         if plan is not None and plan.kernel == formula._kernel()[0] and plan.holds(group, self.state):
             grads = plan.gradients()
         if grads is None:
-            plan = GroupPlan(group, self.state, formula, group.get("initial_accumulator_value", 0.0))
+            plan = GroupPlan(group, self.state, formula)
             grads = plan.gradients()
             assert grads is not None, "they have just been looked at"
         plans[i] = plan
