@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lossk.cli.bench.limits_figure import draw_limits
 from lossk.cli.bench.markdown import duration, error, percent
 from lossk.cli.bench.results import CaseResult, Entry, Results, read_json
+from lossk.cli.plot.limits import draw_limits
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 

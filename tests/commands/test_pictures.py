@@ -11,7 +11,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from lossk.cli.bench.cases import SUITES
-from lossk.cli.bench.limits_figure import draw_limits, rows_of
+from lossk.cli.plot.limits import draw_limits, rows_of
 from lossk.cli.plot.style import PICTURES
 from tests.support.results import entry, result_of, results_of
 

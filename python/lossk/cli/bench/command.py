@@ -96,7 +96,7 @@ def _peers(named: str) -> dict[str, str]:
 
 def _measure(cases: tuple[Case, ...], threads: list[int], results: Results, folder: Path) -> None:
     """Measure everything; what there is so far is written after each case."""
-    from lossk.cli.bench.limits_figure import draw_limits  # matplotlib takes its time
+    from lossk.cli.plot.limits import draw_limits  # matplotlib takes its time
 
     console, path = Console(stderr=True), folder / "results.json"
     folder.mkdir(parents=True, exist_ok=True)

@@ -154,7 +154,7 @@ def activation_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterato
 
 
 def gated_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
-    """Compare the value of a gated activation, and its gradients along ones; a slope's is a sum, which tests compare."""
+    """Compare the value of a gated activation, and its gradients along ones; tests compare that of a slope, a sum."""
     for n in SIZES:
         x, gate = ((3 * rng.normal(size=(2, 2 * n))).astype(dtype) for _ in range(2))
         function, inputs = cls(), {"GLU": (x,), "PReLU": (x, gate[0])}.get(cls.__name__, (x, gate))
