@@ -134,7 +134,7 @@ if not _typing.TYPE_CHECKING:  # to which any name would be there
         if name == "objectives":  # needs nothing but NumPy, but few need it
             return _importlib.import_module("lossk.objectives")
         text = f"module 'lossk' has no attribute {name!r}"
-        if name in ("torch", "sklearn", "cli"):
+        if name in ("torch", "sklearn", "distributed", "cli"):
             text += f" until it is imported: import lossk.{name}"
         elif not name.startswith("_") and (call := _meant(name, {public: globals()[public] for public in __all__})):
             text += f": is {call} meant?"

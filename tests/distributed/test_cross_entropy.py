@@ -200,6 +200,33 @@ def test_nothing_is_written_where_anything_raises() -> None:
     assert (out == 7.0).all()
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    z, labels = RNG.normal(size=(4, 20)), np.array([1, 2, 3, 4])
+
+    def work(group: ThreadGroup) -> Any:
+        return VocabParallelCrossEntropy(group, np.int64(20), equal_bits=np.True_)(z, labels, normalizer=np.float32(3))
+
+    found = values(on_ranks(2, work))
+    assert found[0] == found[1]
+    assert shard(np.uint32(50_257), SingleProcess()) == slice(0, 50_257)
+    assert shard(np.int16(30_000), SingleProcess()) == slice(0, 30_000)
+    parts = values(on_ranks(4, lambda group: shard(np.uint8(200), group, equal_bits=False)))
+    assert [part.stop for part in parts] == [50, 100, 150, 200]
+
+
+def test_negative_probabilities_are_refused_on_all_ranks() -> None:
+    z, y = RNG.normal(size=(4, 20)), np.full((4, 20), 0.025)
+
+    def work(group: ThreadGroup) -> None:
+        own = y.copy()
+        own[2, 3] = -0.5 if group.rank else 0.5
+        VocabParallelCrossEntropy(group, 20)(z, own)
+
+    first, second = on_ranks(2, work)
+    assert isinstance(first, RankError)
+    assert str(second) == "target[2, 3]: got -0.5, wanted a probability, at least 0"
+
+
 @pytest.mark.parametrize("classes", [1, 16_384, 50_257, 128_256])
 def test_shards_cover_all_classes_in_order(classes: int) -> None:
     for size in (1, 2, 3, 7):

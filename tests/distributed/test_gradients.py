@@ -72,7 +72,7 @@ def test_gradients_add_up_in_the_order_of_the_batch(bucket_bytes: int) -> None:
     [
         ([], ValueError, r"gradients: got none"),
         ([[np.zeros(2)], [np.zeros(3)]], ValueError, r"gradients\[1\]: got other shapes"),
-        ([[np.zeros(2, np.float16)]], TypeError, r"gradients\[0\]\[0\]: got dtype float16, wanted float32 or float64"),
+        ([[np.zeros(2, np.float16)]], TypeError, r"gradients\[0\]\[0\]: got float16, wanted an array of float32"),
     ],
 )
 def test_gradients_that_do_not_go_together_are_refused(gradients: Any, error: type[Exception], said: str) -> None:
@@ -133,6 +133,59 @@ def test_shares_of_state_step_to_the_bits_of_one_process(optimizer: Any, options
         total = sum(p.size for p in wanted) * (2 if optimizer is lossk.AdamW else 1)
         assert sum(held) == total
         assert max(held) <= total / size + 2 * 1024
+
+
+def test_a_step_is_skipped_on_all_ranks_where_one_gradient_is_not_finite() -> None:
+    def work(group: ThreadGroup) -> tuple[Any, list[Any], Any]:
+        params = [np.ones(3000, np.float32), np.ones(3000, np.float32)]
+        own = ShardedOptimizer(lossk.SGD, params, group, bucket_bytes=4096, lr=1.0)
+        bad = own.step([np.ones(3000, np.float32), np.full(3000, np.inf, np.float32)], grad_scale=2.0)
+        skipped = [p.copy() for p in params]
+        return bad, skipped, (own.step([np.full(3000, 2.0, np.float32)] * 2, max_norm=1.0, grad_scale=2.0), params)
+
+    for size in (1, 2, 3):
+        for bad, skipped, (good, params) in values(on_ranks(size, work)):
+            assert not bad.applied
+            assert all((p == 1).all() for p in skipped)
+            assert good.applied
+            np.testing.assert_allclose(good.grad_norm, np.sqrt(6000))
+            np.testing.assert_allclose(np.concatenate(params), 1 - 1 / np.sqrt(6000), rtol=1e-5)
+
+
+def test_gradients_of_16_bits_are_scaled_without_rounding_the_factor() -> None:
+    g = np.full(10_000, 60_000, np.float16)
+    assert clip_grad_norm([g], 1.0, SingleProcess()) == 6e6
+    np.testing.assert_allclose(g.astype(float), 0.01, rtol=1e-3)
+    with pytest.raises(ValueError, match=r"^gradients\[1\]: got memory that overlaps gradients\[0\]"):
+        clip_grad_norm([g, g], 1.0, SingleProcess())
+
+
+@pytest.mark.parametrize("optimizer", [lossk.LAMB, lossk.ASGD, lossk.ScheduleFreeSGD, "AdamW"], ids=str)
+def test_optimizers_that_look_at_whole_tensors_are_refused(optimizer: Any) -> None:
+    with pytest.raises(TypeError, match=r"^optimizer: got .*, wanted "):
+        ShardedOptimizer(optimizer, [np.ones(3)], SingleProcess(), lr=0.1)
+    with pytest.raises(TypeError, match=r"^params: got dict, wanted a list of arrays"):
+        ShardedOptimizer(lossk.SGD, {"w": np.ones(3)}, SingleProcess(), lr=0.1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^bucket_bytes: got 0, wanted a positive integer"):
+        ShardedOptimizer(lossk.SGD, [np.ones(3)], SingleProcess(), lr=0.1, bucket_bytes=0)
+
+
+def test_one_rank_s_error_is_an_error_on_all() -> None:
+    def work(group: ThreadGroup, what: str) -> None:
+        wrong = group.rank == 1
+        if what == "token_count":
+            token_count([np.zeros(3) if wrong else np.zeros(3, int)], group)
+        elif what == "clip_grad_norm":
+            clip_grad_norm([np.ones((4, 4)).T[1:] if wrong else np.ones(4)], 1.0, group)
+        elif what == "sum_gradients":
+            sum_gradients([[np.ones(3 if wrong else 4)]], group)
+        else:
+            ShardedOptimizer(lossk.SGD, [np.ones(4)], group, lr=0.1).step([np.ones(3 if wrong else 4)])
+
+    for what in ("token_count", "clip_grad_norm", "sum_gradients", "step"):
+        first, second = on_ranks(2, lambda group, what=what: work(group, what))
+        assert isinstance(first, RankError), (what, first)
+        assert isinstance(second, RankError if what == "sum_gradients" else TypeError | ValueError), (what, second)
 
 
 def test_ranks_that_disagree_about_an_optimizer_are_told_so() -> None:

@@ -221,3 +221,14 @@ def test_none_leaves_the_parameter_and_its_state(rng: np.random.Generator) -> No
     assert bits(after["momentum_buffer.0"]) != bits(state["momentum_buffer.0"])
     sgd.step([None, None])
     np.testing.assert_array_equal(p[1], before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=str)
+def test_radam_without_a_share_of_the_root_takes_gradients_whose_squares_are_infinite(dtype: Any, isa: str) -> None:
+    large = dtype(3e19 if dtype == np.float32 else 3e160)
+    p = np.zeros(70, dtype)
+    radam = lossk.RAdam([p], lr=0.01)
+    with np.errstate(over="ignore"):
+        radam.step([np.full(70, large)])
+    assert np.isfinite(p).all()
+    np.testing.assert_allclose(p, -0.01 * large, rtol=1e-5)

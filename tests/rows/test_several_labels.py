@@ -75,7 +75,7 @@ def test_dice_and_tversky_are_their_definitions(rng: np.random.Generator) -> Non
 @each_dtype
 def test_divergences_at_0(dtype: Any, isa: str) -> None:
     def run(loss: Any, z: list[float], y: list[float]) -> tuple[float, list[float]]:
-        value, grad = loss.value_and_grad(np.array([z], dtype), np.array([y], dtype))
+        value, grad = loss.value_and_grad(np.array([z], dtype), np.array([y], dtype), check=False)
         return value, grad[0].tolist()
 
     js, jeffreys = lossk.JensenShannonDivergence(), lossk.JeffreysDivergence()

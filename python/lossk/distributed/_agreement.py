@@ -29,9 +29,11 @@ def agree(group: Group, prepare: Callable[[], tuple[T, dict[str, Any]]]) -> T:
     failure: Exception | None = None
     try:
         made, facts = prepare()
+        message = _message(facts)
     except Exception as error:
-        failure, facts = error, {"error": f"{type(error).__name__}: {error}"[:400]}
-    said = group.all_gather(_message(facts))()
+        failure, facts = error, {"error": ascii(f"{type(error).__name__}: {error}")[1:400]}
+        message = _message(facts)
+    said = group.all_gather(message)()
     if failure is not None:
         raise failure
     heard = [json.loads(bytes(row).rstrip(b"\0")) for row in said]
@@ -49,10 +51,15 @@ def agree(group: Group, prepare: Callable[[], tuple[T, dict[str, Any]]]) -> T:
 
 
 def _message(facts: dict[str, Any]) -> Array:
-    text = json.dumps(facts).encode()
+    text = json.dumps(facts, default=str).encode()
     if len(text) > BYTES:
         raise ValueError(f"arguments: their description takes {len(text)} bytes, wanted at most {BYTES}")
     return np.frombuffer(bytearray(text.ljust(BYTES, b"\0")), np.uint8)
+
+
+def text_digest(value: object) -> str:
+    """Return a short name for what a value prints as."""
+    return f"{zlib.crc32(repr(value).encode()):08x}"
 
 
 def digest(array: Array | None) -> str:

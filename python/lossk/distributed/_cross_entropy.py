@@ -208,11 +208,13 @@ class VocabParallelCrossEntropy:
             Output("out", out, np.asarray(z), others)
             if not out.flags.c_contiguous:
                 raise ValueError("out: got a strided array, wanted a C-contiguous one")
+        if not labelled:
+            _check_probabilities(y, weight)
         labels, divisor = None, float(np.prod(shape)) if weight is None else float(weight.sum(dtype=np.float64))
         if labelled:
             labels, divisor = self._labels(y.reshape(-1), shape, weight, logits.dtype)
         if normalizer is not None:
-            divisor = float(normalizer)
+            divisor = normalizer = float(normalizer)
         facts = {
             "shape of rows": list(shape),
             "dtype": str(logits.dtype),
@@ -250,6 +252,17 @@ class VocabParallelCrossEntropy:
         if self.loss._weights is not None:
             weights = weights * typed(self.loss._weights, dtype)[kept[counts]]
         return kept, float(weights.sum())
+
+
+def _check_probabilities(y: Array, weight: Array | None) -> None:
+    """Raise where a probability of a row that counts is below 0."""
+    outside = y < 0
+    if weight is not None:
+        outside &= (weight != 0)[..., None]
+    if outside.any():
+        at = np.unravel_index(int(np.argmax(outside)), y.shape)
+        index = ", ".join(str(int(i)) for i in at)
+        raise ValueError(f"target[{index}]: got {y[at]}, wanted a probability, at least 0")
 
 
 class _Call:

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import Array, as_array
+from .._arrays import Array, arithmetic, as_array, is_integer
+from .._parameters import label
 from ..optimizers._options import norm_limit
+from ..optimizers._tensors import check_apart, check_writeable_floats
 from ..optimizers.clip import clip_grad_norm as clip_one
-from ._group import Wait, as_group
+from ._agreement import agree, text_digest
+from ._group import Group, Wait, as_group
 
 PIECE = 1 << 16  # elements whose squares are added up apart
 BUCKET_BYTES = 25 << 20  # of gradients that travel together: DistributedDataParallel's default
@@ -47,13 +50,18 @@ def token_count(targets: Sequence[ArrayLike], group: Any = None, *, ignore_index
     >>> token_count([np.array([1, 2, -100]), np.array([-100, 3, -100])], SingleProcess())
     3
     """
-    own = 0
-    for number, target in enumerate(targets):
-        labels = as_array(f"targets[{number}]", target)
-        if labels.dtype.kind not in "iu":
-            raise TypeError(f"targets[{number}]: got dtype {labels.dtype}, wanted integer labels")
-        own += labels.size if ignore_index is None else int(np.count_nonzero(labels != ignore_index))
-    return int(as_group(group).all_gather(np.array([own], np.int64))().sum())
+    made = as_group(group)
+
+    def prepare() -> tuple[int, dict[str, Any]]:
+        ignored, own = None if ignore_index is None else label("ignore_index", ignore_index), 0
+        for number, target in enumerate(targets):
+            labels = as_array(f"targets[{number}]", target)
+            if labels.dtype.kind not in "iu":
+                raise TypeError(f"targets[{number}]: got dtype {labels.dtype}, wanted integer labels")
+            own += labels.size if ignored is None else int(np.count_nonzero(labels != ignored))
+        return own, {"ignore_index": ignored}
+
+    return int(made.all_gather(np.array([agree(made, prepare)], np.int64))().sum())
 
 
 def sum_gradients(
@@ -92,18 +100,25 @@ def sum_gradients(
     [array([4., 4.])]
     """
     made = as_group(group)
-    if not gradients or not gradients[0]:
-        raise ValueError("gradients: got none, wanted at least one part with a gradient for each parameter")
-    shapes = [(g.shape, g.dtype) for g in gradients[0]]
-    for number, part in enumerate(gradients):
-        if [(g.shape, g.dtype) for g in part] != shapes:
-            raise ValueError(f"gradients[{number}]: got other shapes or dtypes than gradients[0], wanted the same")
-    for i, (_, dtype) in enumerate(shapes):
-        if dtype not in (np.float32, np.float64):
-            raise TypeError(f"gradients[0][{i}]: got dtype {dtype}, wanted float32 or float64")
-    sums = [np.empty(shape, dtype) for shape, dtype in shapes]
+    nbytes = positive_integer("bucket_bytes", bucket_bytes)
+
+    def prepare() -> tuple[list[tuple[tuple[int, ...], Any]], dict[str, Any]]:
+        if not isinstance(gradients, list | tuple) or not gradients or not len(gradients[0]):
+            raise ValueError("gradients: got none, wanted at least one part with a gradient for each parameter")
+        for number, part in enumerate(gradients):
+            for i, g in enumerate(part):
+                if not isinstance(g, np.ndarray) or g.dtype not in (np.float32, np.float64):
+                    told = g.dtype if isinstance(g, np.ndarray) else type(g).__name__
+                    raise TypeError(f"gradients[{number}][{i}]: got {told}, wanted an array of float32 or float64")
+            if [(g.shape, g.dtype) for g in part] != [(g.shape, g.dtype) for g in gradients[0]]:
+                raise ValueError(f"gradients[{number}]: got other shapes or dtypes than gradients[0], wanted the same")
+        shapes = [(g.shape, g.dtype) for g in gradients[0]]
+        facts = {"shapes of gradients": text_digest(shapes), "bucket_bytes": nbytes, "equal_bits": bool(equal_bits)}
+        return shapes, facts | ({"number of parts": len(gradients)} if equal_bits else {})
+
+    sums = [np.empty(shape, dtype) for shape, dtype in agree(made, prepare)]
     pending: list[tuple[list[int], Wait]] = []
-    for bucket in _buckets(sums, bucket_bytes):
+    for bucket in _buckets(sums, nbytes):
         flat = [np.concatenate([part[i].reshape(-1) for i in bucket]) for part in gradients]
         wait = made.all_gather(np.stack(flat)) if equal_bits else made.all_reduce(_in_order(flat))
         pending.append((bucket, wait))
@@ -167,21 +182,51 @@ def clip_grad_norm(gradients: Sequence[Array | None], max_norm: float, group: An
     >>> clip_grad_norm([g], 1.0, SingleProcess()), g.round(3)
     (5.0, array([0.6, 0.8]))
     """
-    made, limit = as_group(group), norm_limit(max_norm)
-    flat = []
-    for i, g in enumerate(gradients):
-        if g is None:
-            continue
-        if not (g.flags.c_contiguous and g.flags.writeable):
-            raise TypeError(f"gradients[{i}]: got a strided or read-only array, wanted a C-contiguous, writeable one")
-        flat.append(g.reshape(-1))
+    made = as_group(group)
+
+    def prepare() -> tuple[tuple[float, list[Array]], dict[str, Any]]:
+        limit = norm_limit(max_norm)
+        names, there = [], []
+        for i, g in enumerate(gradients):
+            if g is not None:
+                names.append(f"gradients[{i}]")
+                check_plain(names[-1], g)
+                check_writeable_floats(names[-1], g, "scale")
+                there.append(g.reshape(-1))
+        check_apart(names, there)
+        return (limit, there), {"max_norm": limit}
+
+    limit, flat = agree(made, prepare)
+    norm = global_norm(made, flat)
+    if norm > limit and np.isfinite(norm):
+        factor = limit / (norm + 1e-6)
+        for g in flat:  # by pieces, as 16 bits would round the factor
+            for first in range(0, g.size, PIECE):
+                piece = g[first : first + PIECE]
+                piece[...] = (piece.astype(arithmetic(g.dtype)) * factor).astype(g.dtype)
+    return norm
+
+
+def check_plain(name: str, array: Any) -> None:
+    """Raise where this is no array that can be written as it is."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name}: got {type(array).__name__}, wanted a NumPy array")
+    if not (array.flags.c_contiguous and array.flags.writeable):
+        raise TypeError(f"{name}: got a strided or read-only array, wanted a C-contiguous, writeable one")
+
+
+def positive_integer(name: str, value: object) -> int:
+    """Return a parameter that is a positive integer."""
+    if not is_integer(value) or value < 1:  # type: ignore[operator]
+        raise ValueError(f"{name}: got {value!r}, wanted a positive integer")
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def global_norm(made: Group, flat: Sequence[Array]) -> float:
+    """Return the norm of arrays over all ranks."""
     squares = [clip_one([g[first : first + PIECE]], np.inf) ** 2 for g in flat for first in range(0, g.size, PIECE)]
     counts = made.all_gather(np.array([len(squares)], np.int64))()[:, 0]
     sent = np.zeros(int(counts.max()))
     sent[: len(squares)] = squares
     gathered = made.all_gather(sent)().reshape(-1)
-    norm = math.sqrt(math.fsum(gathered)) if np.isfinite(gathered).all() else float(gathered.sum())
-    if norm > limit and np.isfinite(norm):
-        for g in flat:
-            g *= g.dtype.type(limit / (norm + 1e-6))
-    return norm
+    return math.sqrt(math.fsum(gathered)) if np.isfinite(gathered).all() else float(gathered.sum())

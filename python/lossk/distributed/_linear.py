@@ -11,7 +11,7 @@ from .. import _core
 from .._arrays import Array, is_integer
 from .._keywords import Reduction, Value
 from .._linear._loss import PRECISIONS, SMALLEST_CHUNK
-from .._linear._problem import Problem, make_problem
+from .._linear._problem import Problem, float_rows, make_problem
 from ..losses import RowStats
 from ..losses.cross_entropy import CrossEntropy
 from ._agreement import agree, digest
@@ -122,7 +122,8 @@ class VocabParallelLinearCrossEntropy:
         sample_weight, reduction, normalizer, num_threads, stats
             As for `LinearCrossEntropy`.
         """
-        problem = self._prepare(x, w, target, bias, sample_weight, reduction, normalizer, num_threads, None)
+        how = sample_weight, reduction, normalizer, num_threads
+        problem = self._prepare(x, w, target, bias, *how, "value")
         value, row_stats = _Call(self, problem, None, stats).run()
         return (value, row_stats) if stats else value
 
@@ -145,7 +146,8 @@ class VocabParallelLinearCrossEntropy:
         `bias`. With ``reduction="none"`` gradients are those of the sum. Parameters are those of calling the loss; with
         `stats` the `RowStats` come last.
         """
-        problem = self._prepare(x, w, target, bias, sample_weight, reduction, normalizer, num_threads, None)
+        how = sample_weight, reduction, normalizer, num_threads
+        problem = self._prepare(x, w, target, bias, *how, "value_and_grad")
         into = Gradients(
             np.zeros((*problem.shape, problem.x.shape[1]), problem.x.dtype),
             np.zeros(problem.w.shape, problem.x.dtype),
@@ -171,24 +173,25 @@ class VocabParallelLinearCrossEntropy:
         reduction: Reduction,
         normalizer: float | None,
         num_threads: int | None,
-        _: None,
+        verb: str,
     ) -> tuple[Problem, dict[str, Any]]:
         """Return the problem, and what all ranks have to have in common."""
         own, total = self.shards.last - self.shards.first, self.shards.total
         factors = {"sample_weight": sample_weight}
-        shape = np.shape(w)
-        if len(shape) != 2 or shape[0] != own:
-            raise ValueError(f"w: got shape {shape}, wanted ({own}, D), the classes of this rank")
+        w = float_rows("w", w)
+        if w.ndim != 2 or w.shape[0] != own:
+            raise ValueError(f"w: got shape {w.shape}, wanted ({own}, D), the classes of this rank")
         problem = make_problem(
             self.loss, x, w, target, bias, factors, reduction, normalizer, num_threads, label_classes=total
         )
         facts = {
+            "verb": verb,
             "shape of x": [*problem.shape, problem.x.shape[1]],
             "dtype": str(problem.x.dtype),
             "bias": bias is not None,
             "reduction": reduction,
-            "normalizer": normalizer,
-            "x": digest(problem.x[:: max(1, len(problem.x) // 16)]),
+            "normalizer": None if normalizer is None else float(normalizer),
+            "x": digest(problem.x),
             "labels": digest(problem.labels),
             "sample_weight": digest(problem.factors[0] if problem.factors else None),
         }

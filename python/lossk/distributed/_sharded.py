@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._arrays import Array
-from ..optimizers import Optimizer
-from ._agreement import agree
-from ._gradients import BUCKET_BYTES
+from .._parameters import at_least_0, positive
+from ..optimizers import LAMB, Optimizer, StepResult
+from ..optimizers._averages import Averaging
+from ..optimizers._options import norm_limit
+from ..optimizers._plan import APPLIED
+from ._agreement import agree, text_digest
+from ._gradients import BUCKET_BYTES, check_plain, global_norm, positive_integer
 from ._group import Wait, as_group
 
 ALIGNMENT = 1024  # elements of which a share is a multiple: whole cache lines of every parameter and its state
@@ -35,7 +39,8 @@ class ShardedOptimizer:
     Parameters
     ----------
     optimizer : type
-        `lossk.AdamW` or another optimizer that updates every element by itself.
+        `lossk.AdamW` or another optimizer that updates every element by itself: not `LAMB`, which takes norms of whole
+        tensors, nor those with averages, `ASGD` and the schedule-free ones.
     params : sequence of ndarray
         Parameters, C-contiguous, of the same shapes and dtypes on all ranks.
     group
@@ -48,7 +53,7 @@ class ShardedOptimizer:
     Raises
     ------
     RankError
-        Where ranks disagree about parameters or options.
+        Where ranks disagree about parameters or options, or one of them raises.
 
     References
     ----------
@@ -60,6 +65,7 @@ class ShardedOptimizer:
     >>> from lossk.distributed import ShardedOptimizer, SingleProcess
     >>> p = np.ones(3)
     >>> ShardedOptimizer(lossk.SGD, [p], SingleProcess(), lr=0.5).step([np.ones(3)])
+    StepResult(applied=True, grad_norm=None)
     >>> p
     array([0.5, 0.5, 0.5])
     """
@@ -76,18 +82,23 @@ class ShardedOptimizer:
         self.group = as_group(group)
 
         def prepare() -> tuple[list[Array], dict[str, Any]]:
-            flat = []
+            given: Any = optimizer
+            if not (isinstance(given, type) and issubclass(given, Optimizer)):
+                raise TypeError(f"optimizer: got {optimizer!r}, wanted a class such as lossk.AdamW")
+            if issubclass(optimizer, LAMB | Averaging):
+                wanted = "one that updates every element by itself, without averages"
+                raise TypeError(f"optimizer: got {optimizer.__name__}, wanted {wanted}")
+            if not isinstance(params, list | tuple):
+                raise TypeError(f"params: got {type(params).__name__}, wanted a list of arrays")
             for i, p in enumerate(params):
-                if not (p.flags.c_contiguous and p.flags.writeable):
-                    raise TypeError(
-                        f"params[{i}]: got a strided or read-only array, wanted a contiguous, writeable one"
-                    )
-                flat.append(p.reshape(-1))
+                check_plain(f"params[{i}]", p)
             made = optimizer(list(params), **options)  # checks what is shared out below
-            told = [f"{p.dtype}{list(p.shape)}" for p in params]
-            return flat, {"parameters": ", ".join(told)[:500], "count": len(told), "optimizer": repr(made)[:300]}
+            facts = {"parameters": text_digest([(p.dtype, p.shape) for p in params]), "count": len(params)}
+            facts |= {"optimizer": repr(made)[:300], "bucket_bytes": positive_integer("bucket_bytes", bucket_bytes)}
+            return [p.reshape(-1) for p in params], facts
 
         self._flat = agree(self.group, prepare)
+        self._lr = float(options.get("lr", 0.0))
         self._shapes = [(p.shape, p.dtype) for p in params]
         total = sum(p.size for p in self._flat)
         units = -(-total // ALIGNMENT)
@@ -125,10 +136,11 @@ class ShardedOptimizer:
     @property
     def lr(self) -> float:
         """The learning rate; set it on all ranks."""
-        return self._optimizers[0].lr if self._optimizers else float("nan")
+        return self._lr
 
     @lr.setter
     def lr(self, value: float) -> None:
+        self._lr = at_least_0("lr", value)
         for optimizer in self._optimizers:
             optimizer.lr = value
 
@@ -136,28 +148,43 @@ class ShardedOptimizer:
         self,
         grads: Sequence[Array],
         *,
+        max_norm: float | None = None,
         grad_scale: float | None = None,
         num_threads: int | None = None,
         gather: bool = True,
-    ) -> None:
+    ) -> StepResult:
         """Update the parameters in place, on all ranks.
 
         Parameters
         ----------
         grads : sequence of ndarray
             One gradient a parameter, summed up over ranks (`sum_gradients`); only this rank's share is read.
-        grad_scale : float, optional
-            Divisor of all gradients.
+        max_norm, grad_scale : float, optional
+            As in `lossk.optimizers.Optimizer.step`: clip, and divide; the norm is that of all shares together.
         num_threads : int, optional
             Threads of this call.
         gather : bool
             Send each bucket as soon as it is updated. Else `gather` has to be called before the parameters are used.
+
+        Returns
+        -------
+        StepResult
+            As of `lossk.optimizers.Optimizer.step`, the same on all ranks: where the norm is not finite, none of them
+            has updated anything.
         """
-        shapes = [(g.shape, g.dtype) for g in grads]
-        if shapes != self._shapes:
-            raise ValueError(f"grads: got {shapes}, wanted {self._shapes}, the shapes and dtypes of the parameters")
-        flat = [np.ascontiguousarray(g).reshape(-1) for g in grads]
-        options = {} if grad_scale is None else {"grad_scale": grad_scale}
+        made = agree(self.group, lambda: self._checked(grads, max_norm, grad_scale))
+        flat, limit, scale = made
+        result = APPLIED
+        if limit is not None or scale is not None:
+            own = [view for bucket in self._buckets[self.group.rank] for view in self._views(flat, bucket)]
+            norm = global_norm(self.group, own) / (scale or 1.0)
+            result = StepResult(bool(np.isfinite(norm)), norm)
+            if not result.applied:
+                return result
+            factor = 1.0 if limit is None else min(1.0, limit / (norm + 1e-6))
+            scale = (scale or 1.0) / factor if factor > 0 else None
+            flat = flat if factor > 0 else [np.zeros_like(g) for g in flat]
+        options = {} if scale is None else {"grad_scale": scale}
 
         def update(number: int) -> None:
             own = self._buckets[self.group.rank]
@@ -165,6 +192,20 @@ class ShardedOptimizer:
                 self._optimizers[number].step(self._views(flat, own[number]), num_threads=num_threads, **options)
 
         self._each_bucket(update, gather)
+        return result
+
+    def _checked(
+        self, grads: Sequence[Array], max_norm: float | None, grad_scale: float | None
+    ) -> tuple[tuple[list[Array], float | None, float | None], dict[str, Any]]:
+        """Return flat gradients and numbers of a step, and what all ranks have to have in common."""
+        given: Any = grads
+        shapes = [(g.shape, g.dtype) if isinstance(g, np.ndarray) else type(g).__name__ for g in given]
+        if shapes != self._shapes:
+            raise ValueError(f"grads: got {shapes}, wanted {self._shapes}, the shapes and dtypes of the parameters")
+        limit = None if max_norm is None else norm_limit(max_norm)
+        scale = None if grad_scale is None else positive("grad_scale", grad_scale)
+        flat = [np.ascontiguousarray(g).reshape(-1) for g in grads]
+        return (flat, limit, scale), {"lr": self._lr, "max_norm": limit, "grad_scale": scale}
 
     def gather(self) -> None:
         """Give every rank's share to all."""

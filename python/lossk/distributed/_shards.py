@@ -39,7 +39,7 @@ def shard(classes: int, group: Any = None, *, equal_bits: bool = True) -> slice:
     """
     if not is_integer(classes) or classes < 1:
         raise ValueError(f"classes: got {classes!r}, wanted a positive integer")
-    made = as_group(group)
+    made, classes = as_group(group), int(classes)
     units = -(-classes // PIECE) if equal_bits else classes
     unit = PIECE if equal_bits else 1
     first, last = (min(classes, units * rank // made.size * unit) for rank in (made.rank, made.rank + 1))

@@ -83,12 +83,12 @@ class MultiLabelMargin(RowLoss):
         dloss/dz[k] = (1 / C) number of t in T with 1 - z[t] + z[k] > 0;  at a label minus the number of such k
 
     The target is an array of the shape of `z`: of integers, each row the labels followed by -1 (what follows the first
-    negative number does not count), or of floats, 0 where a class is no label. ``"mean"`` divides by the number of
-    rows. A row takes time in proportion to its labels times `C`.
+    -1 does not count), or of floats, 0 where a class is no label. A label that a row has twice counts once. ``"mean"``
+    divides by the number of rows. A row takes time in proportion to its labels times `C`.
 
     References
     ----------
-    ``torch.nn.functional.multilabel_margin_loss``, whose results these are.
+    ``torch.nn.functional.multilabel_margin_loss``, whose results these are, but for labels that a row has twice.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def label_mask(target: Any, z: Array, axis: int) -> Any:
     lists = np.moveaxis(lists, at, -1)
     classes = lists.shape[-1]
     counted = np.logical_and.accumulate(lists >= 0, axis=-1)
-    wrong = counted & (lists >= classes)
+    wrong = (lists >= classes) | (lists < -1)
     if wrong.any():
         row = ", ".join(str(int(i)) for i in np.argwhere(wrong)[0])
         raise IndexError(f"target[{row}]: got {lists[wrong][0]}, wanted a label in [0, {classes}), or -1 at the end")

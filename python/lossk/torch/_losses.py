@@ -270,12 +270,21 @@ class Sets(Rows):
     """A loss of one or two axes with any number of true classes: lists of labels, or a number for each class."""
 
     of_labels = None
+    widens = False
 
     def fits(self, z: Any, y: Any, x: Any, w: Any, reduction: str) -> bool:
         known = reduction in ("mean", "sum", "none") and 0 < z.dim() <= 2 and z.numel() > 0
         weighs = w is None or (is_plain(w) and w.dtype is z.dtype and w.shape == z.shape[-1:])
-        lists = self.make.__wrapped__ is MultiLabelMargin
-        return known and weighs and y.shape == z.shape and (y.dtype in INTEGERS if lists else y.dtype is z.dtype)
+        if not (known and weighs and y.shape == z.shape):
+            return False
+        if self.make.__wrapped__ is not MultiLabelMargin:
+            return y.dtype is z.dtype
+        if y.dtype not in INTEGERS:
+            return False
+        # torch counts a label twice that a list has twice, and refuses numbers below -1 and behind the end.
+        lists = y.sort(dim=-1).values
+        twice = (lists[..., 1:] == lists[..., :-1]) & (lists[..., 1:] >= 0)
+        return not bool(twice.any()) and bool((lists >= -1).all()) and bool((lists < z.shape[-1]).all())
 
 
 def class_axis(axes: int) -> int:

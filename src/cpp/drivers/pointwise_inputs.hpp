@@ -9,8 +9,8 @@ namespace lossk {
 namespace {
 
 // What a formula may declare besides its call and its domain: a third input; that it takes a few instructions only, so
-// that the way to and from memory counts; that it branches, so that nothing is gained by several registers side by side;
-// that it is long or asked for seldom, so that its code is kept short: one loop, a register at a time; and itself
+// that the way to and from memory counts; that it branches, so that nothing is gained by several registers side by
+// side; that it is long or asked for seldom, so that its code is kept short: one loop, a register at a time; and itself
 // without branches, for parameters that are usual.
 template <class Formula>
 constexpr int inputs_of() {

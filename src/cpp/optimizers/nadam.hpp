@@ -34,7 +34,9 @@ struct nadam {
         const V d = decay(p, g);
         slot[0] = fma(slot[0], b1, d * new1);
         slot[1] = fma(slot[1], b2, d * d * new2);
-        p = p * shrink - fma(d, now, rate * slot[0]) / fma(sqrt(slot[1]), share, eps);
+        // Without a share of it, a root that is infinite does not count.
+        const V root = share == T(0) ? V{} : sqrt(slot[1]) * share;
+        p = p * shrink - fma(d, now, rate * slot[0]) / (root + eps);
     }
 };
 
