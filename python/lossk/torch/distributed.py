@@ -111,6 +111,15 @@ def cross_entropy(
     -----
     Every call agrees on options and shards by two small exchanges; make a
     `lossk.distributed.VocabParallelCrossEntropy` once where that counts.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch.distributed as over_ranks
+    >>> logits = torch.zeros(2, 4, requires_grad=True)  # a process without a group holds all classes
+    >>> loss = over_ranks.cross_entropy(logits, torch.tensor([0, 3]))
+    >>> loss.backward()
+    >>> round(loss.item(), 4), logits.grad[0].tolist()
+    (1.3863, [-0.375, 0.125, 0.125, 0.125])
     """
     if input.dim() != 2:
         raise ValueError(f"input: got shape {tuple(input.shape)}, wanted (N, C)")
@@ -168,6 +177,15 @@ def linear_cross_entropy(
     -------
     Tensor
         The loss, the same on all ranks.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch.distributed as over_ranks
+    >>> x, w = torch.ones(2, 3, requires_grad=True), torch.zeros(4, 3, requires_grad=True)
+    >>> loss = over_ranks.linear_cross_entropy(x, w, torch.tensor([0, 3]))
+    >>> loss.backward()
+    >>> round(loss.item(), 4), w.grad[0].tolist()
+    (1.3863, [-0.25, -0.25, -0.25])
     """
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction: got {reduction!r}, wanted 'mean' or 'sum'")
