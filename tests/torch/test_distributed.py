@@ -47,6 +47,12 @@ found.backward()
 close(found, value)
 for a, wanted in zip(layer, plain):
     close(a.grad.full_tensor() if isinstance(a, DTensor) else a.grad, wanted.grad)
+without = [t.clone().requires_grad_() for t in (x, w)]
+torch.nn.functional.cross_entropy(torch.nn.functional.linear(*without), y).backward()
+x.requires_grad_()
+part = distribute_tensor(w, mesh, [Shard(0)])
+ours.linear_cross_entropy(x, part, y).backward()
+close(x.grad, without[0].grad)
 
 said = []
 for call in (

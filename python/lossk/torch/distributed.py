@@ -47,8 +47,9 @@ class _Loss(torch.autograd.Function):
             )
         factor = upstream.unsqueeze(-1) if ctx.rows else upstream
         wanted = ctx.needs_input_grad[2:]
-        kept = [*ctx.kept, *[None] * (len(wanted) - len(ctx.kept))]
-        grads = [g.mul_(factor) if want and g is not None else None for g, want in zip(kept, wanted, strict=True)]
+        # Of a layer without bias there is a gradient None at the end.
+        pairs = zip(ctx.kept[: len(wanted)], wanted, strict=True)
+        grads = [grad.mul_(factor) if want else None for grad, want in pairs]
         ctx.kept = None
         return None, None, *grads
 
