@@ -161,6 +161,20 @@ def test_the_users_own_profile_is_ignored_in_silence_where_it_is_for_other_cpus(
         assert done.stdout.splitlines()[0] == bits_without_profile
 
 
+@pytest.mark.parametrize(
+    ("ratios", "certain"),
+    [
+        ([1.2] * 20, 1.2),
+        ([0.8] * 20, 0.8),
+        ([0.5, 2.0] * 10, 1.0),  # noise
+        ([1.0 + 0.01 * k for k in range(25)], 1.07),
+        ([0.7, 1.3, 1.3, 1.3, 1.3], 1.0),  # five are too few
+    ],
+)
+def test_a_choice_changes_by_what_is_certain(ratios: list[float], certain: float) -> None:
+    assert tune.cautious(ratios) == pytest.approx(certain)
+
+
 @pytest.mark.parametrize("named_by", ["--output", "LOSSK_PROFILE"])
 def test_what_tune_writes_is_a_profile_of_this_machine(
     named_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
