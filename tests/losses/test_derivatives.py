@@ -80,7 +80,7 @@ def test_derivatives_of_rows_are_those_of_the_values(
 
 @each_dtype
 @each_case
-def test_vjp_is_gradient_times_cotangent(case: Case, dtype: Any, isa: str, rng: np.random.Generator) -> None:
+def test_vjp_is_gradient_times_cotangent(case: Case, dtype: Any, rng: np.random.Generator) -> None:
     loss = case.make()
     for shape in ((257,), (31, 9)) if case.pointwise else ((31, 9), (5, 257), (2, 3, 70)):
         batch = draw(case, rng, shape, dtype, True)

@@ -110,7 +110,7 @@ def test_the_first_target_outside_is_told_before_anything_is_written(
 
 @each_dtype
 @each_case
-def test_leaving_out_the_check_changes_no_bit(case: Case, dtype: Any, isa: str, rng: np.random.Generator) -> None:
+def test_leaving_out_the_check_changes_no_bit(case: Case, dtype: Any, rng: np.random.Generator) -> None:
     loss = of_probabilities(case) if outside(case)[0] else case.make()
     for shape in shapes(case)[:4]:
         z, y = inside(case, rng, shape, dtype) if outside(case)[0] else (draw(case, rng, shape, dtype).z, None)

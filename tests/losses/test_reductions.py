@@ -17,7 +17,7 @@ from tests.support.tolerances import assert_close
 
 @each_dtype
 @each_case
-def test_normalizer_replaces_the_divisor(case: Case, dtype: Any, isa: str, rng: np.random.Generator) -> None:
+def test_normalizer_replaces_the_divisor(case: Case, dtype: Any, rng: np.random.Generator) -> None:
     loss = case.make()
     for shape in ((1000,), (17, 3)) if case.pointwise else ((17, 3), (6, 100)):
         for weighted in (False, True):

@@ -53,9 +53,7 @@ def test_arrays_of_no_axes_are_one_sample(case: Case, dtype: Any, rng: np.random
 
 @each_dtype
 @each_case
-def test_empty_batches_have_a_mean_of_nan_and_a_sum_of_0(
-    case: Case, dtype: Any, isa: str, rng: np.random.Generator
-) -> None:
+def test_empty_batches_have_a_mean_of_nan_and_a_sum_of_0(case: Case, dtype: Any, rng: np.random.Generator) -> None:
     loss = case.make()
     for shape in ((0,), (0, 3), (3, 0, 4)) if case.pointwise else ((0, 3), (0, 100), (3, 0, 4)):
         for weighted in (False, True):

@@ -38,7 +38,7 @@ def test_a_step_clips_and_unscales_as_if_gradients_had_been_multiplied(
 @each_variant
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_step_that_is_not_finite_is_skipped(
-    name: str, variant: dict[str, Any], bad: float, isa: str, rng: np.random.Generator
+    name: str, variant: dict[str, Any], bad: float, rng: np.random.Generator
 ) -> None:
     for steps_before in (0, 2):
         params = [*draw_arrays(rng, ((20_000,), (5,)), np.float32), rng.normal(size=(6, 8)).astype(np.float32)[:, ::2]]
