@@ -14,7 +14,6 @@ from lossk.optimizers import OPTIMIZERS
 from tests.support.cases import Case
 from tests.support.isas import REGISTER_BYTES
 
-
 # Tests by which every variant meets its reference on every instruction set.
 EVERYWHERE = ("test_losses_match_their_reference_at_every_size", "test_steps_match_the_reference")
 
