@@ -279,8 +279,8 @@ class Sets(Rows):
             return False
         if self.make.__wrapped__ is not MultiLabelMargin:
             return y.dtype is z.dtype
-        if y.dtype not in INTEGERS:
-            return False
+        if y.dtype not in INTEGERS or torch.compiler.is_dynamo_compiling():  # which cannot look into lists
+            return y.dtype in INTEGERS
         # torch counts a label twice that a list has twice, and refuses numbers below -1 and behind the end.
         lists = y.sort(dim=-1).values
         twice = (lists[..., 1:] == lists[..., :-1]) & (lists[..., 1:] >= 0)
