@@ -17,7 +17,14 @@ BYTES = 1024  # of what a rank says; longer texts are cut
 
 
 class RankError(RuntimeError):
-    """Raised on every rank where arguments are wrong on one, or are not the same on all."""
+    """Raised on every rank where arguments are wrong on one, or are not the same on all.
+
+    Examples
+    --------
+    >>> from lossk.distributed import RankError
+    >>> issubclass(RankError, RuntimeError)
+    True
+    """
 
 
 def agree(group: Group, prepare: Callable[[], tuple[T, dict[str, Any]]]) -> T:

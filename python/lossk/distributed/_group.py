@@ -23,6 +23,12 @@ class Group(Protocol):
     ----------
     rank, size : int
         This process's number, from 0 on, and how many there are.
+
+    Examples
+    --------
+    >>> from lossk.distributed import Group, SingleProcess
+    >>> isinstance(SingleProcess(), Group)
+    True
     """
 
     rank: int
@@ -71,6 +77,13 @@ class TorchGroup:
     -----
     A rank that ends leaves the others with the engine's error, at the latest after the group's timeout
     (``init_process_group(timeout=)``).
+
+    Examples
+    --------
+    Under ``torchrun``::
+
+        torch.distributed.init_process_group("gloo")
+        group = lossk.distributed.TorchGroup()
     """
 
     def __init__(self, group: Any = None) -> None:
@@ -124,6 +137,12 @@ class MpiGroup:
     Notes
     -----
     When a rank ends, ``mpiexec`` ends the others.
+
+    Examples
+    --------
+    Under ``mpiexec``::
+
+        group = lossk.distributed.MpiGroup(mpi4py.MPI.COMM_WORLD)
     """
 
     def __init__(self, communicator: Any) -> None:
@@ -167,6 +186,12 @@ def as_group(group: Any) -> Group:
     ------
     TypeError
         If it is something else.
+
+    Examples
+    --------
+    >>> from lossk.distributed import SingleProcess, as_group
+    >>> as_group(SingleProcess()).size
+    1
     """
     if isinstance(group, Group):
         return group
