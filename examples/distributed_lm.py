@@ -124,6 +124,10 @@ def main() -> None:
         losses = train(group, options.steps)
         if group.rank == 0 and options.losses:
             options.losses.write_text(json.dumps(losses), "utf-8")
+        if not options.mpi:  # gloo's threads have to end before the process does
+            import torch.distributed as dist
+
+            dist.destroy_process_group()
         return
     console = Console()
     runs = {f"{ranks} rank{'s' * (ranks > 1)}": train_apart(ranks, options.steps) for ranks in (1, options.ranks)}
