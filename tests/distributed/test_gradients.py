@@ -216,4 +216,5 @@ def test_what_an_optimizer_cannot_take_is_refused() -> None:
             own.load_state_dict(state | wrong)
     own.lr = 0.5
     assert own.lr == 0.5
+    assert ShardedOptimizer(lossk.AdamW, [p], SingleProcess()).lr == 1e-3, "the optimizer's own default"
     assert (p == 0.9).all()

@@ -13,7 +13,7 @@ from .._arrays import Array
 from ._group import Group
 
 T = TypeVar("T")
-BYTES = 1024  # of what a rank says; longer texts are cut
+BYTES = 1024  # of what a rank says
 
 
 class RankError(RuntimeError):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _core
 from .._arrays import Array, Output, arithmetic, floats, is_integer, weights_like
 from .._keywords import Reduction, Value
+from .._linear._problem import counting, integer_labels
 from .._runtime import get_num_threads
 from ..losses import RowStats
 from ..losses._targets import labels_or_probabilities
@@ -212,7 +213,7 @@ class VocabParallelCrossEntropy:
             _check_probabilities(y, weight)
         labels, divisor = None, float(np.prod(shape)) if weight is None else float(weight.sum(dtype=np.float64))
         if labelled:
-            labels, divisor = self._labels(y.reshape(-1), shape, weight, logits.dtype)
+            labels, divisor = self._labels(y, shape, weight, logits.dtype)
         if normalizer is not None:
             divisor = normalizer = float(normalizer)
         facts = {
@@ -236,13 +237,8 @@ class VocabParallelCrossEntropy:
     ) -> tuple[NDArray[np.int64], float]:
         """Return labels, -1 where a row does not count, and the weight of the rows that count."""
         total, ignored = self.shards.total, self.loss.ignore_index
-        counts = np.ones(labels.shape, np.bool_) if ignored is None else np.asarray(labels != ignored)
-        bad = counts & ((labels < 0) | (labels >= total))
-        if bad.any():
-            row = int(np.argmax(bad))
-            at = ", ".join(str(int(i)) for i in np.unravel_index(row, shape))
-            or_ignored = "" if ignored is None else f" or ignore_index ({ignored})"
-            raise IndexError(f"target[{at}]: got {labels[row]}, wanted a label in [0, {total}){or_ignored}")
+        labels = integer_labels(labels, shape, total, ignored)
+        counts = counting(labels, ignored)
         kept = np.where(counts, labels, -1).astype(np.int64)
         if weight is not None:
             counts &= weight.reshape(-1) != 0

@@ -16,6 +16,7 @@ from ..optimizers._tensors import check_apart, check_writeable_floats
 from ..optimizers.clip import clip_grad_norm as clip_one
 from ._agreement import agree, text_digest
 from ._group import Group, Wait, as_group
+from ._sums import in_order
 
 PIECE = 1 << 16  # elements whose squares are added up apart
 BUCKET_BYTES = 25 << 20  # of gradients that travel together: DistributedDataParallel's default
@@ -100,9 +101,9 @@ def sum_gradients(
     [array([4., 4.])]
     """
     made = as_group(group)
-    nbytes = positive_integer("bucket_bytes", bucket_bytes)
 
     def prepare() -> tuple[list[tuple[tuple[int, ...], Any]], dict[str, Any]]:
+        nbytes = positive_integer("bucket_bytes", bucket_bytes)
         if not isinstance(gradients, list | tuple) or not gradients or not len(gradients[0]):
             raise ValueError("gradients: got none, wanted at least one part with a gradient for each parameter")
         for number, part in enumerate(gradients):
@@ -118,25 +119,18 @@ def sum_gradients(
 
     sums = [np.empty(shape, dtype) for shape, dtype in agree(made, prepare)]
     pending: list[tuple[list[int], Wait]] = []
-    for bucket in _buckets(sums, nbytes):
+    for bucket in _buckets(sums, bucket_bytes):
         flat = [np.concatenate([part[i].reshape(-1) for i in bucket]) for part in gradients]
-        wait = made.all_gather(np.stack(flat)) if equal_bits else made.all_reduce(_in_order(flat))
+        wait = made.all_gather(np.stack(flat)) if equal_bits else made.all_reduce(in_order(flat))
         pending.append((bucket, wait))
     for bucket, wait in pending:
         result = wait()
-        total = _in_order(list(result.reshape(-1, result.shape[-1]))) if equal_bits else result
+        total = in_order(list(result.reshape(-1, result.shape[-1]))) if equal_bits else result
         start = 0
         for i in bucket:
             sums[i][...] = total[start : start + sums[i].size].reshape(sums[i].shape)
             start += sums[i].size
     return sums
-
-
-def _in_order(parts: Sequence[Array]) -> Array:
-    total = np.array(parts[0])
-    for part in parts[1:]:
-        total += part
-    return total
 
 
 def _buckets(arrays: Sequence[Array], nbytes: int) -> Iterator[list[int]]:

@@ -17,7 +17,7 @@ from ..losses.cross_entropy import CrossEntropy
 from ._agreement import agree, digest
 from ._group import Wait, as_group
 from ._shards import PIECE, Shards
-from ._sums import exp, typed
+from ._sums import exp, in_order, typed
 
 ROWS = 256  # of a chunk: as many as products add up in registers, so their number changes no bit of a sum
 # Numbers of a row in a piece, as row_number of drivers/linear/sums.hpp has them.
@@ -241,8 +241,9 @@ class _Call:
         return sum(self._piece_bytes(piece.stop - piece.start) for piece in self.pieces)
 
     def run(self) -> tuple[Value, RowStats | None]:
-        """Go over chunks of rows: the sums of one are on their way while the gradients of the one before are made."""
-        waiting: list[_Chunk] = []
+        """Go over chunks of rows: while one's sums are on their way, and another's `dx`, others are worked on."""
+        waiting: list[_Chunk] = []  # for the sums of other ranks
+        sent: list[_Chunk] = []  # their dx
         counted = 0
         for rows in self.problem.chunks(ROWS) if self.problem.counted else ():
             numbers = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
@@ -250,9 +251,11 @@ class _Call:
                 waiting.append(_Chunk(self, numbers[first : first + ROWS], counted == 0))
                 counted += 1
                 if len(waiting) > 1:
-                    waiting.pop(0).finish()
-        for chunk in waiting:
-            chunk.finish()
+                    sent.append(waiting.pop(0).finish())
+                if len(sent) > 1:
+                    sent.pop(0).take_dx()
+        for chunk in [*sent, *(chunk.finish() for chunk in waiting)]:
+            chunk.take_dx()
         return self._results()
 
     def _results(self) -> tuple[Value, RowStats | None]:
@@ -316,8 +319,8 @@ class _Chunk:
         sent[: len(found)] = found
         self.wait: Wait = call.layer.group.all_gather(sent)
 
-    def finish(self) -> None:
-        """Take the sums of all ranks, and make gradients of them."""
+    def finish(self) -> _Chunk:
+        """Take the sums of all ranks, make gradients of them, and send dx."""
         call, shards = self.call, self.call.layer.shards
         gathered = self.wait()
         pieces = np.concatenate([part[:n] for part, n in zip(gathered, shards.pieces, strict=True)])
@@ -330,9 +333,20 @@ class _Chunk:
         call.each[self.rows], call.lse[self.rows] = self.each, self.lse
         if self.correct is not None:
             call.correct[self.rows] = self.correct
-        if call.into is not None and self.dx is not None:
-            flat = call.into.dx.reshape(call.problem.x.shape)
-            flat[self.rows] = self._whole_dx(self.dx)
+        self.parts.clear()  # and their memory
+        if self.dx is not None:
+            self.wait = self._send_dx(self.dx)
+        return self
+
+    def take_dx(self) -> None:
+        """Write what the parts of dx of all ranks come to."""
+        layer, into = self.call.layer, self.call.into
+        if into is None:
+            return
+        whole = self.wait()
+        if layer.equal_bits:
+            whole = in_order([part for rank, n in zip(whole, layer.shards.pieces, strict=True) for part in rank[:n]])
+        into.dx.reshape(self.call.problem.x.shape)[self.rows] = whole
 
     def _owner(self) -> NDArray[np.intp]:
         """Return the number of the piece that holds each row's label, over all ranks."""
@@ -342,22 +356,13 @@ class _Chunk:
         )
         return np.searchsorted(starts, self.labels, side="right") - 1
 
-    def _whole_dx(self, parts: Array) -> Array:
+    def _send_dx(self, parts: Array) -> Wait:
         layer = self.call.layer
         if not layer.equal_bits:
-            return layer.group.all_reduce(_sum(parts))()
+            return layer.group.all_reduce(in_order(list(parts)))
         most = max(layer.shards.pieces)
         sent = parts if len(parts) == most else np.concatenate([parts, np.zeros((most - len(parts), *parts.shape[1:]))])
-        gathered = layer.group.all_gather(sent.astype(parts.dtype, copy=False))()
-        return _sum([part for rank, n in zip(gathered, layer.shards.pieces, strict=True) for part in rank[:n]])
-
-
-def _sum(parts: Any) -> Array:
-    """Add up in order."""
-    total = np.array(parts[0])
-    for part in parts[1:]:
-        total += part
-    return total
+        return layer.group.all_gather(sent.astype(parts.dtype, copy=False))
 
 
 def _of_rows(pieces: Array, owner: NDArray[np.intp]) -> Array:

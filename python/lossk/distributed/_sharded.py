@@ -81,7 +81,7 @@ class ShardedOptimizer:
     ) -> None:
         self.group = as_group(group)
 
-        def prepare() -> tuple[list[Array], dict[str, Any]]:
+        def prepare() -> tuple[tuple[list[Array], float], dict[str, Any]]:
             given: Any = optimizer
             if not (isinstance(given, type) and issubclass(given, Optimizer)):
                 raise TypeError(f"optimizer: got {optimizer!r}, wanted a class such as lossk.AdamW")
@@ -95,10 +95,9 @@ class ShardedOptimizer:
             made = optimizer(list(params), **options)  # checks what is shared out below
             facts = {"parameters": text_digest([(p.dtype, p.shape) for p in params]), "count": len(params)}
             facts |= {"optimizer": repr(made)[:300], "bucket_bytes": positive_integer("bucket_bytes", bucket_bytes)}
-            return [p.reshape(-1) for p in params], facts
+            return ([p.reshape(-1) for p in params], made.lr), facts
 
-        self._flat = agree(self.group, prepare)
-        self._lr = float(options.get("lr", 0.0))
+        self._flat, self._lr = agree(self.group, prepare)
         self._shapes = [(p.shape, p.dtype) for p in params]
         total = sum(p.size for p in self._flat)
         units = -(-total // ALIGNMENT)
@@ -172,8 +171,7 @@ class ShardedOptimizer:
             As of `lossk.optimizers.Optimizer.step`, the same on all ranks: where the norm is not finite, none of them
             has updated anything.
         """
-        made = agree(self.group, lambda: self._checked(grads, max_norm, grad_scale))
-        flat, limit, scale = made
+        flat, limit, scale = agree(self.group, lambda: self._checked(grads, max_norm, grad_scale))
         result = APPLIED
         if limit is not None or scale is not None:
             own = [view for bucket in self._buckets[self.group.rank] for view in self._views(flat, bucket)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,11 +28,19 @@ def typed(weights: tuple[Array, Array], dtype: np.dtype[Any]) -> Array:
     return weights[int(arithmetic(dtype) == np.float64)]
 
 
+def in_order(parts: Sequence[Array]) -> Array:
+    """Add up arrays one after the other."""
+    total = np.array(parts[0])
+    for part in parts[1:]:
+        total += part
+    return total
+
+
 class Wire:
     """How sums travel: the fields of a record, and what is put into them."""
 
     def __init__(self, layer: VocabParallelCrossEntropy, dtype: np.dtype[Any], targets: bool, stats: bool) -> None:
-        self.layer, self.targets = layer, targets
+        self.layer = layer
         wide = arithmetic(dtype)
         fields: list[tuple[str, Any]] = [("reference", wide), ("logit_t", wide), ("sum", np.float64)]
         if targets or layer.loss.label_smoothing > 0:
@@ -42,11 +51,6 @@ class Wire:
         shards = layer.shards
         self.pieces = shards.pieces if layer.equal_bits else [min(1, n) for n in shards.pieces]
         self.most = max(self.pieces)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that a rank sends for a row."""
-        return self.record.itemsize * self.most
 
     def send(self, chunks: Array) -> Wait:
         """Begin to gather the sums of all ranks; (rows, most pieces of a rank), padded with empty ones."""

@@ -13,8 +13,20 @@ from ._options import two_betas
 from ._tensors import Arrays
 
 
+class _Mixture(Optimizer):
+    """What both have: a kernel, and weight decay in the gradient or apart from it."""
+
+    def _kernel(self) -> tuple[str, tuple[str, ...]]:
+        return "nadam", ("exp_avg", "exp_avg_sq")
+
+    def _decay(self) -> tuple[float, float]:
+        """Return the weight decay in the gradient, and the factor of the parameter."""
+        rate = self._options["weight_decay"]
+        return (0.0, 1 - self._lr * rate) if self._options["decoupled_weight_decay"] else (rate, 1.0)
+
+
 @optimizer
-class NAdam(Optimizer):
+class NAdam(_Mixture):
     """NAdam: Adam with Nesterov momentum, in place.
 
     At a parameter's t-th step, with ``g`` the gradient (negated if `maximize`)::
@@ -94,14 +106,6 @@ class NAdam(Optimizer):
         }
         super().__init__(params, lr, options, master_weights, stochastic_rounding)
 
-    def _kernel(self) -> tuple[str, tuple[str, ...]]:
-        return "nadam", ("exp_avg", "exp_avg_sq")
-
-    def _decay(self) -> tuple[float, float]:
-        """Return the weight decay in the gradient, and the factor of the parameter."""
-        rate = self._options["weight_decay"]
-        return (0.0, 1 - self._lr * rate) if self._options["decoupled_weight_decay"] else (rate, 1.0)
-
     def _momentum(self, t: int) -> float:
         decay: float = 0.96 ** (t * self._options["momentum_decay"])
         return float(self._options["betas"][0]) * (1 - decay / 2)
@@ -140,7 +144,7 @@ class NAdam(Optimizer):
 
 
 @optimizer
-class RAdam(Optimizer):
+class RAdam(_Mixture):
     """RAdam: Adam whose division by the root mean square waits until its variance is known, in place.
 
     At a parameter's t-th step, with ``g`` the gradient (negated if `maximize`)::
@@ -219,14 +223,6 @@ class RAdam(Optimizer):
             "maximize": boolean("maximize", maximize),
         }
         super().__init__(params, lr, options, master_weights, stochastic_rounding)
-
-    def _kernel(self) -> tuple[str, tuple[str, ...]]:
-        return "nadam", ("exp_avg", "exp_avg_sq")
-
-    def _decay(self) -> tuple[float, float]:
-        """Return the weight decay in the gradient, and the factor of the parameter."""
-        rate = self._options["weight_decay"]
-        return (0.0, 1 - self._lr * rate) if self._options["decoupled_weight_decay"] else (rate, 1.0)
 
     def _rectified(self, t: int) -> float | None:
         """Return the factor of a step that is divided by the root mean square; None of one that is not."""
