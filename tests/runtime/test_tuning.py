@@ -175,6 +175,21 @@ def test_a_choice_changes_by_what_is_certain(ratios: list[float], certain: float
     assert tune.cautious(ratios) == pytest.approx(certain)
 
 
+def test_a_choice_is_kept_where_a_second_look_confirms_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    isa, again = _profile.alike()[0], {"rows": 1.2, "steps": 0.9, "pointwise": 1.0}
+    tuner = tune.Tuner()
+    for family in again:
+        tuner.families[family] = {"isa": isa}
+        tuner._tell(family, "instruction set", "usual", isa, 1.2)
+    monkeypatch.setattr(tune, "MAKERS", {family: lambda n, family=family: [family, family] for family in again})
+    monkeypatch.setattr(tune.Tuner, "with_choice", lambda self, call, *choice: call)
+    monkeypatch.setattr(tune, "advantage", lambda usual, other: again[other])
+    for family in again:
+        tuner.confirm(family)
+    assert tuner.profile()["families"] == {"rows": {"isa": isa}}
+    assert [line[0] for line in tuner.lines] == ["rows"]
+
+
 @pytest.mark.parametrize("named_by", ["--output", "LOSSK_PROFILE"])
 def test_what_tune_writes_is_a_profile_of_this_machine(
     named_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

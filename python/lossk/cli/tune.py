@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,47 +30,53 @@ CLASSES = 8192  # of long rows
 IN_L2 = 1 << 17  # bytes of a result that, with what it is made from, fits into any L2
 
 Call = Callable[[], object]
+Made = np.ndarray[Any, Any]
 
 
-def _pointwise(n: int) -> Call:
-    z, y = _matrix(n, 1).ravel(), np.zeros(n, np.float32)
-    return partial(lossk.Huber().value_and_grad, z, y, out=np.empty_like(z))
+def _matrix(n: int, classes: int, dtype: Any = np.float32) -> Made:
+    return np.resize(np.linspace(-2, 2, 10_007).astype(dtype), (max(1, n // classes), classes))
 
 
-def _activations(n: int) -> Call:
-    x = _matrix(n, 1).ravel()
-    return partial(lossk.ReLU(), x, out=np.empty_like(x))
+def _made(n: int, classes: int, call: Callable[[Made, Made], Call]) -> list[Call]:
+    """Return a call of z and out in float32, and one in float16."""
+    found = []
+    for dtype in (np.float32, np.float16):
+        z = _matrix(n, classes, dtype)
+        found.append(call(z, np.empty_like(z)))
+    return found
 
 
-def _matrix(n: int, classes: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.resize(np.linspace(-2, 2, 10_007, dtype=np.float32), (max(1, n // classes), classes))
+def _pointwise(n: int) -> list[Call]:
+    return _made(n, 1, lambda z, out: partial(lossk.Huber().value_and_grad, z, np.zeros_like(z), out=out))
 
 
-def _rows(n: int) -> Call:
-    z = _matrix(n, CLASSES)
-    y = np.full_like(z, 1 / CLASSES)
-    return partial(lossk.KLDivergence().value_and_grad, z, y, out=np.empty_like(z))
+def _activations(n: int) -> list[Call]:
+    return _made(n, 1, lambda z, out: partial(lossk.ReLU(), z, out=out))
 
 
-def _cross_entropy(n: int, classes: int) -> Call:
-    z = _matrix(n, classes)
+def _rows(n: int) -> list[Call]:
+    loss = lossk.KLDivergence()
+    return _made(n, CLASSES, lambda z, out: partial(loss.value_and_grad, z, np.full_like(z, 1 / CLASSES), out=out))
+
+
+def _cross_entropy(n: int, classes: int) -> list[Call]:
+    z, loss = _matrix(n, classes), lossk.CrossEntropy()
     labels = np.arange(len(z)) % classes
-    return partial(lossk.CrossEntropy().value_and_grad, z, labels, out=np.empty_like(z))
+    found = _made(n, classes, lambda z, out: partial(loss.value_and_grad, z, labels, out=out))
+    return [*found, partial(loss, z, labels)]
 
 
-def _row_maps(n: int) -> Call:
-    z = _matrix(n, CLASSES)
-    return partial(lossk.softmax, z, out=np.empty_like(z))
+def _row_maps(n: int) -> list[Call]:
+    return _made(n, CLASSES, lambda z, out: partial(lossk.softmax, z, out=out))
 
 
-def _steps(n: int) -> Call:
+def _steps(n: int) -> list[Call]:
     p, g = np.ones(n, np.float32), np.zeros(n, np.float32)
-    optimizer = lossk.SGD([p], lr=1e-3, momentum=0.9)
-    return partial(optimizer.step, [g])
+    return [partial(make([p], lr=1e-3).step, [g]) for make in (partial(lossk.SGD, momentum=0.9), lossk.AdamW)]
 
 
-# A kernel of each family, with results of so many elements.
-MAKERS: dict[str, Callable[[int], Call]] = {
+# Kernels of each family, with results of so many elements; the first writes float32, which may be streamed.
+MAKERS: dict[str, Callable[[int], list[Call]]] = {
     "pointwise": _pointwise,
     "activations": _activations,
     "rows": _rows,
@@ -91,8 +96,16 @@ def advantage(usual: Call, other: Call, seconds: float = SECONDS) -> float:
     ratios: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(ratios) < 5:
-        ratios.append(_seconds(usual) / _seconds(other))
+        if len(ratios) % 2:
+            ratios.append(_seconds(usual) / _seconds(other))
+        else:
+            ratios.append(1 / (_seconds(other) / _seconds(usual)))
     return cautious(ratios)
+
+
+def pays(gains: list[float]) -> bool:
+    """Whether a choice is worth a change: faster for some kernel, and slower for none."""
+    return min(gains) > 1 / PAYS and max(gains) > PAYS
 
 
 def cautious(ratios: list[float]) -> float:
@@ -133,14 +146,33 @@ class Tuner:
         _profile.choose(family, 0, "")
         usual = _profile.choices()[family][1]
         for isa in _profile.alike():
-            gains = [
-                advantage(self.with_choice(call, family, 0, usual), self.with_choice(call, family, 0, isa))
-                for call in (MAKERS[family](size // 4) for size in (IN_L2, min(MOST, 2 * _profile.last_level_cache())))
-                if isa != usual
-            ]
-            if gains and statistics.geometric_mean(gains) > PAYS:
+            if isa != usual and pays(gains := self._gains(family, {"isa": isa}, self._sizes())):
                 self.families[family]["isa"] = isa
-                self._tell(family, "instruction set", usual, isa, statistics.geometric_mean(gains))
+                self._tell(family, "instruction set", usual, isa, max(gains))
+
+    @staticmethod
+    def _sizes() -> set[int]:
+        return {IN_L2, min(MOST, 2 * _profile.last_level_cache())}
+
+    def _gains(self, family: str, choice: dict[str, Any], sizes: set[int]) -> list[float]:
+        """Return what a choice brings to the kernels of a family, with results of these sizes."""
+        stream_from, isa = choice.get("stream_from", 0), choice.get("isa", "")
+        calls = (call for size in sorted(sizes) for call in MAKERS[family](size // 4))
+        return [
+            advantage(self.with_choice(call, family, 0, ""), self.with_choice(call, family, stream_from, isa))
+            for call in calls
+        ]
+
+    def confirm(self, family: str) -> None:
+        """Drop what a second look does not confirm: at the first there may have been a noisy neighbour."""
+        if not (choice := self.families[family]):
+            return
+        _profile.choose(family, 0, "")
+        usual = _profile.choices()[family][0]
+        differ = min(usual, choice.get("stream_from", usual), MOST)  # the smallest that is streamed by one alone
+        if not pays(self._gains(family, choice, self._sizes() | {differ})):
+            self.families[family] = {}
+            self.lines = [line for line in self.lines if line[0] != family]
 
     def streaming(self, family: str) -> None:
         """Find the size of results from which on streaming pays, at it and at every larger one."""
@@ -148,7 +180,7 @@ class Tuner:
         _profile.choose(family, 0, isa)
         usual, found, gain, against = _profile.choices()[family][0], _profile.NEVER, 1.0, 1.0
         for size in sorted({min(MOST, int(share * _profile.last_level_cache())) for share in SHARES}, reverse=True):
-            call = MAKERS[family](size // 4)
+            call = MAKERS[family](size // 4)[0]
             faster = advantage(
                 self.with_choice(call, family, _profile.NEVER, isa), self.with_choice(call, family, 1, isa)
             )
@@ -210,6 +242,8 @@ def _work(tuner: Tuner) -> Iterator[tuple[str, Callable[[], None]]]:
         if family != "steps":  # in place: never streamed
             yield f"{family}: streaming", partial(tuner.streaming, family)
     yield "threads", tuner.threads
+    for family in MAKERS:
+        yield f"{family}: a second look", partial(tuner.confirm, family)
 
 
 def _new_file(path: Path) -> Path:
