@@ -100,10 +100,13 @@ def on_ranks(size: int, work: Callable[[ThreadGroup], T]) -> list[T | Exception]
 
 
 def values(results: list[T | Exception]) -> list[T]:
-    """Return what ranks returned; raise what one of them raised."""
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+    """Return what ranks returned; raise what one of them raised, and print what all did."""
+    raised = [(rank, result) for rank, result in enumerate(results) if isinstance(result, Exception)]
+    for rank, error in raised:
+        print(f"rank {rank} raised {error!r}")
+    # A rank that was left alone waited for another one, which did something else.
+    for _, error in sorted(raised, key=lambda pair: "was left alone" in str(pair[1])):
+        raise error
     return results  # type: ignore[return-value]
 
 
