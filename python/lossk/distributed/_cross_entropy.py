@@ -20,8 +20,10 @@ from ._group import Wait, as_group
 from ._shards import Shards
 from ._sums import Wire, typed
 
-ROWS = 64  # of a piece at most, so that what is kept of rows between the steps stays small
-PIECES = 12  # that the smallest of the ranks' caches holds: two are under way, and ranks of one machine share it
+# Rows of a piece: as many as this memory holds the sums of, or as have so many logits. Either way a piece is work of
+# milliseconds, behind which an exchange hides.
+SUMS_BYTES = 256 << 10
+LOGITS = 1 << 22
 
 
 class Problem(NamedTuple):
@@ -264,8 +266,8 @@ def _check_probabilities(y: Array, weight: Array | None) -> None:
 class _Call:
     """One call: rows go by in pieces, the same on all ranks.
 
-    A piece is reduced, its sums are exchanged while the next is reduced, and then it is written: its own numbers stay
-    in the cache all the while.
+    A piece is reduced, its sums are exchanged while the next is reduced, and then it is written. Both passes read the
+    logits and take their exponentials: what an exchange lasts is longer than caches keep them.
     """
 
     def __init__(self, layer: VocabParallelCrossEntropy, problem: Problem, grad: Array | None, stats: bool) -> None:
@@ -284,8 +286,9 @@ class _Call:
         if labels is not None:  # past the last class where the label is another rank's
             inside = (labels >= first) & (labels < last)
             own = np.where(inside, labels - first, np.where(labels < 0, -1, last - first))
-        row_bytes = max(1, shards.largest) * wide.itemsize
-        self.step = min(ROWS, max(1, shards.cache // (PIECES * row_bytes)))
+        row_bytes = _core.softmax_shard_row_bytes(shards.largest)
+        self.step = max(SUMS_BYTES // row_bytes, LOGITS // max(1, shards.largest))
+        self.step = max(1, min(self.step, len(problem.z)))
         self.shard = _core.SoftmaxShard(
             z=problem.z,
             row_classes=shards.total,

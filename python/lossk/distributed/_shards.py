@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, _profile
+from .. import _core
 from .._arrays import Array, is_integer
 from ._group import Group, as_group
 
@@ -47,12 +47,10 @@ def shard(classes: int, group: Any = None, *, equal_bits: bool = True) -> slice:
 
 
 class Shards:
-    """Where the classes of each rank begin, from what every rank says that it holds; the smallest of their caches."""
+    """Where the classes of each rank begin, from what every rank says that it holds."""
 
     def __init__(self, group: Group, classes: int, weight: Array | None) -> None:
-        said = group.all_gather(np.array([classes, _profile.last_level_cache()], np.int64))()
-        counts = said[:, 0]
-        self.cache = int(said[:, 1].min())
+        counts = group.all_gather(np.array([classes], np.int64))()[:, 0]
         bounds = np.concatenate([[0], np.cumsum(counts)])
         self.bounds = [int(b) for b in bounds]
         self.first, self.last = int(bounds[group.rank]), int(bounds[group.rank + 1])

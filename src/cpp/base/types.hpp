@@ -108,6 +108,7 @@ struct softmax_args : cross_entropy_options {
     double scale;               // factor of every gradient and second derivative
     row_output output;
     bool streaming;
+    bool recompute;        // write takes exponentials from z once more: reduce leaves nothing but sums
     bool* outside;         // set where a probability may be below 0; null: nobody asks
     void* scratch;         // of the calling thread, or one slot a row where rows are shared out by their chunks
     index scratch_stride;  // bytes of a slot

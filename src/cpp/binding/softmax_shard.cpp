@@ -47,6 +47,9 @@ class shard {
     }
 
 public:
+    // Scratch of a row that is under way: its sums, none of its numbers.
+    static index row_bytes(index classes) { return softmax_scratch_bytes(classes, 1, 0); }
+
     // Labels are those of the shard, -1 where the row does not count and past the last where it is another shard's.
     shard(const py::array& z, index row_classes, const options& asked, const py::object& labels,
           const py::object& target, const py::object& class_weight, const py::object& row_weight,
@@ -70,8 +73,8 @@ public:
         a_.kind = storage_of(type_);
         const bool narrow = a_.kind != storage::same;
         a_.streaming = a_.g && !narrow && should_stream(family::long_rows, *view(grad), *view(z));
-        const int kept = int{a_.streaming || (a_.g && narrow)} + int{a_.g && a_.softcap > 0};
-        a_.scratch_stride = softmax_scratch_bytes(a_.classes, arithmetic_dtype(type_).itemsize(), kept);
+        a_.recompute = true;
+        a_.scratch_stride = row_bytes(a_.classes);
         a_.scratch = allocate_in(memory_, slots_ * a_.scratch_stride, "scratch of a shard");
     }
 
@@ -126,6 +129,7 @@ void bind_softmax_shard(py::module_& m) {
     PYBIND11_NUMPY_DTYPE(softmax_chunk, reference, sum, linear, mass, logit_t, top, largest);
     m.attr("softmax_chunk") = py::dtype::of<softmax_chunk>();
     m.attr("softmax_chunk_classes") = row_chunk;
+    m.def("softmax_shard_row_bytes", &shard::row_bytes);
     py::class_<shard>(m, "SoftmaxShard")
         .def(py::init<const py::array&, index, const options&, const py::object&, const py::object&, const py::object&,
                       const py::object&, const py::object&, const py::object&, const py::object&, index>(),

@@ -146,10 +146,11 @@ double softmax_normalise(const softmax_args& a, index begin, index end) {
 template <class T>
 void softmax_write(const softmax_args& a, softmax_rows rows, index begin, index end) {
     const index chunks = softmax_chunks(a.classes);
-    with_elements<T>(a, [&](const auto& in) {
+    with_elements<T>(a, [&]<class E>(const long_rows<E>& in) {
+        const auto write = a.recompute ? write_row<E, row_kind::other> : passes_of(in).write;
         for (index i = begin; i < end; ++i) {
             const index row = rows.first + i / chunks;
-            passes_of(in).write(in, row, i % chunks, row_scratch<T>(a, row % rows.slots));
+            write(in, row, i % chunks, row_scratch<T>(a, row % rows.slots));
         }
     });
     if (a.streaming) stream_fence();

@@ -91,7 +91,7 @@ inline auto formula_at(const long_rows<E>& in, index row, index first, const row
     }
 }
 
-// Any gradient, with or without second derivative, block by block.
+// Any gradient, with or without second derivative, block by block: of what reduce kept, or of the logits.
 template <class E>
 struct any_gradient {
     using T = arithmetic<E>;
@@ -100,20 +100,31 @@ struct any_gradient {
     const index row;
     const row_scratch<T>& s;
 
-    template <bool capped, bool hess>
+    template <bool capped, bool hess, bool recompute>
     void fill(index first, index n, T* to, T* h_to) const {
         const row_state& r = *s.state;
-        const T* kept = in.kept_row(s, row) + first;
-        const T rescale = static_cast<T>(r.inverse * exp_of(s.reference[first / row_block] - r.maximum));
+        const auto* from = [&] {
+            if constexpr (recompute)
+                return in.z_row(row) + first;
+            else
+                return in.kept_row(s, row) + first;
+        }();
         const T maximum = static_cast<T>(r.maximum), factor = static_cast<T>(r.factor);
+        const bool moderate = recompute && maximum >= -exp_from<T>::limit && maximum <= exp_from<T>::limit;
+        const exp_from<T> exp_k = moderate ? exp_from<T>::near(maximum) : exp_from<T>::zero();
+        const T subtracted = moderate ? T(0) : maximum;
+        const double reference =
+            recompute ? static_cast<double>(subtracted) + exp_k.reference() : s.reference[first / row_block];
+        const T rescale = static_cast<T>(r.inverse * exp_of(reference - r.maximum));
         const T inverse = static_cast<T>(r.inverse * exp_of(static_cast<double>(maximum) - r.maximum));
         const V slope = splat<V>(static_cast<T>(r.slope)), square = splat<V>(static_cast<T>(r.square));
         const bool varied = in.varied();
         alignas(line_bytes) T buffer[row_block];
         const T* y = in.target_block(row, first, n, buffer);
         each_register<V>(n, [&](index i, auto reach) {
-            const V x = reach.load(kept + i),
-                    q = varied ? in.linear_weights(y, first, i, reach) : splat<V>(in.even_share);
+            const V z = reach.load(from + i);
+            const V x = !recompute ? z : capped ? in.cap(z) : exp_k(z - subtracted);
+            const V q = varied ? in.linear_weights(y, first, i, reach) : splat<V>(in.even_share);
             const V p = capped ? exp_quick(x - maximum) * inverse : x * rescale;
             V g = softmax_grad(p, slope, q), h = softmax_hess(p, slope, square);
             if constexpr (capped) {
@@ -126,10 +137,11 @@ struct any_gradient {
         });
     }
     void fill(index first, index n, T* to, T* h_to) const {
-        if (in.capped)
-            in.a.h ? fill<true, true>(first, n, to, h_to) : fill<true, false>(first, n, to, h_to);
-        else
-            in.a.h ? fill<false, true>(first, n, to, h_to) : fill<false, false>(first, n, to, h_to);
+        const auto filled = [&]<bool capped> {
+            if (in.a.recompute) return fill<capped, false, true>(first, n, to, h_to);
+            in.a.h ? fill<capped, true, false>(first, n, to, h_to) : fill<capped, false, false>(first, n, to, h_to);
+        };
+        in.capped ? filled.template operator()<true>() : filled.template operator()<false>();
     }
 };
 

@@ -105,7 +105,7 @@ struct long_rows : softmax_problem<arithmetic<E>> {
 
     // Where the gradient needs them, the e_k are kept from reduce to write; with `capped` the capped logits, too, with
     // `other` and capping those alone.
-    const bool keeps = a.g && a.output != row_output::log_softmax;
+    const bool keeps = a.g && !a.recompute && a.output != row_output::log_softmax;
 
     explicit long_rows(const softmax_args& args) : softmax_problem<T>{args} {}
 
