@@ -21,14 +21,14 @@ from tests.support.sources import ROOT
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
-PATIENCE = 60.0  # seconds after which a rank that waits has been left alone
+PATIENCE = 60.0  # seconds that processes may take for half of a test
 
 
 class Meeting:
     """Where threads meet that play ranks: what each has brought to each collective operation, and its bytes."""
 
     def __init__(self, size: int) -> None:
-        self.size, self.brought = size, dict[int, dict[int, Array]]()
+        self.size, self.brought, self.gone = size, dict[int, dict[int, Array]](), set[int]()
         self.condition = threading.Condition()
 
     def exchange(self, number: int, rank: int, array: Array) -> Callable[[], list[Array]]:
@@ -38,12 +38,20 @@ class Meeting:
             self.condition.notify_all()
 
         def wait() -> list[Array]:
+            brought = self.brought[number]
             with self.condition:
-                found = self.condition.wait_for(lambda: len(self.brought[number]) == self.size, PATIENCE)
-                assert found, f"rank {rank} was left alone in operation {number}"
-                return [self.brought[number][r] for r in range(self.size)]
+                self.condition.wait_for(lambda: len(brought) == self.size or self.gone - brought.keys())
+                left = self.gone - brought.keys()
+                assert not left, f"rank {rank} was left alone in operation {number} by ranks {sorted(left)}"
+                return [brought[r] for r in range(self.size)]
 
         return wait
+
+    def leave(self, rank: int) -> None:
+        """Tell those who wait for this rank that it will bring nothing more."""
+        with self.condition:
+            self.gone.add(rank)
+            self.condition.notify_all()
 
 
 class ThreadGroup:
@@ -90,6 +98,8 @@ def on_ranks(size: int, work: Callable[[ThreadGroup], T]) -> list[T | Exception]
             results[rank] = work(ThreadGroup(meeting, rank))
         except Exception as error:
             results[rank] = error
+        finally:
+            meeting.leave(rank)
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
     for thread in threads:
