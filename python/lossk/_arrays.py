@@ -165,10 +165,13 @@ def is_integer(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def class_axis(z: Array, axis: int) -> int:
+def class_axis(z: Array, axis: int, name: str = "z") -> int:
     """Return the class axis of z as a non-negative number."""
+    if z.ndim == 0:
+        raise ValueError(f"{name}: got one number, wanted an array with at least one axis")
     if not is_integer(axis) or not -z.ndim <= axis < z.ndim:
-        raise ValueError(f"axis: got {axis!r}, wanted an integer in [{-z.ndim}, {z.ndim}), as z has shape {z.shape}")
+        wanted = f"an integer in [{-z.ndim}, {z.ndim}), as {name} has shape {z.shape}"
+        raise ValueError(f"axis: got {axis!r}, wanted {wanted}")
     return int(axis) % z.ndim
 
 

@@ -156,7 +156,7 @@ def _shares(name: str, p: Any, axis: int, normalize: bool, level: int = 4) -> Fl
     given = _real(name, p)
     if given.ndim == 0 or given.size == 0:
         raise ValueError(f"{name}: got shape {given.shape}, wanted at least one number over the axis")
-    rows = np.moveaxis(given, class_axis(given, axis), -1).astype(np.float64)
+    rows = np.moveaxis(given, class_axis(given, axis, name), -1).astype(np.float64)
     if boolean("normalize", normalize):
         _scale(name, rows, ROUNDING.get(given.dtype.name, 1e-6), level)
     return np.ascontiguousarray(rows)

@@ -44,7 +44,7 @@ class RowFunction:
         where anything raises. The rest is as in calling the function.
         """
         x = x if isinstance(x, np.ndarray) else floats("x", x)
-        at = class_axis(x, axis)
+        at = class_axis(x, axis, "x")
         others = {"cotangent": cotangent} if isinstance(cotangent, np.ndarray) else {}
         output = None if out is None else Output("out", out, x, others, "x")
         rows = floats("x", np.moveaxis(as_array("x", x), at, -1))
@@ -86,7 +86,7 @@ class RowFunction:
             if result is not NotImplemented:
                 return result
         x = x if isinstance(x, np.ndarray) else floats("x", x)
-        at = class_axis(x, axis)
+        at = class_axis(x, axis, "x")
         rows = floats("x", np.moveaxis(as_array("x", x), at, -1))
         place = None if out is None else Output("out", out, x, {}, "x")
         result = np.moveaxis(_call(output, GRAD, rows, None, num_threads, False), -1, at)
@@ -207,7 +207,7 @@ class LogSumExp(RowFunction):
     ) -> Array:
         """Return ``log(sum(exp(x)))`` over `axis`."""
         x = x if isinstance(x, np.ndarray) else floats("x", x)
-        rows = floats("x", np.moveaxis(as_array("x", x), class_axis(x, axis), -1))
+        rows = floats("x", np.moveaxis(as_array("x", x), class_axis(x, axis, "x"), -1))
         result: Array = _call(LOSS, VALUE, rows, None, num_threads, True)[1]
         return result if out is None else Output("out", out, result, {"x": x}).fill(result)
 

@@ -198,6 +198,19 @@ def test_wrong_arguments_are_named_before_anything_is_written(rng: np.random.Gen
     assert all((o == 7).all() for o in out)
 
 
+def test_targets_are_not_looked_at_where_that_is_not_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    a, b, y = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)), np.ones(4)
+    for loss in (lossk.CosineEmbedding(), lossk.MarginRanking()):
+        inputs = (a, b) if isinstance(loss, lossk.CosineEmbedding) else (a[:, 0], b[:, 0])
+        for verb in (loss, loss.grad, loss.value_and_grad, loss.reference):
+            for targets in (0.5 * y, 0.5 * y.astype(np.float32), 0.5, [0.5] * 4):
+                with pytest.raises(ValueError, match=r"y: got 0\.5 at flat index 0, wanted -1 or 1"):
+                    verb(*inputs, targets)
+                verb(*inputs, targets, check=False)
+        loss.vjp(*inputs, 0.5 * y, np.ones(4), check=False)
+
+
 @each_loss
 def test_a_loss_of_pairs_is_a_value(loss: Any) -> None:
     assert pickle.loads(pickle.dumps(loss)) == loss

@@ -131,11 +131,13 @@ def test_a_wrong_state_changes_nothing(rng: np.random.Generator) -> None:
         (but(other__0=1), r"state: got unknown entries \['other\.0'\]"),
         (but(lr=-1.0), r"lr: got -1\.0, wanted"),
         (but(steps__1=3), r"state: got unknown entries \['steps\.1'\]"),
+        (but(lr=None), r"state: got no entry 'lr'"),
+        (but(form=None), r"state: got no entry 'form'"),
         ({}, r"state: got no entry"),
     ]
-    for state, message in wrong:
-        with pytest.raises(ValueError, match=message):
-            sgd.load_state_dict(state)
+    for state, message in [*wrong, (None, "state: got NoneType, wanted a mapping")]:
+        with pytest.raises((ValueError, TypeError), match=message):
+            sgd.load_state_dict(state)  # type: ignore[arg-type]
         after = sgd.state_dict()
         assert after.keys() == good.keys()
         assert all(bits(after[k]) == bits(good[k]) for k in good)

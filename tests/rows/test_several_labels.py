@@ -41,7 +41,7 @@ def test_lists_of_labels_are_masks(dtype: Any, isa: str) -> None:
     for call in (loss, loss.reference):
         with pytest.raises(IndexError, match=r"target\[1, 1\]: got 5, wanted a label in \[0, 5\), or -1 at the end"):
             call(z, lists)
-    with pytest.raises((TypeError, ValueError), match=r"target: got int64 of shape \(2,\), wanted probabilities"):
+    with pytest.raises((TypeError, ValueError), match=r"target: got int64 of shape \(2,\), wanted labels, or 0 and 1"):
         loss(z, np.array([0, 1]))
 
 

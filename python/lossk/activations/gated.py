@@ -136,7 +136,7 @@ class GLU(Gated):
     def _split(self, x: ArrayLike) -> tuple[Array, int, tuple[int, ...]]:
         """Return the array, the length of a half's run in memory, and the result's shape."""
         array = floats("x", x)
-        axis = class_axis(array, self.axis)
+        axis = class_axis(array, self.axis, "x")
         length = array.shape[axis]
         if length % 2:
             raise ValueError(f"x: got shape {array.shape}, wanted an even length of axis {axis}")
@@ -307,7 +307,7 @@ class PReLU(Gated):
         c = np.ones_like(a) if cotangent is None else float64("cotangent", cotangent)
         shape = [1] * a.ndim
         if slopes.size > 1:
-            shape[class_axis(a, self.axis)] = slopes.size
+            shape[class_axis(a, self.axis, "x")] = slopes.size
         of_slope = c * np.minimum(a, 0.0)
         axes = tuple(i for i, n in enumerate(shape) if n == 1 or slopes.size == 1)
         wide = slopes.reshape(shape)
@@ -318,7 +318,7 @@ class PReLU(Gated):
         array = floats("x", x)
         slopes = floats_like("slope", slope, array)
         if slopes.size != 1 or slopes.ndim > 1:
-            channels = array.shape[class_axis(array, self.axis)] if array.ndim else 1
+            channels = array.shape[class_axis(array, self.axis, "x")] if array.ndim else 1
             if slopes.shape != (channels,):
                 raise ValueError(f"slope: got shape {slopes.shape}, wanted one number, or ({channels},), one a channel")
         return array, slopes
@@ -327,5 +327,5 @@ class PReLU(Gated):
         """Return how many numbers lie together that slopes belong to, and whether it is one slope for all of them."""
         if slopes.size == 1:
             return max(1, array.size), True
-        inner = int(np.prod(array.shape[class_axis(array, self.axis) + 1 :], dtype=np.int64))
+        inner = int(np.prod(array.shape[class_axis(array, self.axis, "x") + 1 :], dtype=np.int64))
         return (inner, True) if inner > 1 else (slopes.size, False)

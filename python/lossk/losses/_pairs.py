@@ -60,14 +60,14 @@ class PairLoss(Frozen):
 
     # ---- verbs, of inputs that subclasses name ----------------------------------------------------------------------
 
-    def _verb(self, verb: int, inputs: tuple[Any, ...], y: Any, w: Any, *how: Any) -> Any:
+    def _verb(self, verb: int, inputs: tuple[Any, ...], y: Any, w: Any, *how: Any, check: bool = True) -> Any:
         asked = (verb, inputs, y, w, *how)
-        if self._takes_target and isinstance(y, np.ndarray) and y.dtype.kind == "f":
+        if check and self._takes_target and isinstance(y, np.ndarray) and y.dtype.kind == "f":
             self._check_target(y, w if isinstance(w, np.ndarray) else None)
         result = self._bound(asked)
-        return self._run_prepared(asked) if result is NotImplemented else result
+        return self._run_prepared(asked, check) if result is NotImplemented else result
 
-    def _run_prepared(self, asked: Fields) -> Any:
+    def _run_prepared(self, asked: Fields, check: bool) -> Any:
         """Run on arrays that kernels could not read or write as they were."""
         verb, given, y, w, reduction, normalizer, num_threads, out = asked
         first = floats(self._inputs[0], given[0])
@@ -78,7 +78,7 @@ class PairLoss(Frozen):
             y = np.full(samples, y, first.dtype) if isinstance(y, int | float | np.generic) else y
             y = weights_like("y", y, first)
         w = None if w is None else weights_like("sample_weight", w, first)
-        if self._takes_target:
+        if check and self._takes_target:
             self._check_target(y, w)
         result = self._bound((verb, inputs, y, w, reduction, normalizer, num_threads, None))
         if not outputs:
@@ -104,15 +104,24 @@ class PairLoss(Frozen):
                     raise ValueError(f"out[{i}]: got memory that overlaps out[{k}], wanted separate memory")
         return tuple(made)
 
-    def _vjp(self, inputs: tuple[Any, ...], y: Any, cotangent: Any, w: Any, num_threads: Any, out: Any) -> Any:
+    def _vjp(
+        self, inputs: tuple[Any, ...], y: Any, cotangent: Any, w: Any, num_threads: Any, out: Any, check: bool = True
+    ) -> Any:
         first = floats(self._inputs[0], inputs[0])
         weight = product_of_weights(first, cotangent, w, first.shape if self._single else first.shape[:-1])
-        return self._verb(GRAD, inputs, y, weight, "none", None, num_threads, out)
+        return self._verb(GRAD, inputs, y, weight, "none", None, num_threads, out, check=check)
 
     def _whole_reference(
-        self, given: tuple[Any, ...], y: Any, w: Any, reduction: str, normalizer: float | None, derivatives: bool
+        self,
+        given: tuple[Any, ...],
+        y: Any,
+        w: Any,
+        reduction: str,
+        normalizer: float | None,
+        derivatives: bool,
+        check: bool = True,
     ) -> Value:
-        self._verb(VALUE, given, y, w, reduction, normalizer, None, None)  # raises where kernels do
+        self._verb(VALUE, given, y, w, reduction, normalizer, None, None, check=check)  # raises where kernels do
         inputs = [float64(name, a) for name, a in zip(self._inputs, given, strict=True)]
         samples = inputs[0].shape if self._single else inputs[0].shape[:-1]
         if self._takes_target:
@@ -129,7 +138,16 @@ class PairLoss(Frozen):
 
 
 class LossOfTwo(PairLoss):
-    """A loss of two inputs and a target, a sample each."""
+    """A loss of two inputs and a target of -1 or 1, a sample each."""
+
+    def _check_target(self, y: Array, w: Array | None) -> None:
+        wrong = np.abs(y) - 1 != 0
+        wrong &= ~np.isnan(y)
+        if w is not None and w.shape == y.shape:
+            wrong &= w != 0
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise ValueError(f"y: got {y.flat[at]} at flat index {at}, wanted -1 or 1")
 
     def __call__(
         self,
@@ -140,6 +158,7 @@ class LossOfTwo(PairLoss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        check: bool = True,
         num_threads: int | None = None,
     ) -> Value:
         """Return the loss.
@@ -149,13 +168,15 @@ class LossOfTwo(PairLoss):
         x1, x2 : array_like of float32, float64, float16 or bfloat16
             Inputs of one shape and dtype, (..., D) or any, as the class says.
         y : array_like, or one number
-            Target of each sample; one number is that of every sample.
+            Target of each sample, -1 or 1; one number is that of every sample.
         sample_weight : array_like, optional
             Factor of each sample's loss.
         reduction : {"mean", "sum", "none"}
             ``"mean"`` divides the sum by the number of samples, or by the sum of their weights.
         normalizer : float, optional
             Divisor of ``"mean"`` in place of that.
+        check : bool
+            Raise where a target is outside the loss's domain.
         num_threads : int, optional
             Threads of this call; the result does not depend on it.
 
@@ -169,7 +190,7 @@ class LossOfTwo(PairLoss):
         TypeError, ValueError
             Where an argument is not as above; the message says what was got and what is wanted.
         """
-        return self._verb(VALUE, (x1, x2), y, sample_weight, reduction, normalizer, num_threads, None)
+        return self._verb(VALUE, (x1, x2), y, sample_weight, reduction, normalizer, num_threads, None, check=check)
 
     def grad(
         self,
@@ -180,12 +201,13 @@ class LossOfTwo(PairLoss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        check: bool = True,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
     ) -> tuple[Array, Array]:
         """Return the gradients with respect to `x1` and `x2`; `out` is a pair of arrays, each its input or apart."""
         result: tuple[Array, Array] = self._verb(
-            GRAD, (x1, x2), y, sample_weight, reduction, normalizer, num_threads, out
+            GRAD, (x1, x2), y, sample_weight, reduction, normalizer, num_threads, out, check=check
         )
         return result
 
@@ -198,12 +220,13 @@ class LossOfTwo(PairLoss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        check: bool = True,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
     ) -> tuple[Value, tuple[Array, Array]]:
         """Return the loss and both gradients, from one pass over the data; see calling the loss and `grad`."""
         result: tuple[Value, tuple[Array, Array]] = self._verb(
-            VALUE_AND_GRAD, (x1, x2), y, sample_weight, reduction, normalizer, num_threads, out
+            VALUE_AND_GRAD, (x1, x2), y, sample_weight, reduction, normalizer, num_threads, out, check=check
         )
         return result
 
@@ -215,11 +238,12 @@ class LossOfTwo(PairLoss):
         cotangent: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
+        check: bool = True,
         num_threads: int | None = None,
         out: tuple[Array, Array] | None = None,
     ) -> tuple[Array, Array]:
         """Return each sample's gradients times its entry of `cotangent`."""
-        result: tuple[Array, Array] = self._vjp((x1, x2), y, cotangent, sample_weight, num_threads, out)
+        result: tuple[Array, Array] = self._vjp((x1, x2), y, cotangent, sample_weight, num_threads, out, check)
         return result
 
     def reference(
@@ -231,7 +255,8 @@ class LossOfTwo(PairLoss):
         sample_weight: ArrayLike | None = None,
         reduction: Reduction = "mean",
         normalizer: float | None = None,
+        check: bool = True,
         derivatives: bool = False,
     ) -> Value:
         """Return the loss from the formula in plain float64 NumPy; with `derivatives`: (value, gradients)."""
-        return self._whole_reference((x1, x2), y, sample_weight, reduction, normalizer, derivatives)
+        return self._whole_reference((x1, x2), y, sample_weight, reduction, normalizer, derivatives, check)

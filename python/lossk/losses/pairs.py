@@ -117,15 +117,6 @@ class CosineEmbedding(LossOfTwo):
     def _check(self) -> None:
         self._set("margin", check_number("margin", self.margin, "a number in [-1, 1]", lambda x: -1 <= x <= 1))
 
-    def _check_target(self, y: Array, w: Array | None) -> None:
-        wrong = np.abs(y) - 1 != 0
-        wrong &= ~np.isnan(y)
-        if w is not None and w.shape == y.shape:
-            wrong &= w != 0
-        if wrong.any():
-            at = int(np.argmax(wrong))
-            raise ValueError(f"y: got {y.flat[at]} at flat index {at}, wanted -1 or 1")
-
     @staticmethod
     def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> tuple[Array, ...]:
         """Draw vectors and targets, for tests and benchmarks."""

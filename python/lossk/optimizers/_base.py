@@ -272,14 +272,21 @@ class Optimizer:
         ------
         ValueError
             If an entry is missing, unknown or of another shape or dtype; nothing has changed then.
+        TypeError
+            If it is no mapping.
         RuntimeError
             If another thread is in a step of this optimizer, or saves or loads its state.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state: got {type(state).__name__}, wanted a mapping, as state_dict returns it")
         self._turn.run("load_state_dict", self._take_state, dict(state))
 
     def _take_state(self, state: dict[str, Any]) -> None:
-        lr = at_least_0("lr", _state.number(state.pop("lr", self._lr)))
-        if (form := str(state.pop("form", self._form()))) != self._form():
+        for entry in ("lr", "form"):
+            if entry not in state:
+                raise ValueError(f"state: got no entry {entry!r}")
+        lr = at_least_0("lr", _state.number(state.pop("lr")))
+        if (form := str(state.pop("form"))) != self._form():
             raise ValueError(f"state['form']: got {form!r}, wanted {self._form()!r}")
         labels = [self._label(i) for i in range(len(self._params))]
         steps = [_state.step_count(f"steps.{label}", state) for label in labels]
