@@ -62,7 +62,7 @@ def test_results_have_the_same_bits_on_any_number_of_ranks(options: dict[str, An
     plain = {key: value for key, value in options.items() if key != "chunk_bytes"}
     for call in ({}, {"sample_weight": weight, "reduction": "none"}):
         value, grads, stats = over_ranks(1, inputs, options, **call)
-        for size in (2, 3):
+        for size in (2, 3, 4):  # one of four holds no classes
             other, other_grads, other_stats = over_ranks(size, inputs, options, **call)
             np.testing.assert_array_equal(other, value, strict=True)
             for a, b in zip(other_grads, grads, strict=True):
@@ -128,7 +128,8 @@ def test_ranks_that_disagree_are_told_so_on_every_rank(what: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"classes": 0}, "classes: got 0, wanted how many this rank holds, at least 1"),
+        ({"classes": -1}, "classes: got -1, wanted how many this rank holds, 0 or more"),
+        ({"classes": 0}, "classes: got 0 on every rank, wanted at least one class"),
         ({"classes": 3, "precision": "low"}, "precision: got 'low', wanted one of 'highest', 'high', 'medium'"),
         ({"classes": 3, "chunk_bytes": 7}, "chunk_bytes: got 7, wanted an integer, at least 1048576"),
         ({"classes": 3, "weight": np.ones(4)}, "weight: got 4 weights, wanted 3, one a class of all ranks"),

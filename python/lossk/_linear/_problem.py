@@ -173,7 +173,7 @@ def make_problem(
     x, w = float_rows("x", x), float_rows("w", w)
     if w.dtype != x.dtype:
         raise TypeError(f"w: got dtype {w.dtype}, wanted {x.dtype}, the dtype of x")
-    if w.ndim != 2 or w.shape[1] != x.shape[-1] or w.shape[0] == 0:
+    if w.ndim != 2 or w.shape[1] != x.shape[-1] or (len(w) == 0 and label_classes is None):
         raise ValueError(f"w: got shape {w.shape}, wanted (C, {x.shape[-1]}), as x has shape {x.shape}")
     bias = None if bias is None else class_bias(bias, x, len(w))
     classes = len(w) if label_classes is None else label_classes

@@ -37,7 +37,7 @@ class VocabParallelLinearCrossEntropy:
     Parameters
     ----------
     group, classes, equal_bits, check
-        As in `VocabParallelCrossEntropy`; `classes` at least 1.
+        As in `VocabParallelCrossEntropy`.
     weight, ignore_index, label_smoothing, z_loss, softcap, precision
         As in `LinearCrossEntropy`.
     chunk_bytes : int
@@ -81,8 +81,8 @@ class VocabParallelLinearCrossEntropy:
         self.precision, self.chunk_bytes = precision, chunk_bytes
 
         def prepare() -> tuple[CrossEntropy, dict[str, Any]]:
-            if not is_integer(classes) or classes < 1:
-                raise ValueError(f"classes: got {classes!r}, wanted how many this rank holds, at least 1")
+            if not is_integer(classes) or classes < 0:
+                raise ValueError(f"classes: got {classes!r}, wanted how many this rank holds, 0 or more")
             if precision not in PRECISIONS:
                 raise ValueError(f"precision: got {precision!r}, wanted one of {', '.join(map(repr, PRECISIONS))}")
             if not is_integer(chunk_bytes) or chunk_bytes < SMALLEST_CHUNK:
@@ -215,7 +215,8 @@ class _Call:
         self.layer, self.problem, self.into, self.stats = layer, problem, into, stats
         wide = self.wide = problem.wide
         own = len(problem.w)
-        self.pieces = [slice(first, min(own, first + PIECE)) for first in range(0, own, PIECE)]
+        # A rank without classes has a part of none: the value is known there, too.
+        self.pieces = [slice(first, min(own, first + PIECE)) for first in range(0, max(1, own), PIECE)]
         weights = layer.loss._weights
         self.class_weight = None if weights is None else typed(weights, wide)
         self.class_weight_sum = float(layer.shards.total if weights is None else weights[1].sum())
