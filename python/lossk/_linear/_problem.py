@@ -132,8 +132,8 @@ def integer_labels(target: Any, shape: tuple[int, ...], classes: int, ignore_ind
     flat = labels_of(target, shape, classes).reshape(-1)
     for piece in pieces(flat.size):
         part = flat[piece]
-        bad = counting(part, ignore_index) & ((part < 0) | (part >= classes))
-        if bad.any():
+        outside = (part < 0) | (part >= classes)
+        if outside.any() and (bad := outside & counting(part, ignore_index)).any():
             row = piece.start + int(np.argmax(bad))
             at = ", ".join(str(int(i)) for i in np.unravel_index(row, shape))
             ignored = "" if ignore_index is None else f" or ignore_index ({ignore_index})"
