@@ -103,6 +103,9 @@ number_tensor, number_of, loss_of_pair = _core.number_tensor, _core.number_of, _
 
 def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
     """Return the array C-contiguous, aligned, in native byte order and of `dtype`; itself where it is."""
+    flags = array.flags
+    if type(array) is np.ndarray and array.dtype == dtype and dtype.isnative and flags.c_contiguous and flags.aligned:
+        return array  # np.require takes longer to say so
     return np.asarray(np.require(array, dtype=dtype.newbyteorder("="), requirements=["C", "A"]))
 
 

@@ -25,7 +25,7 @@ bool multiplies_integers() {
     }
     {
         const tiles::session open(pairs);
-        multiply_tile<amx_unit, pairs, 1, pairs>({a[0], 0, b[0], 1, pairs}, c[0], lanes, false);
+        multiply_tile<amx_unit<1>, pairs, 1, pairs>({a[0], 0, b[0], 1, pairs}, c[0], lanes, false);
     }
     for (int i = 0; i < rows; ++i)
         for (int j = 0; j < lanes; ++j) {
@@ -38,7 +38,12 @@ bool multiplies_integers() {
 
 }  // namespace
 
-extern const linear_kernels table_linear_amx;
-constexpr linear_kernels table_linear_amx = linear_kernels_of<amx_unit>("AMX-BF16", multiplies_integers);
+// By the terms of a number.
+extern const linear_kernels table_linear_amx[linear_most_terms];
+constexpr linear_kernels table_linear_amx[] = {
+    linear_kernels_of<amx_unit<1>>("AMX-BF16", multiplies_integers),
+    linear_kernels_of<amx_unit<2>>("AMX-BF16, 3 products", multiplies_integers),
+    linear_kernels_of<amx_unit<3>>("AMX-BF16, 6 products", multiplies_integers),
+};
 
 }  // namespace lossk

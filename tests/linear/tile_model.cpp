@@ -33,13 +33,33 @@ struct guarded {
 using lossk::linear_kernels, lossk::linear_layout, lossk::linear_block, lossk::linear_rows;
 using length = lossk::index;
 
-extern "C" bool multiplies_right() { return lossk::table_linear_amx.is_right(); }
+extern "C" bool multiplies_right() { return lossk::table_linear_amx[0].is_right(); }
+
+// Logits (rows, classes) of f32 inputs that are sums of so many bf16.
+extern "C" void logits(int terms, const float* x, const float* w, length rows, length features, length classes,
+                       float* z) {
+    const linear_kernels& unit = lossk::table_linear_amx[terms - 1];
+    const linear_layout l = lossk::linear_layout_of(unit.shape, rows, features, classes, false);
+    const lossk::guarded memory(l.end), scratch(lossk::linear_scratch(unit.shape));
+    const std::unique_ptr<std::int64_t[]> elsewhere(new std::int64_t[static_cast<std::size_t>(rows)]);
+    std::fill_n(elsewhere.get(), rows, classes);
+    lossk::linear_args a{};
+    a.x = x, a.w = w, a.rows = rows, a.features = features, a.classes = a.row_classes = a.window = classes;
+    a.label = elsewhere.get(), a.memory = memory.start, a.scratch = scratch.start;
+    unit.pack(a, 0, l.rows / linear_rows);
+    unit.logits(a, 0, l.blocks);
+    const auto* const panels = reinterpret_cast<const float*>(memory.start + l.z);
+    const length lanes = unit.shape.lanes;
+    for (length row = 0; row < rows; ++row)
+        for (length c = 0; c < classes; ++c)
+            z[row * classes + c] = panels[(row / lanes * l.classes + c) * lanes + row % lanes];
+}
 
 // Returns whether memory past what was asked for is intact.
-extern "C" bool run(const void* x, const void* w, const void* bias, int kind, length rows, length features,
+extern "C" bool run(int terms, const void* x, const void* w, const void* bias, int kind, length rows, length features,
                     length classes, const std::int64_t* label, const double* options, double scale, double filter_eps,
                     length window, float* each, void* dx, void* dw, int dw_kind, double* dbias, double* loss) {
-    const linear_kernels& unit = lossk::table_linear_amx;
+    const linear_kernels& unit = lossk::table_linear_amx[terms - 1];
     const linear_layout l = lossk::linear_layout_of(unit.shape, rows, features, window, dx != nullptr);
     const lossk::guarded memory(l.end), scratch(lossk::linear_scratch(unit.shape));
     lossk::linear_args a{};

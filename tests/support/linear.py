@@ -29,7 +29,7 @@ def loss_of(options: dict[str, Any], classes: int, rng: np.random.Generator, **m
 
 def of_dz(x: Array) -> float:
     """Return the relative error of rounding dz, where products are of pairs of bf16."""
-    return 0.0 if lossk._core.linear_unit(x, False) == "FMA" else 2.0**-8
+    return 0.0 if lossk._core.linear_unit(x, 3) == "FMA" else 2.0**-8
 
 
 def close(got: Any, want: Any, dtype: Any, what: str) -> None:
@@ -43,3 +43,8 @@ def draw_layer(
 ) -> tuple[Array, ...]:
     x = rng.normal(size=(rows, features)).astype(dtype)
     return x, (rng.normal(size=(classes, features)) / features**0.5).astype(dtype), rng.integers(0, classes, rows)
+
+
+def root_mean_square(error: Array, size: Array) -> float:
+    """Return the root mean square of errors, relative to that of what they are errors of."""
+    return float(np.sqrt(np.mean(error.astype(np.float64) ** 2) / np.mean(size.astype(np.float64) ** 2)))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import lossk.torch as ours
+from lossk import LinearCrossEntropy
 from tests.support.torch import REDUCTIONS, Draw, close, theirs
 
 pytestmark = pytest.mark.usefixtures("torch_seed")
@@ -90,6 +91,28 @@ def test_a_layer_of_16_bits_is_rounded_once(dtype: Any, reduction: str) -> None:
             found.append([value.detach(), *(leaf.grad for leaf in leaves)])
         for got, want in zip(*found, strict=True):
             close(got, want, dtype, f"{options}")
+
+
+def test_products_are_as_precise_as_torch_is_asked_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, asked = Draw(3, 40, 16), list[str]()
+    x, w, target = draw.normal().float(), draw.normal(70, 16).float(), torch.arange(40)
+
+    def noted(*arguments: Any, precision: Any, **options: Any) -> LinearCrossEntropy:
+        asked.append(precision)
+        return LinearCrossEntropy(*arguments, precision=precision, **options)
+
+    monkeypatch.setattr("lossk.torch._linear.LinearCrossEntropy", noted)
+    before = torch.get_float32_matmul_precision()
+    try:
+        for precision in ("highest", "high", "medium"):
+            torch.set_float32_matmul_precision(precision)
+            leaf = w.clone().requires_grad_()
+            ours.linear_cross_entropy(x, leaf, target).backward()
+            assert asked[-1] == precision
+            own = LinearCrossEntropy(precision=precision).grad(x.numpy(), w.numpy(), target.numpy())
+            assert torch.equal(leaf.grad, torch.from_numpy(own[1]))
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_small_gradients_of_float16_are_kept() -> None:

@@ -11,7 +11,7 @@ from .. import _core
 from .._arrays import Array
 from .._keywords import Value
 from ..losses import RowStats
-from ._problem import GROUP, Problem, Rows
+from ._problem import GROUP, TERMS, Problem, Rows
 from ._results import Outputs, Results
 from ._sums import Segment, passes, plain_sums, wide_sums
 
@@ -41,9 +41,9 @@ class Planner:
     """Chooses sizes so that everything together stays below `chunk_bytes`, whatever the number of threads."""
 
     def __init__(
-        self, problem: Problem, weighted: bool, rounds: bool, into: Outputs | None, chunk_bytes: int, threads: int
+        self, problem: Problem, weighted: bool, terms: int, into: Outputs | None, chunk_bytes: int, threads: int
     ) -> None:
-        self.problem, self.rounds, self.into = problem, rounds, into
+        self.problem, self.terms, self.into = problem, terms, into
         self.chunk_bytes, self.threads = chunk_bytes, threads
         self.classes, self.features = map(int, problem.w.shape)
         self.thread_bytes = self._bytes(GROUP, BLOCK)[1]
@@ -88,7 +88,7 @@ class Planner:
 
     def _bytes(self, rows: int, window: int) -> tuple[int, int]:
         x, gradient = self.problem.x, self.into is not None
-        return _core.linear_bytes(x, self.rounds, rows, self.features, window, gradient)
+        return _core.linear_bytes(x, self.terms, rows, self.features, window, gradient)
 
     def _needed(self, rows: int, window: int) -> int:
         return int(self._bytes(rows, window)[0]) + rows * ROW_RESERVE
@@ -125,9 +125,9 @@ class Run:
         layer: LinearCrossEntropy,
         plan: Plan,
         into: Outputs | None,
-        rounds: bool,
+        terms: int,
     ) -> None:
-        self.problem, self.layer, self.plan, self.into, self.rounds = problem, layer, plan, into, rounds
+        self.problem, self.layer, self.plan, self.into, self.terms = problem, layer, plan, into, terms
         self.left_out = 0.0
         classes = len(problem.w)
         self.memory = np.empty(plan.bytes, np.uint8)
@@ -201,7 +201,7 @@ class Run:
             first=first,
             dbias=self.dbias if results is not None else None,
             filter_eps=self.layer.filter_eps * abs(problem.factor()),
-            rounds=self.rounds,
+            terms=self.terms,
             window=self.plan.window,
             memory=self.memory,
             threads=self.plan.threads,
@@ -217,6 +217,6 @@ def run(
     problem: Problem, layer: LinearCrossEntropy, into: Outputs | None, stats: bool
 ) -> tuple[Value, RowStats | None]:
     """Return the value and the statistics of a call, and fill its gradients."""
-    rounds = layer.precision == "medium"
-    plan = Planner(problem, layer.weight is not None, rounds, into, layer.chunk_bytes, problem.threads).plan()
-    return Run(problem, layer, plan, into, rounds).all(stats)
+    terms = TERMS[layer.precision]
+    plan = Planner(problem, layer.weight is not None, terms, into, layer.chunk_bytes, problem.threads).plan()
+    return Run(problem, layer, plan, into, terms).all(stats)

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _core
 from .._arrays import Array, is_integer
 from .._keywords import Reduction, Value
-from .._linear._loss import PRECISIONS, SMALLEST_CHUNK
-from .._linear._problem import Problem, float_rows, make_problem
+from .._linear._loss import SMALLEST_CHUNK
+from .._linear._problem import TERMS, Problem, float_rows, make_problem
 from ..losses import RowStats
 from ..losses.cross_entropy import CrossEntropy
 from ._agreement import agree, digest
@@ -83,8 +83,8 @@ class VocabParallelLinearCrossEntropy:
         def prepare() -> tuple[CrossEntropy, dict[str, Any]]:
             if not is_integer(classes) or classes < 0:
                 raise ValueError(f"classes: got {classes!r}, wanted how many this rank holds, 0 or more")
-            if precision not in PRECISIONS:
-                raise ValueError(f"precision: got {precision!r}, wanted one of {', '.join(map(repr, PRECISIONS))}")
+            if precision not in TERMS:
+                raise ValueError(f"precision: got {precision!r}, wanted one of {', '.join(map(repr, TERMS))}")
             if not is_integer(chunk_bytes) or chunk_bytes < SMALLEST_CHUNK:
                 raise ValueError(f"chunk_bytes: got {chunk_bytes!r}, wanted an integer, at least {SMALLEST_CHUNK}")
             loss = CrossEntropy(weight, ignore_index, label_smoothing, z_loss, softcap)
@@ -231,9 +231,9 @@ class _Call:
 
     def _piece_bytes(self, classes: int) -> int:
         problem = self.problem
-        rounds = self.layer.precision == "medium"
+        terms = TERMS[self.layer.precision]
         fixed, each = _core.linear_bytes(
-            problem.x, rounds, ROWS, problem.x.shape[1], min(classes, len(problem.w)), self.into is not None
+            problem.x, terms, ROWS, problem.x.shape[1], min(classes, len(problem.w)), self.into is not None
         )
         return int(fixed + each * problem.threads)
 
@@ -310,7 +310,7 @@ class _Chunk:
                 dw=None if call.dw is None else call.dw[piece],
                 first=first,
                 dbias=None if call.dbias is None else call.dbias[piece],
-                rounds=call.layer.precision == "medium",
+                terms=TERMS[call.layer.precision],
                 memory=memory,
                 threads=problem.threads,
             )

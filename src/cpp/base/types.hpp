@@ -285,9 +285,10 @@ using scale_kernel = void (*)(storage, void* x, double by, index begin, index en
 
 // A chunk of rows is worked on at once, and a window of classes: drivers/linear/README.md draws how. Blocks are fixed,
 // so sums do not depend on threads or registers.
-constexpr index linear_block = 252;  // classes whose partial sums are added up apart: a multiple of any tile's rows
-constexpr index linear_depth = 256;  // features, or rows, whose products are added up in registers
-constexpr index linear_rows = 32;    // rows are padded to a multiple of this
+constexpr index linear_block = 252;   // classes whose partial sums are added up apart: a multiple of any tile's rows
+constexpr index linear_depth = 256;   // features, or rows, whose products are added up in registers
+constexpr index linear_rows = 32;     // rows are padded to a multiple of this
+constexpr int linear_most_terms = 3;  // bf16 whose sum an f32 is
 
 // Rows of dw that are summed up: those of classes [first, end).
 struct linear_segment {
@@ -332,6 +333,7 @@ struct linear_unit {
     index filtered;   // classes of a block of dz that filter_eps may leave out, with linear_rows rows
     index depth;      // neighbours that are multiplied together
     index bytes;      // of a sum
+    index terms;      // operands whose sum a number is
 };
 static constexpr index linear_up(index n, index to) { return (n + to - 1) / to * to; }
 // Where what is in a chunk's memory, in bytes: panels of x in two forms, dx, logits, sums of blocks, of rows, flags.
@@ -352,10 +354,10 @@ static constexpr linear_layout linear_layout_of(const linear_unit& u, index rows
         at = linear_up(at + bytes, 64);
         return here;
     };
-    l.x_panels = take(l.rows * linear_up(features, u.depth) / u.depth * u.bytes);
-    l.x_columns = take(gradient ? l.rows / u.depth * linear_up(features, u.lanes) * u.bytes : 0);
+    l.x_panels = take(l.rows * linear_up(features, u.depth) / u.depth * u.bytes * u.terms);
+    l.x_columns = take(gradient ? l.rows / u.depth * linear_up(features, u.lanes) * u.bytes * u.terms : 0);
     l.dx = take(gradient ? l.rows * linear_up(features, u.filtered) * u.bytes : 0);
-    l.z = take(l.rows * l.classes * u.bytes);
+    l.z = take(l.rows * l.classes * u.bytes * (gradient ? u.terms : 1));
     l.block_sums = take(l.blocks * linear_block_numbers * l.rows * u.bytes);
     l.row_sums = take(linear_row_numbers * l.rows * 8);
     l.flags = take(gradient ? l.blocks * (linear_block / u.filtered) * (l.rows / linear_rows) : 0);

@@ -30,12 +30,13 @@ element element_of_array(const py::array& a) {
     return *type;
 }
 
-// What multiplies inputs of this type. Pairs of bf16 where the CPU has a unit for them, if inputs have no more digits
-// or `rounds` says that those may go.
-const linear_kernels& unit_of(element type, bool rounds) {
+// What multiplies inputs of this type. Pairs of bf16 where the CPU has a unit for them: of f32 as many as `terms`,
+// whose sum stands for a number.
+const linear_kernels& unit_of(element type, int terms) {
+    if (terms < 1 || terms > linear_most_terms) throw py::value_error("linear: wanted 1 to 3 terms");
     const kernel_table& table = kernels();
-    if (type == element::bf16 || (rounds && type == element::f32)) {
-        const linear_kernels* const pairs = bf16_unit_of(table);
+    if (type == element::bf16 || type == element::f32) {
+        const linear_kernels* const pairs = bf16_unit_of(table, type == element::bf16 ? 1 : terms);
         static bool told = false;
         if (amx_is_wrong() && !told) {
             told = true;
@@ -49,9 +50,9 @@ const linear_kernels& unit_of(element type, bool rounds) {
 }
 
 // Bytes for a chunk of so many rows and a window of so many classes, and for each thread.
-std::pair<index, index> bytes_of(const py::array& x, bool rounds, index rows, index features, index window,
+std::pair<index, index> bytes_of(const py::array& x, int terms, index rows, index features, index window,
                                  bool gradient) {
-    const linear_unit& unit = unit_of(element_of_array(x), rounds).shape;
+    const linear_unit& unit = unit_of(element_of_array(x), terms).shape;
     return {linear_layout_of(unit, rows, features, window, gradient).end + 64, linear_scratch(unit)};
 }
 
@@ -142,9 +143,9 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
                      std::array<double, cross_entropy_option_count> options, double class_weight_sum, double scale,
                      const py::object& each, const py::object& lse, const py::object& correct, const py::object& dx,
                      const std::vector<std::pair<index, py::array>>& dw, bool first, const py::object& dbias,
-                     double filter_eps, bool rounds, index window, const py::array& memory, int threads) {
+                     double filter_eps, int terms, index window, const py::array& memory, int threads) {
     const element type = element_of_array(x);
-    const linear_kernels& unit = unit_of(type, rounds);
+    const linear_kernels& unit = unit_of(type, terms);
     linear_args a{};
     a.x = x.data();
     a.w = w.data();
@@ -197,7 +198,7 @@ public:
           const py::object& class_weight, const py::object& row_weight,
           const std::array<double, cross_entropy_option_count>& options, index row_classes, double class_weight_sum,
           double scale, const py::object& each, const py::object& lse, const py::object& correct, const py::object& dx,
-          const py::object& dw, bool first, const py::object& dbias, bool rounds, const py::array& memory, int threads)
+          const py::object& dw, bool first, const py::object& dbias, int terms, const py::array& memory, int threads)
         : arrays_{x, w, bias, labels, class_weight, row_weight, each, lse, correct, dx, dw, dbias, memory} {
         const element type = element_of_array(x);
         linear_args a{};
@@ -225,7 +226,7 @@ public:
         a.dw_kind = storage::same;
         a.first = first;
         a.dbias = data_of<double>(dbias);
-        run_.emplace(passes_in(memory, unit_of(type, rounds), a, threads));
+        run_.emplace(passes_in(memory, unit_of(type, terms), a, threads));
     }
 
     // What every row comes to in the piece: linear_row_numbers rows of them.
@@ -264,21 +265,21 @@ public:
 void bind_linear(py::module_& m) {
     using namespace linear;
     using namespace py::literals;
-    m.def("linear_bytes", bytes_of, "x"_a, "rounds"_a, "rows"_a, "features"_a, "window"_a, "gradient"_a);
+    m.def("linear_bytes", bytes_of, "x"_a, "terms"_a, "rows"_a, "features"_a, "window"_a, "gradient"_a);
     m.def("linear_chunk", chunk_call, py::kw_only(), "x"_a, "w"_a, "bias"_a, "labels"_a, "at"_a, "class_weight"_a,
           "row_weight"_a, "options"_a, "class_weight_sum"_a, "scale"_a, "each"_a, "lse"_a, "correct"_a, "dx"_a, "dw"_a,
-          "first"_a, "dbias"_a, "filter_eps"_a, "rounds"_a, "window"_a, "memory"_a, "threads"_a);
+          "first"_a, "dbias"_a, "filter_eps"_a, "terms"_a, "window"_a, "memory"_a, "threads"_a);
     py::class_<shard>(m, "LinearShard")
         .def(py::init<const py::array&, const py::array&, const py::object&, const py::array&, const py::object&,
                       const py::object&, const std::array<double, cross_entropy_option_count>&, index, double, double,
                       const py::object&, const py::object&, const py::object&, const py::object&, const py::object&,
-                      bool, const py::object&, bool, const py::array&, int>(),
+                      bool, const py::object&, int, const py::array&, int>(),
              py::kw_only(), "x"_a, "w"_a, "bias"_a, "labels"_a, "class_weight"_a, "row_weight"_a, "options"_a,
              "row_classes"_a, "class_weight_sum"_a, "scale"_a, "each"_a, "lse"_a, "correct"_a, "dx"_a, "dw"_a,
-             "first"_a, "dbias"_a, "rounds"_a, "memory"_a, "threads"_a)
+             "first"_a, "dbias"_a, "terms"_a, "memory"_a, "threads"_a)
         .def("sum_up", &shard::sum_up)
         .def("finish", &shard::finish, py::kw_only(), "of_rows"_a, "labels"_a, "class_weight"_a, "again"_a);
-    m.def("linear_unit", [](const py::array& x, bool rounds) { return unit_of(element_of_array(x), rounds).unit; });
+    m.def("linear_unit", [](const py::array& x, int terms) { return unit_of(element_of_array(x), terms).unit; });
 }
 
 }  // namespace lossk

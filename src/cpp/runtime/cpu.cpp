@@ -15,7 +15,7 @@ namespace lossk {
 
 #if defined(LOSSK_X86_64_V4)
 extern const kernel_table table_x86_64_v4;
-extern const linear_kernels table_linear_bf16, table_linear_amx;
+extern const linear_kernels table_linear_bf16, table_linear_amx[linear_most_terms];
 #endif
 #if defined(__x86_64__)
 extern const kernel_table table_x86_64_v3;
@@ -81,19 +81,20 @@ bool may_use_tiles() {
 #endif
 }
 
+// By the terms of a number. AMX multiplies bf16 more than six times as fast as FMA f32 (3,700 to 5,000 against 469
+// GFLOP/s on two cores of a Xeon of the Sapphire Rapids kind), so that even six products for one pay; where pairs of
+// bf16 are twice as fast as FMA, three do not.
 struct bf16_choice {
-    const linear_kernels* unit = nullptr;
+    const linear_kernels* unit[linear_most_terms] = {};
     bool amx_is_wrong = false;
 };
 const bf16_choice& bf16_unit_of_this_cpu() {
     static const bf16_choice chosen = [] {
         bf16_choice choice;
-        if (has_fast_bf16_pairs()) choice.unit = &table_linear_bf16;
+        if (has_fast_bf16_pairs()) choice.unit[0] = &table_linear_bf16;
         if (!has_amx() || !may_use_tiles()) return choice;
-        if (table_linear_amx.is_right())
-            choice.unit = &table_linear_amx;
-        else
-            choice.amx_is_wrong = true;
+        choice.amx_is_wrong = !table_linear_amx[0].is_right();
+        for (int t = 0; t < linear_most_terms && !choice.amx_is_wrong; ++t) choice.unit[t] = &table_linear_amx[t];
         return choice;
     }();
     return chosen;
@@ -153,11 +154,14 @@ const kernel_table& table_named(const std::string& name, const std::string& aske
 
 const kernel_table& kernels() { return *active().load(std::memory_order_relaxed); }
 
-const linear_kernels* bf16_unit_of(const kernel_table& table) {
+const linear_kernels* bf16_unit_of(const kernel_table& table, int terms) {
 #if defined(LOSSK_X86_64_V4)
-    if (&table == &table_x86_64_v4) return bf16_unit_of_this_cpu().unit;
+    // Who names an ISA gets the bits of its FMA.
+    if (&table == &table_x86_64_v4 && (terms == 1 || !isa_was_asked_for()))
+        return bf16_unit_of_this_cpu().unit[terms - 1];
 #endif
     static_cast<void>(table);
+    static_cast<void>(terms);
     return nullptr;
 }
 

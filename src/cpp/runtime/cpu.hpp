@@ -18,8 +18,9 @@ const kernel_table& kernels();
 // The table of this name; std::invalid_argument, which names who asked, where this CPU has none.
 const kernel_table& table_named(const std::string& name, const std::string& asked_by);
 
-// The unit for products of bf16 that goes with a table; null: none, or one that is slower than multiplying in f32.
-const linear_kernels* bf16_unit_of(const kernel_table& table);
+// The unit that goes with a table for products of bf16, or of numbers that are sums of so many bf16; null: none, or one
+// that is slower than multiplying in f32.
+const linear_kernels* bf16_unit_of(const kernel_table& table, int terms);
 // Did AMX's tiles multiply known numbers wrongly? Then they are not used.
 bool amx_is_wrong();
 

@@ -48,6 +48,13 @@ inline words32 round_bf16(vec<float> v) {
 }
 inline words16 narrow_bf16(vec<float> v) { return narrow_words(round_bf16(v) >> 16); }
 
+// Of v, what is rounded to bf16, as an upper half; v becomes what that leaves. Three make up all 24 bits of an f32.
+inline words32 take_bf16(vec<float>& v) {
+    const words32 term = round_bf16(v) & 0xffff0000;
+    v -= (vec<float>)term;
+    return term;
+}
+
 // The upper halves of words: those of `low` moved to the lower halves, those of `high` where they are.
 inline words32 join_words(words32 low, words32 high) {
 #if defined(__AVX2__) && !defined(__AVX512F__)

@@ -22,13 +22,13 @@ struct dx_sums {
     static constexpr int class_stride = U::in_registers ? U::rows : 1;
     static constexpr index step_operands = U::rows * (U::in_registers ? step : feature_stride);
     static constexpr index steps_of_block = linear_block / U::filtered;
+    static constexpr index plane = most * steps_of_block * step_operands;
+    static constexpr index rows_plane = U::in_registers ? 0 : feature_stride * most * U::rows;  // to be transposed
 
-    static_assert((most * steps_of_block * step_operands + (U::in_registers ? 0 : feature_stride * most * U::rows)) *
-                      index{sizeof(O)} <=
-                  linear_scratch(chunk::unit));
+    static_assert(U::terms * (plane + rows_plane) * index{sizeof(O)} <= linear_scratch(chunk::unit));
 
     const chunk& in;
-    O* const packed = reinterpret_cast<O*>(in.a.scratch);  // [tile][step]
+    O* const packed = reinterpret_cast<O*>(in.a.scratch);  // [term][tile][step]
 
     O* packed_tile(index t) const { return packed + t * steps_of_block * step_operands; }
 
@@ -36,23 +36,23 @@ struct dx_sums {
     index wide(index tile, index tiles) const { return smaller(tiles * U::rows, in.a.features - tile * U::rows); }
 
     // The k-th row of operands, to each tile its own.
-    void give_tiles(const O* from, index k, index tiles) const {
+    void give_tiles(const O* from, index k, index tiles, index term = 0) const {
         if constexpr (U::in_registers) {
             for (index t = 0; t < tiles; ++t)
                 __builtin_memcpy(packed_tile(t) + k * U::rows, from + t * U::rows, U::rows * sizeof(O));
         } else {
-            O* const rows = packed_tile(most);
+            O* const rows = packed + U::terms * plane + term * rows_plane;
             __builtin_memcpy(rows + k % step * most * U::rows, from,
                              static_cast<std::size_t>(tiles * U::rows) * sizeof(O));
-            if (k % step == step - 1) transpose_step(rows, k / step, tiles);
+            if (k % step == step - 1) transpose_step(rows, k / step, tiles, term * plane);
         }
     }
     // Rows of a step, to lines of features; what a line has past the step is not read.
-    void transpose_step(const O* rows, index at_step, index tiles) const {
+    void transpose_step(const O* rows, index at_step, index tiles, index at_plane) const {
         constexpr index n = columns<V>, L = chunk::L;
         static_assert(U::rows % n == 0 && feature_stride % L == 0);
         for (index f = 0; f < tiles * U::rows; f += n) {
-            O* const to = packed_tile(f / U::rows) + at_step * step_operands + f % U::rows * feature_stride;
+            O* const to = packed_tile(f / U::rows) + at_plane + at_step * step_operands + f % U::rows * feature_stride;
             for (index k = 0; k < feature_stride; k += L) {
                 V r[n];
                 load_columns<V>(reinterpret_cast<const float*>(rows + k * most * U::rows) + f, most * U::rows, r);
@@ -66,7 +66,7 @@ struct dx_sums {
         const linear_args& a = in.a;
         const index n = wide(tile, tiles);
         T numbers[depth][most * U::rows]{};
-        O operands[most * U::rows];
+        O operands[U::terms][most * U::rows];
         const bool direct = depth == 1 && a.kind == storage::same && n == tiles * U::rows;
         const auto* const w = static_cast<const T*>(a.w) + (a.begin + block.block * linear_block) * a.features;
         for (index c = 0; c < block.padded; c += depth) {
@@ -75,14 +75,14 @@ struct dx_sums {
                     give_tiles(w + c * a.features + tile * U::rows, c, tiles);
                     continue;
                 }
-            } else if (a.kind == storage::bf16 && n == tiles * U::rows && c + 1 < block.n) {
+            } else if (U::terms == 1 && a.kind == storage::bf16 && n == tiles * U::rows && c + 1 < block.n) {
                 const auto* const row = static_cast<const bf16*>(a.w) +
                                         (a.begin + block.block * linear_block + c) * a.features + tile * U::rows;
                 each_register<V>(n, [&](index i, auto reach) {
                     const V low = reach.load(row + i), high = reach.load(row + a.features + i);
-                    reach.store(reinterpret_cast<float*>(operands) + i, (V)(((words32)low >> 16) | (words32)high));
+                    reach.store(reinterpret_cast<float*>(operands[0]) + i, (V)(((words32)low >> 16) | (words32)high));
                 });
-                give_tiles(operands, c / depth, tiles);
+                give_tiles(operands[0], c / depth, tiles);
                 continue;
             }
             for (index j = 0; j < depth; ++j) {
@@ -95,8 +95,8 @@ struct dx_sums {
             if constexpr (depth == 1) {
                 give_tiles(numbers[0], c, tiles);
             } else {
-                operands_across<U>(numbers[0], numbers[1], tiles * U::rows, operands);
-                give_tiles(operands, c / depth, tiles);
+                operands_across<U>(numbers[0], numbers[1], tiles * U::rows, operands[0], most * U::rows);
+                for (index t = 0; t < U::terms; ++t) give_tiles(operands[t], c / depth, tiles, t);
             }
         }
     }
@@ -112,7 +112,7 @@ struct dx_sums {
         for (index c = part * linear_block / parts; c < (part + 1) * linear_block / parts; ++c)
             if (first + c < a.classes) prefetch_numbers<T>(a.kind, a.w, (first + c) * a.features + next * U::rows, n);
         if (!last || block.block + 1 >= blocks()) return;
-        const index tiles = parts / in.panels(), n_z = linear_block * lanes / tiles;
+        const index tiles = parts / in.panels(), n_z = in.z_block() / tiles;
         prefetch_numbers<T>(storage::same, in.z(part % in.panels(), block.block + 1), part / in.panels() * n_z, n_z);
     }
 
@@ -123,7 +123,8 @@ struct dx_sums {
         const index steps = block.padded / U::filtered;
         for (index panel = 0; panel < in.panels(); ++panel) {
             ahead(panel);
-            tile_operands<U> of{packed_tile(t), step_operands, block.pairs_of_classes(panel), steps, step};
+            tile_operands<U> of{packed_tile(t), step_operands,   block.pairs_of_classes(panel), steps, step,
+                                plane,          block.dz_plane()};
             if (U::in_registers && !(a.filter_eps > 0)) of.steps = 1, of.inner = steps * step;
             if (a.filter_eps > 0) {
                 of.counts = in.flags(block.block) + panel * lanes / linear_rows;

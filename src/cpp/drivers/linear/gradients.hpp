@@ -95,17 +95,19 @@ struct gradient_block {
     index l_rows() const { return in.l.rows; }
 
     // Where units of pairs want dz: pairs of classes for dx in the first half of the block, pairs of rows for dw in the
-    // other.
+    // other; of each all terms.
+    index dz_plane() const { return padded / 2 * lanes; }
     O* pairs_of_classes(index panel) const { return reinterpret_cast<O*>(in.z(panel, block)); }
-    O* along_rows(index panel) const { return pairs_of_classes(panel) + (depth == 1 ? 0 : padded / 2 * lanes); }
+    O* along_rows(index panel) const { return pairs_of_classes(panel) + (depth == 1 ? 0 : U::terms * dz_plane()); }
     void make_pairs(index panel) const {
         if constexpr (depth == 2) {
-            T* const z = in.z(panel, block);
-            O pairs[linear_block * lanes / 2];
-            for (index c = 0; c < padded; ++c) operands_along<U>(z + c * lanes, lanes, pairs + c * lanes / 2);
+            T dz[linear_block * lanes];
+            __builtin_memcpy(dz, in.z(panel, block), static_cast<std::size_t>(padded * lanes) * sizeof(T));
+            for (index c = 0; c < padded; ++c)
+                operands_along<U>(dz + c * lanes, lanes, along_rows(panel) + c * lanes / 2, dz_plane());
             for (index c = 0; c < padded; c += 2)
-                operands_across<U>(z + c * lanes, z + (c + 1) * lanes, lanes, pairs_of_classes(panel) + c / 2 * lanes);
-            __builtin_memcpy(along_rows(panel), pairs, static_cast<std::size_t>(padded * lanes / 2) * sizeof(O));
+                operands_across<U>(dz + c * lanes, dz + (c + 1) * lanes, lanes, pairs_of_classes(panel) + c / 2 * lanes,
+                                   dz_plane());
         }
     }
 
@@ -151,9 +153,15 @@ struct gradient_block {
             for (index column = 0; column < wide; column += lanes)
                 for (index panel = 0; panel < in.panels(); panel += deep)
                     for (index c = 0; c < n; c += U::rows) {
-                        tile_operands<U> of{along_rows(panel) + c * (lanes / depth), in.panel_stride(),
+                        tile_operands<U> of{along_rows(panel) + c * (lanes / depth),
+                                            in.panel_stride(),
                                             in.x_columns((k + column) / lanes) + panel * (lanes / depth) * lanes,
-                                            smaller(deep, in.panels() - panel), lanes / depth};
+                                            smaller(deep, in.panels() - panel),
+                                            lanes / depth,
+                                            dz_plane(),
+                                            in.x_columns_plane()};
+                        if (U::in_registers && of.steps == 1)  // of a few rows; the others are 0
+                            of.inner = linear_up(smaller(lanes, a.rows - panel * lanes), depth) / depth;
                         if (a.filter_eps > 0) {
                             of.counts = in.flags(block) + c / U::filtered * in.groups() + panel * lanes / linear_rows;
                             of.counts_stride = 1;

@@ -28,25 +28,36 @@ inline void prefetch_numbers(storage kind, const void* from, index begin, index 
     for (index at = 0; at < n * bytes; at += line_bytes) prefetch(p, at);
 }
 
-// Operands of n numbers that follow each other in k; what is left of the last one is 0.
+// Operands of n numbers that follow each other in k; what is left of the last one is 0. Terms are `plane` apart.
 template <class U>
-inline void operands_along(const typename U::sum* x, index n, typename U::operand* to) {
+inline void operands_along(const typename U::sum* x, index n, typename U::operand* to, index plane) {
     if constexpr (U::depth == 1) {
         __builtin_memcpy(to, x, static_cast<std::size_t>(n) * sizeof *x);
-    } else {
+    } else if constexpr (U::terms == 1) {
         if (n % 2) to[n / 2] = 0;
         narrow_tile(x, n, reinterpret_cast<bf16*>(to));
+    } else {
+        for (index t = 0; t < U::terms && n % 2; ++t) to[t * plane + n / 2] = 0;
+        each_register<vec<float>>(n, [&](index i, auto reach) {
+            vec<float> rest = reach.load(x + i);
+            for (index t = 0; t < U::terms; ++t)
+                reach.store(reinterpret_cast<bf16*>(to + t * plane) + i, (vec<float>)take_bf16(rest));
+        });
     }
 }
 // Operands of the numbers of two rows that follow each other in k; with a depth of 1 the first row alone.
 template <class U>
-inline void operands_across(const typename U::sum* x, const typename U::sum* next, index n, typename U::operand* to) {
+inline void operands_across(const typename U::sum* x, const typename U::sum* next, index n, typename U::operand* to,
+                            index plane) {
     if constexpr (U::depth == 1) {
         __builtin_memcpy(to, x, static_cast<std::size_t>(n) * sizeof *x);
     } else {
         each_register<vec<float>>(n, [&](index i, auto reach) {
-            const words32 pair = join_words(round_bf16(reach.load(x + i)), round_bf16(reach.load(next + i)));
-            reach.store(reinterpret_cast<float*>(to) + i, (vec<float>)pair);
+            vec<float> rest = reach.load(x + i), next_rest = reach.load(next + i);
+            for (index t = 0; t < U::terms; ++t) {
+                const words32 first = take_bf16(rest), second = take_bf16(next_rest);
+                reach.store(reinterpret_cast<float*>(to + t * plane) + i, (vec<float>)join_words(first, second));
+            }
         });
     }
 }
@@ -58,7 +69,7 @@ struct linear_chunk {
     using O = typename U::operand;
     static constexpr index L = lossk::lanes<V>, lanes = U::lanes, depth = U::depth, widest = linear_depth;
     static constexpr int R = static_cast<int>(lanes / L);  // registers of a panel
-    static constexpr linear_unit unit{lanes, U::rows, U::filtered, depth, sizeof(T)};
+    static constexpr linear_unit unit{lanes, U::rows, U::filtered, depth, sizeof(T), U::terms};
 
     const linear_args& a;
     const linear_layout l;
@@ -88,9 +99,13 @@ struct linear_chunk {
     O* x_columns(index panel) const { return at<O>(l.x_columns) + panel * (l.rows / depth) * lanes; }
     // [panel][feature][lane]
     T* dx(index panel) const { return at<T>(l.dx) + panel * padded_features() * lanes; }
-    // Logits, then dz, of a block: [panel][class][lane]
-    T* z(index panel, index block) const { return at<T>(l.z) + (panel * l.classes + block * linear_block) * lanes; }
-    index panel_stride() const { return l.classes * lanes; }
+    // How far the operands' terms are apart.
+    index x_panels_plane() const { return l.rows * features(); }
+    index x_columns_plane() const { return l.rows / depth * linear_up(a.features, lanes); }
+    // Logits, then dz, of a block: [panel][class][lane], and room for the terms of dz
+    T* z(index panel, index block) const { return at<T>(l.z) + panel * panel_stride() + block * z_block(); }
+    index panel_stride() const { return l.classes * lanes * (a.dx ? U::terms : 1); }
+    index z_block() const { return linear_block * lanes * (a.dx ? U::terms : 1); }
     T* block_numbers(index block, int which) const {
         return at<T>(l.block_sums) + (block * linear_block_numbers + which) * l.rows;
     }
@@ -123,7 +138,7 @@ void pack_rows(const linear_args& args, index begin, index end) {
     const chunk in(args);
     constexpr index widest = chunk::widest, lanes = chunk::lanes, depth = chunk::depth;
     T numbers[depth][widest];
-    O operands[widest];
+    O operands[U::terms][widest];
     for (index row = begin * linear_rows; row < end * linear_rows; row += depth)
         for (index k = 0; k < args.features; k += widest) {
             const index n = smaller(widest, args.features - k), padded = linear_up(n, lanes);
@@ -131,14 +146,18 @@ void pack_rows(const linear_args& args, index begin, index end) {
                 __builtin_memset(numbers[j], 0, sizeof numbers[j]);
                 if (row + j < args.rows)
                     read_numbers(args.kind, args.x, in.place(row + j) * args.features + k, n, numbers[j]);
-                operands_along<U>(numbers[j], n, operands);
+                operands_along<U>(numbers[j], n, operands[0], widest);
                 O* const to = in.x_panel((row + j) / lanes) + k / depth * lanes + (row + j) % lanes;
-                for (index i = 0; i < (n + depth - 1) / depth; ++i) to[i * lanes] = operands[i];
+                for (index t = 0; t < U::terms; ++t)
+                    for (index i = 0; i < (n + depth - 1) / depth; ++i)
+                        to[t * in.x_panels_plane() + i * lanes] = operands[t][i];
             }
             if (!args.dx) continue;
-            operands_across<U>(numbers[0], numbers[depth - 1], padded, operands);
-            for (index i = 0; i < padded; i += lanes)
-                __builtin_memcpy(in.x_columns((k + i) / lanes) + row / depth * lanes, operands + i, lanes * sizeof(O));
+            operands_across<U>(numbers[0], numbers[depth - 1], padded, operands[0], widest);
+            for (index t = 0; t < U::terms; ++t)
+                for (index i = 0; i < padded; i += lanes)
+                    __builtin_memcpy(in.x_columns((k + i) / lanes) + t * in.x_columns_plane() + row / depth * lanes,
+                                     operands[t] + i, lanes * sizeof(O));
         }
 }
 

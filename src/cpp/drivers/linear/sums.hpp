@@ -38,7 +38,8 @@ struct logit_block {
     static constexpr int R = chunk::R, at_once = 16;  // operands
     static constexpr index L = chunk::L, lanes = chunk::lanes, depth = chunk::depth, widest = chunk::widest;
     static constexpr int staged_row = widest / depth + 16;  // no power of two: rows do not share lines of a cache
-    static_assert(U::rows * staged_row * index{sizeof(O)} <= linear_scratch(chunk::unit));
+    static constexpr index staged_plane = U::rows * staged_row;
+    static_assert(U::terms * staged_plane * index{sizeof(O)} <= linear_scratch(chunk::unit));
 
     const chunk& in;
     const index block, n;
@@ -50,18 +51,19 @@ struct logit_block {
         for (int i = 0; i < U::rows; ++i) {
             O* const row = to + i * staged_row;
             if (first + i >= n) {
-                __builtin_memset(row, 0, staged_row * sizeof(O));
+                for (index t = 0; t < U::terms; ++t)
+                    __builtin_memset(row + t * staged_plane, 0, staged_row * sizeof(O));
                 continue;
             }
             const index element = (a.begin + block * linear_block + first + i) * a.features + k;
             if constexpr (depth == 1) {
                 read_numbers(a.kind, a.w, element, wide, row);
-            } else if (a.kind == storage::bf16) {
+            } else if (U::terms == 1 && a.kind == storage::bf16) {
                 row[wide / 2] = 0;
                 __builtin_memcpy(row, static_cast<const bf16*>(a.w) + element, static_cast<std::size_t>(wide) * 2);
             } else {
                 read_numbers(a.kind, a.w, element, wide, numbers);
-                operands_along<U>(numbers, wide, row);
+                operands_along<U>(numbers, wide, row, staged_plane);
             }
         }
     }
@@ -74,9 +76,9 @@ struct logit_block {
             for (index first = 0; first < n; first += U::rows) {
                 stage(first, k, wide, staged);
                 for (index panel = 0; panel < in.panels(); ++panel)
-                    multiply_tile<U, staged_row, 1, at_once>(
-                        {staged, 0, in.x_panel(panel) + k / depth * lanes, 1, operands},
-                        in.z(panel, block) + first * lanes, lanes, k > 0);
+                    multiply_tile<U, staged_row, 1, at_once>({staged, 0, in.x_panel(panel) + k / depth * lanes, 1,
+                                                              operands, staged_plane, in.x_panels_plane()},
+                                                             in.z(panel, block) + first * lanes, lanes, k > 0);
             }
         } while ((k += widest) < in.a.features);
     }

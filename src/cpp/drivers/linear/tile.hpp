@@ -22,6 +22,7 @@ struct register_tile {
 #endif
     static constexpr index filtered = 12;  // classes that filter_eps may leave out: the same for all of these
     static constexpr bool in_registers = true;
+    static constexpr index terms = 1;
     // What is open while a thread multiplies by steps of so many operands.
     struct session {
         explicit session(index) {}
@@ -60,7 +61,8 @@ struct bf16_unit : register_tile {
 #endif
 
 // Operands of a product. Its depth is cut into `steps` of `inner` operands: those of b follow each other, those of a
-// are a_step apart. Steps for which `counts` is 0 are left out.
+// are a_step apart. Where a number is the sum of several terms, these are a_plane and b_plane apart. Steps for which
+// `counts` is 0 are left out.
 template <class U>
 struct tile_operands {
     using operand = typename U::operand;
@@ -68,6 +70,7 @@ struct tile_operands {
     index a_step;
     const operand* b;
     index steps, inner;
+    index a_plane = 0, b_plane = 0;
     const std::uint8_t* counts = nullptr;
     index counts_stride = 0, steps_per_count = 1;
 };
