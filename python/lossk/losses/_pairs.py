@@ -124,7 +124,7 @@ class PairLoss(Frozen):
             of_rows = weight if self._single else weight[..., None]
             gradients = [np.where(of_rows != 0, g * of_rows, 0.0) for g in gradients]
         divisor = float(weight.sum()) if normalizer is None else normalizer
-        total = reduce_reference(reduction, value, tuple(gradients), divisor, derivatives)
+        total = reduce_reference(reduction, value, tuple(gradients), divisor, derivatives, of_rows != 0)
         return (total[0], tuple(total[1:])) if derivatives else total
 
 
