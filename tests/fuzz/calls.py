@@ -77,9 +77,10 @@ class Call:
 
     def as_converted(self, name: str) -> Any:
         a, first = self.arrays[name], next(iter(self.arrays.values()))
+        a = np.float64(a) if type(a) in (int, float) and name in self.converted else a
         types = [getattr(x, "dtype", np.dtype(object)).newbyteorder("=") for x in (a, first)]
         converts = name in self.converted and not self.classes and all(t in FLOATS for t in types)
-        return a.astype(types[1]) if converts else a
+        return np.asarray(a).astype(types[1])[()] if converts else a
 
     def run(self) -> list[Any]:
         return flat(self.function(**self.arrays, **self.options, **self.how))

@@ -138,7 +138,7 @@ def reference_of_rows(function: Any, verb: str, x: Array, cotangent: Any, axis: 
             return np.asarray(by_name[function])
         c = real("cotangent", cotangent, lse.squeeze(axis).shape if function is lossk.logsumexp else x.shape)
         if function is lossk.logsumexp:
-            return np.asarray(p * np.expand_dims(c, axis))
+            return np.where(np.expand_dims(c, axis) == 0, 0.0, p * np.expand_dims(c, axis))
         if function is lossk.log_softmax:
             return np.asarray(c - p * c.sum(axis=axis, keepdims=True))
         return np.asarray(p * (c - (p * c).sum(axis=axis, keepdims=True)))

@@ -313,6 +313,6 @@ def slack_of_linear(loss: Any, verb: str, samples: tuple[int, ...]) -> Callable[
     def slack(arrays: dict[str, Any], options: dict[str, Any], eps: float) -> list[Any]:
         units = 45_000 if eps < 1e-10 else 256 if eps < 1e-5 else 4
         wanted = referred(loss, verb, 3, samples)(**arrays, **options)
-        return [units * eps * max(1e-3, float(np.max(sizes(w), initial=0.0))) for w in wanted]
+        return [units * eps * max(0.03, float(np.max(sizes(w), initial=0.0))) for w in wanted]
 
     return slack

@@ -142,7 +142,12 @@ def clip(rng: Rng) -> tuple[str, str]:
     before, limit = [g.astype(np.float64) for g in grads], pick(rng, (0.0, 0.5, 3.0, float("inf")))
     if chance(rng, 0.2):
         wrong = [*grads, wrong_array(rng, grads[0]) if chance(rng, 0.5) else grads[0]]
-        if wrong[-1] is not None and not (isinstance(wrong[-1], np.ndarray) and wrong[-1] is not grads[0]):
+        empty = isinstance(wrong[-1], np.ndarray) and wrong[-1].size == 0
+        if (
+            wrong[-1] is not None
+            and not empty
+            and not (isinstance(wrong[-1], np.ndarray) and wrong[-1] is not grads[0])
+        ):
             memory = Memory(grads)
             _, error = attempt(lambda: lossk.clip_grad_norm(wrong, limit))
             demand(error is not None, f"clip_grad_norm took {wrong[-1]!r}")

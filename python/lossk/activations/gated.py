@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _core
-from .._arrays import Array, arithmetic, class_axis, float64, floats, floats_like, is_integer
+from .._arrays import Array, arithmetic, class_axis, empty, float64, floats, floats_like, is_integer
 from .._parameters import Frozen, dataclass_transform
 from ._base import Float64
 from ._normal import logistic
@@ -45,8 +45,8 @@ class Gated(Frozen):
     ) -> tuple[Array, Array | None]:
         """Return the flat value, or with a cotangent the gradients of `x` and of the gate, element by element."""
         halves, backward = gate is None, cotangent is not None
-        out = np.empty(x.size // 2 if halves and not backward else x.size, x.dtype)
-        gate_out = np.empty(x.size, x.dtype) if backward and not halves else None
+        out = empty("result", x.size // 2 if halves and not backward else x.size, x.dtype)
+        gate_out = empty("gradient of the gate", x.size, x.dtype) if backward and not halves else None
         kernel = _core.gated_kernels[self._kernel]
         _core.gated(kernel, x, gate, repeats, run, cotangent, threads, out, gate_out)
         return out, gate_out
@@ -287,11 +287,11 @@ class PReLU(Gated):
         array, slopes = self._slopes(x, slope)
         c = _same_shape("cotangent", floats_like("cotangent", cotangent, array), array.shape)
         run, repeats = self._run_of(array, slopes)
-        of_x, of_slope = np.empty(array.size, array.dtype), np.zeros(slopes.size)
+        of_x, of_slope = empty("gradient", array.size, array.dtype), np.zeros(slopes.size)
         wide = arithmetic(array.dtype)  # terms of a slope's gradient are rounded as their sum
         slopes_wide = slopes.astype(wide)
         period = 1 if slopes.size == 1 else run * slopes.size if repeats else run  # after which slopes come again
-        block = max(1, _PRELU_BLOCK // period) * period
+        block = max(1, _PRELU_BLOCK // max(1, period)) * max(1, period)
         flat, flat_c = array.reshape(-1), c.reshape(-1)
         for i in range(0, array.size, block):
             at = slice(i, i + block)

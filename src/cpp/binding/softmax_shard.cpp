@@ -71,7 +71,7 @@ public:
         const bool narrow = a_.kind != storage::same;
         a_.streaming = a_.g && !narrow && should_stream(family::long_rows, *view(grad), *view(z));
         const int kept = int{a_.streaming || (a_.g && narrow)} + int{a_.g && a_.softcap > 0};
-        a_.scratch_stride = softmax_scratch_bytes(a_.classes, arithmetic_dtype(type_).itemsize(), kept);
+        a_.scratch_stride = softmax_scratch_bytes(a_.classes, arithmetic_bytes(type_), kept);
         a_.scratch = allocate_in(memory_, slots_ * a_.scratch_stride, "scratch of a shard");
     }
 
