@@ -145,11 +145,15 @@ def _wrong_outputs(rng: Rng, call: Call) -> Any:
 # ---- what must hold -------------------------------------------------------------------------------------------------
 
 
+class _WrongError(TypeError, ValueError):
+    """What is wrong in type and shape."""
+
+
 def real(name: str, value: Any, shape: tuple[int, ...]) -> Array:
     """Return real numbers of this shape in float64, for references that check nothing themselves."""
     a = np.asarray(value)
     if isinstance(value, np.ma.MaskedArray) or not (a.dtype.kind in "fiub" or a.dtype in FLOATS):
-        raise TypeError(f"{name}: a {type(value).__name__} of {a.dtype}")
+        raise (TypeError if a.shape == shape else _WrongError)(f"{name}: a {type(value).__name__} of {a.dtype}")
     if a.shape != shape:
         raise ValueError(f"{name}: shape {a.shape}, not {shape}")
     return a.astype(np.float64)
@@ -240,7 +244,7 @@ def _examine_refusal(call: Call, error: Exception, spoiled: str, plain_call: Cal
     demand(theirs is not None, f"{error!r}, the reference is content")
     # Where several arguments are wrong, the two may look at another one first.
     same_argument = text.split(":")[0] == str(theirs).split(":")[0]
-    demand(type(theirs) is type(error) or not same_argument, f"{error!r}, the reference {theirs!r}")
+    demand(isinstance(theirs, type(error)) or not same_argument, f"{error!r}, the reference {theirs!r}")
 
 
 def _same(got: list[Any], plain: list[Any]) -> None:

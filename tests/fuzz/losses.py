@@ -200,6 +200,9 @@ def _finished(
         options.pop("reduction", None)
     if chance(rng, 0.4):
         arrays["sample_weight"] = draw_weight(rng, samples, dtype)
+        if verb == "vjp":  # NaN times 0 is NaN, or the sample does not count
+            finite = np.where(arrays["sample_weight"] == 0, 1, arrays["cotangent"])
+            arrays["cotangent"] = finite.astype(arrays["cotangent"].dtype)
     both = options.get("wrt") == "both"
     like = ("z", "z") if verb == "grad_and_hess" or both else ("z",)
     if verb == "__call__":
