@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, cast
 
@@ -101,12 +102,33 @@ exchange_with, array_of, arrays_of = _core.exchange_with, _core.array_of, _core.
 number_tensor, number_of, loss_of_pair = _core.number_tensor, _core.number_of, _core.loss_of_pair
 
 
-def contiguous(array: Array, dtype: np.dtype[Any]) -> Array:
+def allocated(what: str, shape: tuple[int, ...], dtype: Any, make: Callable[[], Array]) -> Array:
+    """Return an array that `make` allocates; where there is no memory for it, the error names it."""
+    try:
+        return make()
+    except MemoryError:
+        wanted = math.prod(shape) * np.dtype(dtype).itemsize
+        raise MemoryError(f"{what}: wanted {wanted} bytes of memory, the system has no more") from None
+
+
+def empty(what: str, shape: Any, dtype: Any) -> Array:
+    """Return `numpy.empty` of a shape, or one length; the error names what there is no memory for."""
+    shape = shape if isinstance(shape, tuple) else (int(shape),)
+    return allocated(what, shape, dtype, lambda: np.empty(shape, dtype))
+
+
+def contiguous(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """Return the array C-contiguous, aligned, in native byte order and of `dtype`; itself where it is."""
     flags = array.flags
     if type(array) is np.ndarray and array.dtype == dtype and dtype.isnative and flags.c_contiguous and flags.aligned:
         return array  # np.require takes longer to say so
-    return np.asarray(np.require(array, dtype=dtype.newbyteorder("="), requirements=["C", "A"]))
+    native = dtype.newbyteorder("=")
+    return allocated(
+        f"copy of {name}",
+        array.shape,
+        native,
+        lambda: np.asarray(np.require(array, dtype=native, requirements=["C", "A"])),
+    )
 
 
 def floats(name: str, value: object, target_name: str = "", target: object = None) -> Array:
@@ -123,7 +145,7 @@ def floats(name: str, value: object, target_name: str = "", target: object = Non
         if not advice and array.dtype.kind in "iub":
             advice = f": {name}.astype(np.float32)"
         raise TypeError(f"{name}: got dtype {array.dtype}, wanted {FLOAT_NAMES}{advice}")
-    return contiguous(array, array.dtype)
+    return contiguous(name, array, array.dtype)
 
 
 def targets_like(value: object, z: Array) -> Array:
@@ -155,7 +177,7 @@ def convert(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """Return real numbers of any type as kernels want them: contiguous, of `dtype`."""
     if real_kind(array.dtype) not in "fiub":
         raise TypeError(f"{name}: got dtype {array.dtype}, wanted real numbers")
-    return contiguous(array, dtype)
+    return contiguous(name, array, dtype)
 
 
 def real_kind(dtype: np.dtype[Any]) -> str:

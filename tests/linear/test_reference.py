@@ -176,3 +176,12 @@ def test_statistics_and_means_are_those_of_cross_entropy(rng: np.random.Generato
         got, own = lossk.LinearCrossEntropy()(x, w, target, bias, sample_weight=weight, stats=True)
         np.testing.assert_allclose(got, want, rtol=1e-12)
         np.testing.assert_array_equal(own.correct, row_stats.correct)
+
+
+def test_rows_that_do_not_count_have_gradients_of_0_whatever_the_weights_hold(rng: np.random.Generator) -> None:
+    x, w, target, _ = problem(rng, 6, 3, 4, np.float64)
+    w[0, 0] = np.nan
+    target[2] = -100
+    _, dx, _, _ = lossk.LinearCrossEntropy().reference(x, w, target, derivatives=True)
+    assert not dx[2].any()
+    assert not lossk.LinearCrossEntropy().grad(x, w, target)[0][2].any()

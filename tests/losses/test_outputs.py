@@ -227,3 +227,15 @@ def test_an_output_whose_elements_share_memory_is_refused() -> None:
         with pytest.raises(ValueError, match="out: got an array whose elements share memory"):
             call()
     assert not out.any()
+
+
+@each_loss
+def test_products_go_to_arrays_in_the_byte_order_of_the_predictions(case: Case, rng: np.random.Generator) -> None:
+    batch = draw(case, rng, (6, 5), np.dtype(np.float32))
+    cotangent = rng.normal(size=case.sample_shape((6, 5))).astype(np.float32)
+    want = case.make().vjp(batch.z, batch.target, cotangent)
+    z = batch.z.astype(">f4")
+    for out in (np.zeros_like(z), z):
+        got = case.make().vjp(z, batch.target, cotangent, out=out)
+        assert got is out
+        np.testing.assert_array_equal(got, want)

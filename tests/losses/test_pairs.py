@@ -168,6 +168,28 @@ def test_a_distance_of_0_has_the_gradient_0(p: float, isa: str) -> None:
     assert not np.any(gradients)
 
 
+def test_an_infinite_distance_leaves_the_other_numbers_of_its_row_alone(isa: str) -> None:
+    anchor, negative = np.zeros((2, 5)), np.ones((2, 5))
+    negative[1, 3] = np.inf
+    for p in (1.5, 2.0):
+        value, gradients = lossk.TripletMargin(p=p, margin=3.0).value_and_grad(
+            anchor, anchor, negative, reduction="none"
+        )
+        np.testing.assert_array_equal(value > 0, [True, False])
+        for g in gradients:
+            assert np.isfinite(np.delete(g, 3, axis=1)).all()
+
+
+@each_loss
+def test_the_reference_of_weights_of_0_has_gradients_of_0(loss: Any, rng: np.random.Generator) -> None:
+    inputs, weight = draw(loss, rng, (4, 3), np.float64)
+    for gradients in (
+        loss.grad(*inputs, sample_weight=0 * weight),
+        loss.reference(*inputs, sample_weight=0 * weight, derivatives=True)[1],
+    ):
+        assert not np.any(gradients)
+
+
 def test_wrong_arguments_are_named_before_anything_is_written(rng: np.random.Generator) -> None:
     a, b, y = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)), np.array([1.0, -1, 1, 1])
     cosine, out = lossk.CosineEmbedding(), (np.full((4, 3), 7.0), np.full((4, 3), 7.0))

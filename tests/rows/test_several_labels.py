@@ -106,3 +106,11 @@ def test_jensen_shannon_is_scipys(rng: np.random.Generator) -> None:
     distance = pytest.importorskip("scipy.spatial.distance", reason="SciPy is not installed: parity was not tested")
     z, y = rng.dirichlet(np.ones(30), size=2)
     assert lossk.JensenShannonDivergence()(z, y) == pytest.approx(distance.jensenshannon(z, y) ** 2, rel=1e-12)
+
+
+def test_jensen_shannon_of_negative_numbers_is_nan(isa: str) -> None:
+    z, y = np.array([[0.5, -80.0, 0.5]], np.float32), np.array([[0.25, 0.5, 0.25]], np.float32)
+    loss = lossk.JensenShannonDivergence()
+    for grad, hess in (loss.grad_and_hess(z, y), loss.reference(z, y, derivatives=True)[1:]):
+        for part in (grad, hess):
+            assert np.flatnonzero(np.isnan(part)).tolist() == [1]

@@ -15,7 +15,7 @@ def contiguous_copy(a: Array) -> Array:
 
 def offset_by_one(a: Array) -> Array:
     """The same numbers, one element behind an aligned start."""
-    memory = np.zeros(a.size + 17, a.dtype)
+    memory = np.zeros(a.size + 64 // a.itemsize + 1, a.dtype)
     start = (-memory.ctypes.data // a.itemsize) % (64 // a.itemsize) + 1
     view = memory[start : start + a.size].reshape(a.shape)
     view[...] = a

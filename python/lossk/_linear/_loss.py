@@ -272,4 +272,6 @@ class LinearCrossEntropy(Frozen):
         if sample_weight is not None:
             counts &= float64("sample_weight", sample_weight).reshape(-1) != 0
         rows = np.where(counts[:, None], x64.reshape(len(flat), x64.shape[-1]), 0.0)
-        return value, dz @ w64, flat.T @ rows, None if bias is None else flat.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            dx = np.where(counts.reshape(*dz.shape[:-1], 1), dz @ w64, 0.0)
+        return value, dx, flat.T @ rows, None if bias is None else flat.sum(axis=0)

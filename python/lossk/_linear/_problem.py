@@ -124,7 +124,7 @@ def float_rows(name: str, value: Any) -> Array:
     array = floats(name, value)
     if array.ndim == 0:
         raise ValueError(f"{name}: got a 0-dimensional array, wanted shape (..., D)")
-    return contiguous(array, array.dtype)
+    return contiguous(name, array, array.dtype)
 
 
 def integer_labels(target: Any, shape: tuple[int, ...], classes: int, ignore_index: int | None) -> Array:

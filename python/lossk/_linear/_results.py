@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._arrays import Array, share_memory
+from .._arrays import Array, empty, share_memory
 from .._keywords import Value
 from .._request import told_tuple
 from ..losses import RowStats
@@ -29,7 +29,8 @@ def make_outputs(problem: Problem, wrt: str, out: Any) -> Outputs:
     x_shape = (*problem.shape, x.shape[1])
     shapes = [x_shape] if wrt == "x" else [x_shape, w.shape, None if bias is None else bias.shape]
     if out is None:
-        fresh: list[Any] = [None if shape is None else np.empty(shape, x.dtype) for shape in shapes]
+        named = zip(("dx", "dw", "dbias"), shapes, strict=False)
+        fresh: list[Any] = [None if shape is None else empty(name, shape, x.dtype) for name, shape in named]
         return Outputs(*fresh)
     if wrt == "all":
         if isinstance(out, tuple) and tuple.__len__(out) == 2 and bias is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .. import _core
-from .._arrays import Array
+from .._arrays import Array, empty
 from .._keywords import Value
 from ..losses import RowStats
 from ._problem import GROUP, TERMS, Problem, Rows
@@ -130,7 +130,7 @@ class Run:
         self.problem, self.layer, self.plan, self.into, self.terms = problem, layer, plan, into, terms
         self.left_out = 0.0
         classes = len(problem.w)
-        self.memory = np.empty(plan.bytes, np.uint8)
+        self.memory = empty("memory of a chunk (chunk_bytes)", plan.bytes, np.uint8)
         self.dx: Array | None = into.dx.reshape(problem.x.shape) if into is not None else None
         has_bias = into is not None and into.dbias is not None
         self.dbias = np.zeros(classes) if has_bias else None
@@ -159,7 +159,7 @@ class Run:
         if dw is None or not self.problem.counted:
             yield []
         elif self.plan.sum_classes:
-            buffer = np.empty((min(self.plan.sum_classes, len(dw)), dw.shape[1]), self.problem.wide)
+            buffer = empty("sums of dw", (min(self.plan.sum_classes, len(dw)), dw.shape[1]), self.problem.wide)
             tile = np.empty((max(1, min(len(dw), RESERVE // max(1, 8 * dw.shape[1]))), dw.shape[1]), np.float32)
             yield from wide_sums(dw, buffer, tile, self.plan.threads)
         else:

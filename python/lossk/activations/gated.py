@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _core
-from .._arrays import Array, class_axis, float64, floats, floats_like, is_integer
+from .._arrays import Array, arithmetic, class_axis, empty, float64, floats, floats_like, is_integer
 from .._parameters import Frozen, dataclass_transform
 from ._base import Float64
 from ._normal import logistic
+from .smooth import SiLU
 
 __all__ = ["GLU", "PReLU", "SwiGLU"]
 
@@ -44,8 +45,8 @@ class Gated(Frozen):
     ) -> tuple[Array, Array | None]:
         """Return the flat value, or with a cotangent the gradients of `x` and of the gate, element by element."""
         halves, backward = gate is None, cotangent is not None
-        out = np.empty(x.size // 2 if halves and not backward else x.size, x.dtype)
-        gate_out = np.empty(x.size, x.dtype) if backward and not halves else None
+        out = empty("result", x.size // 2 if halves and not backward else x.size, x.dtype)
+        gate_out = empty("gradient of the gate", x.size, x.dtype) if backward and not halves else None
         kernel = _core.gated_kernels[self._kernel]
         _core.gated(kernel, x, gate, repeats, run, cotangent, threads, out, gate_out)
         return out, gate_out
@@ -205,8 +206,8 @@ class SwiGLU(Gated):
         """Return value and both gradients, for a cotangent of ones unless given, in plain float64 NumPy."""
         a, b = float64("x", x), float64("gate", gate)
         c = np.ones_like(a) if cotangent is None else float64("cotangent", cotangent)
-        s = logistic(a)
-        return a * s * b, c * b * s * (1 + a * logistic(-a)), c * a * s
+        value, derivative = SiLU().reference(a)
+        return value * b, c * b * derivative, c * value
 
     def _pair(self, x: ArrayLike, gate: ArrayLike) -> tuple[Array, Array]:
         array = floats("x", x)
@@ -286,14 +287,17 @@ class PReLU(Gated):
         array, slopes = self._slopes(x, slope)
         c = _same_shape("cotangent", floats_like("cotangent", cotangent, array), array.shape)
         run, repeats = self._run_of(array, slopes)
-        of_x, of_slope = np.empty(array.size, array.dtype), np.zeros(slopes.size)
+        of_x, of_slope = empty("gradient", array.size, array.dtype), np.zeros(slopes.size)
+        wide = arithmetic(array.dtype)  # terms of a slope's gradient are rounded as their sum
+        slopes_wide = slopes.astype(wide)
         period = 1 if slopes.size == 1 else run * slopes.size if repeats else run  # after which slopes come again
-        block = max(1, _PRELU_BLOCK // period) * period
+        block = max(1, _PRELU_BLOCK // max(1, period)) * max(1, period)
         flat, flat_c = array.reshape(-1), c.reshape(-1)
         for i in range(0, array.size, block):
             at = slice(i, i + block)
             together = flat[at].size if slopes.size == 1 else run
-            of_x[at], each = self._call(flat[at], slopes, together, flat_c[at], num_threads, repeats)
+            x_wide, c_wide = flat[at].astype(wide, copy=False), flat_c[at].astype(wide, copy=False)
+            of_x[at], each = self._call(x_wide, slopes_wide, together, c_wide, num_threads, repeats)
             assert each is not None
             by_channel = each.reshape((-1, slopes.size, together if repeats else 1))
             of_slope += by_channel.sum(axis=(0, 2), dtype=np.float64)
@@ -306,12 +310,12 @@ class PReLU(Gated):
         a, slopes = float64("x", x), float64("slope", slope)
         c = np.ones_like(a) if cotangent is None else float64("cotangent", cotangent)
         shape = [1] * a.ndim
-        if slopes.size > 1:
+        if slopes.size != 1:
             shape[class_axis(a, self.axis, "x")] = slopes.size
-        of_slope = c * np.minimum(a, 0.0)
+        of_slope = np.where(a > 0, 0.0, c * a)
         axes = tuple(i for i, n in enumerate(shape) if n == 1 or slopes.size == 1)
         wide = slopes.reshape(shape)
-        by_x = c * np.where(a > 0, 1.0, wide)
+        by_x = np.where(np.isnan(a), a, c * np.where(a > 0, 1.0, wide))
         return np.where(a > 0, a, a * wide), by_x, of_slope.sum(axis=axes).reshape(slopes.shape)
 
     def _slopes(self, x: ArrayLike, slope: ArrayLike) -> tuple[Array, Array]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
-from .._arrays import Array, Output, float64, floats, floats_like, share_memory, weights_like
+from .._arrays import Array, Output, allocated, float64, floats, floats_like, share_memory, weights_like
 from .._keywords import Reduction, Value
 from .._parameters import Frozen, dataclass_transform
 from .._request import GRAD, VALUE, VALUE_AND_GRAD, Fields, Kernel
@@ -75,7 +76,8 @@ class PairLoss(Frozen):
         samples = first.shape if self._single else first.shape[:-1]
         outputs = self._outputs(out, given, first, {"y": y, "sample_weight": w}) if verb != VALUE else ()
         if self._takes_target:
-            y = np.full(samples, y, first.dtype) if isinstance(y, int | float | np.generic) else y
+            if isinstance(y, int | float | np.generic):
+                y = allocated("y", samples, first.dtype, functools.partial(np.full, samples, y, first.dtype))
             y = weights_like("y", y, first)
         w = None if w is None else weights_like("sample_weight", w, first)
         if check and self._takes_target:
@@ -133,7 +135,7 @@ class PairLoss(Frozen):
             of_rows = weight if self._single else weight[..., None]
             gradients = [np.where(of_rows != 0, g * of_rows, 0.0) for g in gradients]
         divisor = float(weight.sum()) if normalizer is None else normalizer
-        total = reduce_reference(reduction, value, tuple(gradients), divisor, derivatives)
+        total = reduce_reference(reduction, value, tuple(gradients), divisor, derivatives, of_rows != 0)
         return (total[0], tuple(total[1:])) if derivatives else total
 
 

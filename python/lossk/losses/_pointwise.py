@@ -196,7 +196,7 @@ class PointwiseLoss(Loss):
         out: Array | None = None,
     ) -> Array:
         """Return each sample's gradient times its entry of `cotangent`, which has the shape of `z`."""
-        z = floats("z", z, "y", y)
+        z = z if isinstance(z, np.ndarray) else floats("z", z, "y", y)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape)
         result: Array = self._run((GRAD, z, y, None, weight, "none", None, num_threads, out, check, ignore_nan))
         return result

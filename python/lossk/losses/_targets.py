@@ -45,13 +45,13 @@ def as_labels(y: Array) -> Array:
     """Return labels of an integer type; bools are 0 and 1, floats are taken where every one is an integer."""
     kind = real_kind(y.dtype)
     if kind in "iu":
-        return contiguous(y, y.dtype)
+        return contiguous("target", y, y.dtype)
     if kind == "b":
-        return contiguous(y, y.dtype).view(np.uint8)
+        return contiguous("target", y, y.dtype).view(np.uint8)
     if y.dtype.newbyteorder("=") in FLOATS:
         whole = (np.abs(y) < 2.0**63) & (np.floor(y) == y)
         if whole.all():
-            return contiguous(y, np.dtype(np.int64))
+            return contiguous("target", y, np.dtype(np.int64))
         first = np.unravel_index(int(np.argmin(whole)), y.shape)
         at = f"[{', '.join(str(int(i)) for i in first)}]" if first else ""
         advice = MISSING if np.isnan(y[first]) else "target.astype(int) cuts fractions off"

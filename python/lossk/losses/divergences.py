@@ -67,7 +67,8 @@ class JensenShannonDivergence(DivergenceOfProbabilities):
         negative = (z < 0) | (y < 0)
         value = np.where(negative, np.nan, np.where(near, close, far) / 2)
         hess = np.where(y == 0, 0.0, y / (2 * z * both))
-        return value.sum(axis=-1), np.where(negative, np.nan, of_z / 2), hess
+        grad, hess = (np.where(negative, np.nan, part) for part in (of_z / 2, hess))
+        return value.sum(axis=-1), grad, hess
 
 
 @loss

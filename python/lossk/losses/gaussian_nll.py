@@ -196,7 +196,7 @@ class GaussianNLL(PointwiseLoss):
         wrt: Wrt = "z",
     ) -> Any:
         """Return each sample's gradient times its entry of `cotangent`, which has the shape of `z`."""
-        z = floats("z", z, "y", y)
+        z = z if isinstance(z, np.ndarray) else floats("z", z, "y", y)
         weight = product_of_weights(z, cotangent, sample_weight, z.shape)
         verb = GRAD_AND_HESS if wrt == "both" else GRAD
         asked = (verb, z, y, var, weight, "none", None, num_threads, out, check, ignore_nan)

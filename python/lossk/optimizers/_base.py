@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
-from .._arrays import Array, arithmetic
+from .._arrays import Array, allocated, arithmetic, empty
 from .._parameters import at_least_0, boolean, positive
 from . import _state
 from ._options import norm_limit, seed_of
@@ -39,6 +39,10 @@ def optimizer(cls: _Class) -> _Class:
     """Enter a class in the catalogue."""
     OPTIMIZERS[cls.__name__] = cls
     return cls
+
+
+def _buffer_of(p: Array) -> Array:
+    return empty("copy of a parameter", p.shape, p.dtype.newbyteorder("="))
 
 
 class Optimizer:
@@ -123,7 +127,8 @@ class Optimizer:
 
     def _fresh(self, slot: str, p: Array, dtype: Any) -> Array:
         start = self._start(slot)
-        return np.array(p, dtype, order="C") if start is None else np.full(p.shape, start, dtype)
+        make = (lambda: np.array(p, dtype, order="C")) if start is None else (lambda: np.full(p.shape, start, dtype))
+        return allocated(f"state {slot}", p.shape, dtype, make)
 
     def _form(self) -> str:
         """Return what a state belongs to: the optimizer, and its style where there are several."""
@@ -216,7 +221,7 @@ class Optimizer:
         kernel, slots = self._kernel()
         if not any(self._steps):
             self._state = [self._fresh_state(p, slots) for p in self._params]
-        work = [np.asarray(p) if is_plain(p) else np.empty(p.shape, p.dtype.newbyteorder("=")) for p in self._params]
+        work = [np.asarray(p) if is_plain(p) else _buffer_of(p) for p in self._params]
         masters = [own[len(slots)] if self._options["master_weights"] else None for own in self._state]
         rest = (masters, self._options["stochastic_rounding"], self._keys, self._turn)
         return make_plan(kernel, self._params, work, self._state, *rest)

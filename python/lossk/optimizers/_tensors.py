@@ -115,4 +115,4 @@ def plain_gradient(what: str, g: Any) -> Array | None:
     if not isinstance(g, np.ndarray | np.generic):
         raise TypeError(f"{what}: got {type(g).__name__}, wanted a NumPy array or None")
     array = np.asarray(g)
-    return contiguous(array, array.dtype)
+    return contiguous(what, array, array.dtype)

@@ -18,20 +18,25 @@ namespace lossk {
 
 namespace py = pybind11;
 
-// A C-contiguous, aligned array in native byte order.
+// A C-contiguous, aligned array in native byte order. But for object() and what gives text, all of it may be asked for
+// without the interpreter lock: a dtype, which counts its references, is looked at here alone.
 class array_view {
     py::array array_;
     int type_;
+    index item_bytes_;
+
+    array_view(py::array array, const py::dtype& dtype)
+        : array_(std::move(array)), type_(dtype.num()), item_bytes_(dtype.itemsize()) {}
 
 public:
-    explicit array_view(py::array array) : array_(std::move(array)), type_(array_.dtype().num()) {}
+    explicit array_view(py::array array) : array_view(array, array.dtype()) {}
 
     const py::array& object() const { return array_; }
     const char* data() const { return static_cast<const char*>(array_.data()); }
     // Of an output that was checked.
     char* mutable_data() const { return const_cast<char*>(data()); }
     index size() const { return array_.size(); }
-    index bytes() const { return array_.nbytes(); }
+    index bytes() const { return array_.size() * item_bytes_; }
     int ndim() const { return static_cast<int>(array_.ndim()); }
     index shape(int axis) const { return array_.shape(axis); }
     const index* shape() const { return reinterpret_cast<const index*>(array_.shape()); }
@@ -53,6 +58,7 @@ std::optional<element> element_of(const array_view& a);
 // Do weights have the type that arithmetic on `e` has?
 bool is_arithmetic(const array_view& weights, element e);
 py::dtype arithmetic_dtype(element e);
+inline index arithmetic_bytes(element e) { return e == element::f64 ? 8 : 4; }  // needs no interpreter lock
 std::optional<integer> integer_of(const array_view& a);
 
 // A fresh C-contiguous array of undefined content; `what` it is for is said where there is no memory.

@@ -4,6 +4,7 @@
 #include "dlpack.hpp"
 #include "families.hpp"
 
+#include <algorithm>
 #include <vector>
 
 namespace lossk {
@@ -23,6 +24,9 @@ py::object words_from_dlpack(const py::capsule& capsule) {
     for (std::size_t i = ndim; i-- > 0; next *= shape[i])
         strides[i] = t.strides ? t.strides[i] * static_cast<py::ssize_t>(sizeof(std::uint16_t)) : next;
 
+    // NumPy would take memory of its own in the place of none, whatever that holds.
+    if (!t.data && std::find(shape.begin(), shape.end(), 0) == shape.end())
+        throw py::value_error("DLPack: got no memory, wanted that of the tensor");
     PyCapsule_SetName(capsule.ptr(), "used_dltensor");  // ours from here on
     const py::capsule owner(managed, [](void* p) {
         const auto m = static_cast<dl_managed*>(p);

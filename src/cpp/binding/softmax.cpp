@@ -107,7 +107,7 @@ double call::run_rows() {
     const index per_piece = rows_per_piece(a.rows, a.classes);
     const softmax_kernel rows = a.classes <= short_row_classes ? entry->short_rows : entry->long_rows;
     const int most = worthwhile_threads(asked.threads, 2 * in.z->size());
-    const index bytes = arithmetic_dtype(in.type).itemsize();
+    const index bytes = arithmetic_bytes(in.type);
     a.scratch_stride = softmax_slot_bytes(a.classes, bytes, kept);
     const scratch memory(static_cast<std::size_t>(softmax_pass_bytes(a.classes, bytes, kept, per_piece)),
                          threads_for(pieces_of(a.rows, per_piece), most));
@@ -122,7 +122,7 @@ double call::run_rows() {
 double call::run_split() {
     const index items = a.rows * pieces_of(a.classes, row_chunk);
     const softmax_entry& rows = *entry;
-    a.scratch_stride = softmax_scratch_bytes(a.classes, arithmetic_dtype(in.type).itemsize(), kept);
+    a.scratch_stride = softmax_scratch_bytes(a.classes, arithmetic_bytes(in.type), kept);
     const scratch memory(static_cast<std::size_t>(a.rows * a.scratch_stride));
     a.scratch = memory.of_this_worker();
     const softmax_rows all{0, a.rows};

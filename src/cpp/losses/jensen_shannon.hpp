@@ -31,7 +31,7 @@ struct jensen_shannon : of_counts {
         const V value = near ? close : far;
         const V nan = splat<V>(T(__builtin_nan("")));
         return {negative ? nan : T(0.5) * value, negative ? nan : T(0.5) * of_z,
-                keep<V>(y != T(0), T(0.5) * y * inverse / z)};
+                negative ? nan : keep<V>(y != T(0), T(0.5) * y * inverse / z)};
     }
 };
 

@@ -40,7 +40,7 @@ struct triplet_margin {
         if (swaps) s[2] = term(x[1] - x[2] + eps);
     }
 
-    // A distance, and what its gradient is of bent(d): d(u, v)^(1 - power), 0 where it is 0.
+    // A distance, and what its gradient is of bent(d): d(u, v)^(1 - power), 0 where it is 0 or infinite.
     struct distance {
         double size, slope;
     };
@@ -49,7 +49,7 @@ struct triplet_margin {
         if (power == 1) return {sum, sum == 0 ? 0.0 : 1.0};
         const W all = splat<W>(sum);
         const double size = power == 2 ? sqrt(all)[0] : exp(log(all) * (1 / power))[0];
-        return {size, sum == 0 ? 0.0 : size / sum};
+        return {size, sum == 2 * sum ? 0.0 : size / sum};
     }
 
     struct shared {
