@@ -105,7 +105,7 @@ def test_layouts_do_not_change_results(name: str, reduction: str) -> None:
 
 def test_nothing_is_copied() -> None:
     """Results are the kernel's memory, inputs are the tensor's."""
-    from lossk._arrays import array_of
+    from lossk.torch._exchange import array_of
     from lossk.torch._tensors import tensor_of
 
     for dtype in TOLERANCE:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch.autograd.graph import increment_version
 
-from .._arrays import loss_of_pair
 from .._request import VALUE_AND_GRAD, Request
 from ._call import Call
+from ._exchange import loss_of_pair
 from ._explain import stand_aside
 from ._layout import are_contiguous, laid_out
 from ._losses import TorchLoss

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .._arrays import Array, array_of, arrays_of
+from .._arrays import Array
 from .._request import GRAD, GRAD_AND_HESS, VALUE, VALUE_AND_GRAD
+from ._exchange import array_of, arrays_of
 from ._layout import Order, are_contiguous, grads_as_torch_s, result_as_torch_s, torch_orders
 from ._losses import Arrays, TorchLoss
 from ._tensors import HALVES, tensor_of, value_tensor

@@ -24,7 +24,7 @@ from ._tensors import FLOATS, REFUSALS, is_plain, torch_decides
 
 MODELS = "transformers.modeling_utils"
 OPT_OUT = "install(last_layer=False) has logits computed at once"
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_compiled_call_impl")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _plain = torch._C.DisableTorchFunctionSubclass
 
 
@@ -249,6 +249,12 @@ def _source(head: Any, hidden: Any) -> Source | None:
     return Source(hidden, weight, bias, dtype, grad, _versions(hidden, weight, bias))
 
 
+def _has_hooks(layer: Any) -> bool:
+    """Tell whether a call of the layer is more than its forward."""
+    of_all = vars(torch.nn.modules.module)
+    return any((layer._compiled_call_impl, *(getattr(layer, name) or of_all["_global" + name] for name in _HOOKS)))
+
+
 def _head(model: Any, loss: Any) -> Any:
     """Return the model's last layer where it is a linear one that nobody listens to; else None."""
     if getattr(model, "loss_function", None) is not loss:
@@ -262,7 +268,7 @@ def _head(model: Any, loss: Any) -> Any:
         why = "a last layer that is not torch.nn.Linear itself"
     elif hasattr(model, "_get_fsdp_state"):  # which hooks itself into the gradients of outputs
         why = "FSDP"
-    elif torch.nn.modules.module._has_any_global_hook() or any(getattr(head, hook) for hook in _HOOKS):
+    elif _has_hooks(head):
         why = "a last layer with hooks, or compiled by itself"
     elif "forward" in vars(head):
         why = "a last layer whose forward was replaced"

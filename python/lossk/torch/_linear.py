@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .._arrays import array_of, arrays_of
 from .._linear import LinearCrossEntropy
 from .._linear._problem import make_problem
+from ._exchange import array_of, arrays_of, is_exporting
 from ._explain import stand_aside
 from ._layout import grads_as_torch_s
 from ._operators import new_operator, refuse_second
@@ -18,7 +18,20 @@ from ._originals import Original
 from ._tensors import FLOATS, HALVES, INTEGERS, REFUSALS, factor_of, is_plain, tensor_of, torch_decides, value_tensor
 
 NAME = "linear_cross_entropy"
-ORIGINAL, CROSS_ENTROPY = Original(NAME), Original("cross_entropy")
+CROSS_ENTROPY = Original("cross_entropy")
+
+
+def _of_all_logits(
+    tensors: Any, x: Any, w: Any, target: Any, linear_bias: Any, weight: Any, options: Any = None, **how: Any
+) -> Any:
+    """Return what torch's function returns, for releases of torch that do not have it."""
+    if how["ignore_index"] is None:
+        del how["ignore_index"]
+    logits = torch.nn.functional.linear(x, w, linear_bias)
+    return CROSS_ENTROPY((logits, target, weight), logits, target, weight=weight, **how)
+
+
+ORIGINAL: Any = Original(NAME) if hasattr(torch.nn.functional, NAME) else _of_all_logits
 
 
 class How(NamedTuple):
@@ -348,7 +361,7 @@ def why_not(x: Any, w: Any, bias: Any, target: Any, weight: Any, reduction: str)
 
 
 def _why_no_operator(x: Any, w: Any, bias: Any, reduction: str) -> str:
-    if torch.compiler.is_exporting():
+    if is_exporting():
         return "export"
     # Gradients that depend on what comes from above are no operator's.
     wanted = torch.is_grad_enabled() and _require_grad(x, w, bias)

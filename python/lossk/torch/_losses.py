@@ -30,8 +30,9 @@ from .. import (
 from .._arrays import Array
 from .._request import GRAD_AND_HESS, Fields
 from ..losses._base import product_of_weights
+from ._exchange import PLAIN
 from ._originals import Original
-from ._tensors import FLOATS, HALVES, INTEGERS, PLAIN, REFUSALS, is_plain
+from ._tensors import FLOATS, HALVES, INTEGERS, REFUSALS, is_plain
 
 # Prediction, target, third input and weight.
 Arrays = tuple[Array, Array, Array | None, Array | None]

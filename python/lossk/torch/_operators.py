@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ._call import Call
+from ._exchange import is_exporting
 from ._explain import stand_aside
 from ._layout import laid_out
 from ._losses import LOSSES, Pointwise
@@ -137,7 +138,7 @@ def traced(call: Call, z: Any, y: Any, x: Any, w: Any) -> Any:
     Programs that are exported hold torch's operators, as they are to run without lossk.
     """
     loss, reduction = call.loss, call.reduction
-    why = "export" if torch.compiler.is_exporting() else loss.why_not(z, y, x, w, reduction)
+    why = "export" if is_exporting() else loss.why_not(z, y, x, w, reduction)
     if not why and not (is_plain(z) and is_plain(y) and z.numel() > 0):
         why = "tensors that are sparse or empty"
     if why:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .. import CosineEmbedding, MarginRanking, TripletMargin
-from .._arrays import arrays_of
+from ._exchange import arrays_of
 from ._explain import stand_aside
 from ._originals import Original
 from ._tensors import FLOATS, HALVES, INTEGERS, REFUSALS, factor_of, is_plain, tensor_of, torch_decides, value_tensor

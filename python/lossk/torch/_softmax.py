@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from .._arrays import array_of
 from ..row_functions import log_softmax as _log_softmax
 from ..row_functions import softmax as _softmax
+from ._exchange import array_of, is_exporting
 from ._explain import stand_aside
 from ._layout import grads_as_torch_s, result_as_torch_s
 from ._operators import new_operator, refuse_second
@@ -114,7 +114,7 @@ def _why_not(z: Any, dim: Any, dtype: Any, compiling: bool) -> str:
         return "a type that kernels do not know"
     if type(dim) is not int or not -z.dim() <= dim < z.dim() or z.numel() == 0:
         return "a dimension that is not there, or no numbers"
-    return "export" if compiling and torch.compiler.is_exporting() else ""
+    return "export" if compiling and is_exporting() else ""
 
 
 def softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Any:

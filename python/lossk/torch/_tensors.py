@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -10,23 +9,15 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 
-from .._arrays import Array, exchange_with, number_of, number_tensor
+from .._arrays import Array
+from ._exchange import BFLOAT16, PLAIN, number_of, number_tensor
 
-try:
-    BFLOAT16: Any = np.dtype(import_module("ml_dtypes").bfloat16)
-except ImportError:  # NumPy has no bfloat16 of its own: torch computes those tensors itself
-    BFLOAT16 = None
-
-# Types that kernels read, and labels; a subclass of Tensor may mean anything, so only these two classes are plain.
+# Types that kernels read, and labels.
 FLOATS = {torch.float32, torch.float64, torch.float16} | ({torch.bfloat16} if BFLOAT16 is not None else set())
 HALVES = {torch.float16, torch.bfloat16}
 INTEGERS = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
-PLAIN = (torch.Tensor, torch.nn.Parameter)
-
 # Errors of kernels that leave the word to torch, which takes the arguments or refuses them in its own way.
 REFUSALS = (TypeError, ValueError, RuntimeError)
-
-exchange_with(torch.Tensor.__dlpack_c_exchange_api__, BFLOAT16, *PLAIN)
 
 _transforms_are_active = torch._C._are_functorch_transforms_active
 _modes = torch._C._len_torch_dispatch_stack
@@ -63,7 +54,7 @@ def _only_default_devices() -> bool:
 
 def factor_of(upstream: Any) -> float | None:
     """Return an upstream gradient of one number; None of a batch of them, under vmap."""
-    factor = number_of(upstream)  # in a tenth of the time
+    factor: float | None = number_of(upstream)  # in a tenth of the time
     if factor is not None:
         return factor
     try:

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from .. import activations as _ours
-from .._arrays import Array, array_of
+from .._arrays import Array
+from ._exchange import array_of
 from ._explain import stand_aside
 from ._tensors import FLOATS, REFUSALS, is_plain, tensor_of, torch_decides
 

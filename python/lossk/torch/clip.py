@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from .._arrays import array_of
 from ..optimizers import clip_grad_norm
+from ._exchange import array_of
 from ._explain import stand_aside
 from ._tensors import FLOATS, is_plain
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._arrays import arrays_of
 from ..distributed import VocabParallelCrossEntropy, VocabParallelLinearCrossEntropy
+from ._exchange import arrays_of
 from ._tensors import is_plain, tensor_of, value_tensor
 
 __all__ = ["cross_entropy", "linear_cross_entropy"]

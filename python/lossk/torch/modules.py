@@ -23,7 +23,6 @@ __all__ = [
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
-    "LinearCrossEntropyLoss",
     "LogSoftmax",
     "MSELoss",
     "MarginRankingLoss",
@@ -181,21 +180,24 @@ class LogSoftmax(nn.LogSoftmax):
     forward = _forward(functional.log_softmax, "dim")
 
 
-class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
-    """`linear_cross_entropy` as a module, with the layer in it."""
+if hasattr(nn, "LinearCrossEntropyLoss"):  # older releases of torch do not have it
+    __all__ += ["LinearCrossEntropyLoss"]
 
-    def forward(self, input: Any, target: Any) -> Any:
-        """Return the loss."""
-        shape = (self.num_classes, *self.out_features)
-        weight, bias = self.linear.weight, self.linear.bias
-        return functional.linear_cross_entropy(
-            input,
-            weight if not self.out_features else weight.reshape(*shape, self.linear.in_features),
-            target,
-            linear_bias=bias if bias is None or not self.out_features else bias.reshape(shape),
-            weight=self.weight,
-            reduction=self.reduction,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            options=self.options,
-        )
+    class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
+        """`linear_cross_entropy` as a module, with the layer in it."""
+
+        def forward(self, input: Any, target: Any) -> Any:
+            """Return the loss."""
+            shape = (self.num_classes, *self.out_features)
+            weight, bias = self.linear.weight, self.linear.bias
+            return functional.linear_cross_entropy(
+                input,
+                weight if not self.out_features else weight.reshape(*shape, self.linear.in_features),
+                target,
+                linear_bias=bias if bias is None or not self.out_features else bias.reshape(shape),
+                weight=self.weight,
+                reduction=self.reduction,
+                ignore_index=self.ignore_index,
+                label_smoothing=self.label_smoothing,
+                options=self.options,
+            )

@@ -20,7 +20,7 @@ constexpr int most_axes = 16;
 
 // Set once, by `exchange_with`: the library's functions, its bfloat16 in NumPy (or None), its classes of tensors
 // without surprises, and the names of a method and an attribute.
-const dl_exchange* table;
+const dl_exchange* library;
 PyObject *bfloat16, *plain[2], *is_neg, *requires_grad;
 
 void exchange_with(const py::capsule& capsule, const py::object& bfloat16_dtype, const py::object& tensor,
@@ -29,7 +29,7 @@ void exchange_with(const py::capsule& capsule, const py::object& bfloat16_dtype,
     if (!given) throw py::error_already_set();
     if (given->version.major != 1 || !given->look_at)
         throw std::runtime_error("got DLPack " + std::to_string(given->version.major) + ", wanted 1");
-    table = given;
+    library = given;
     bfloat16 = bfloat16_dtype.inc_ref().ptr();
     plain[0] = tensor.inc_ref().ptr();
     plain[1] = parameter.inc_ref().ptr();
@@ -79,7 +79,7 @@ bool needs_gradient(py::handle tensor) { return answers_true(PyObject_GetAttr(te
 
 dl_tensor look_at(py::handle tensor) {
     dl_tensor t;
-    if (table->look_at(tensor.ptr(), &t) != 0) throw py::error_already_set();
+    if (library->look_at(tensor.ptr(), &t) != 0) throw py::error_already_set();
     if (t.device.type != dl_cpu || t.ndim > most_axes)
         throw std::runtime_error("got a tensor that is not on the CPU, or of too many axes");
     return t;
@@ -131,7 +131,7 @@ py::object number_tensor(double number, bool narrow) {
     const auto give_back = [](dl_versioned* t) { delete static_cast<number_memory*>(t->context); };
     own->base = {{1, 0}, own.get(), give_back, 0, {data, {dl_cpu, 0}, 0, type, nullptr, nullptr, 0}};
     void* object = nullptr;
-    if (table->object_of(&own.release()->base, &object) != 0) throw py::error_already_set();
+    if (library->object_of(&own.release()->base, &object) != 0) throw py::error_already_set();
     return py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
 }
 
@@ -164,7 +164,7 @@ bool labels_of(const dl_tensor& t, const dl_tensor& z) {
 py::object number_of(const arguments& in) {
     dl_tensor t;
     if (!is_plain(in[0])) return py::none();
-    if (table->look_at(in[0].ptr(), &t) != 0) {
+    if (library->look_at(in[0].ptr(), &t) != 0) {
         PyErr_Clear();
         return py::none();
     }
@@ -183,7 +183,7 @@ py::object loss_of_pair(const arguments& in) {
     const py::handle z = in[2], y = in[3];
     if (!is_plain(z) || !is_plain(y)) return py::none();
     dl_tensor a, b;
-    if (table->look_at(z.ptr(), &a) != 0 || table->look_at(y.ptr(), &b) != 0) {
+    if (library->look_at(z.ptr(), &a) != 0 || library->look_at(y.ptr(), &b) != 0) {
         PyErr_Clear();
         return py::none();
     }

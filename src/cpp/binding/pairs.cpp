@@ -7,8 +7,6 @@
 
 #include "../runtime/cpu.hpp"
 
-#include <array>
-
 namespace lossk {
 namespace pairs {
 
@@ -24,7 +22,7 @@ struct call {
     std::optional<double> normalizer;
     int threads;
     element type{};
-    std::array<std::optional<array_view>, max_inputs> x, g;
+    std::optional<array_view> x[max_inputs], g[max_inputs];
     std::optional<array_view> target, w, each;
     pairs_args a{};
 

@@ -106,10 +106,10 @@ class pairs_driver {
         for (int i = 0; i < Formula::sums; ++i) sums[i] = total[i].result();
         const auto [value, shared] = formula.row(sums, number(a.target, row));
         if (derives)
-            each_piece(begin, end, [&](index i, index n) {
+            each_piece(begin, end, [&, &of_row = shared](index i, index n) {
                 arrays at = read(i, n);
                 place(at, i);
-                element_loop(formula, shared, at, n, static_cast<T>(w * a.scale));
+                element_loop(formula, of_row, at, n, static_cast<T>(w * a.scale));
                 write(i, n);
             });
         return value * w;

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from .._autograd import evaluate
+from .._exchange import PLAIN, is_exporting
 from .._explain import stand_aside
 from .._losses import GAUSSIAN, POISSON
-from .._tensors import PLAIN, torch_decides
+from .._tensors import torch_decides
 from ._reduction import chosen
 
 __all__ = ["gaussian_nll_loss", "poisson_nll_loss"]
@@ -56,7 +57,7 @@ def gaussian_nll_loss(
     >>> lossk.torch.gaussian_nll_loss(z, y, var, reduction="none")
     tensor([0.5000, 1.1931])
     """
-    seen = torch.compiler.is_exporting() if torch.compiler.is_compiling() else torch_decides()
+    seen = is_exporting() if torch.compiler.is_compiling() else torch_decides()
     spread = None if seen else _spread(input, var)
     if spread is None:
         stand_aside("gaussian_nll_loss", "a mode or transform, or a variance that does not go with the input")

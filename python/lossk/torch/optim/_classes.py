@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -65,15 +65,22 @@ decoupled_weight_decay
     """
 
     torch_class = torch.optim.Adam
-    options = ("betas", "eps", "weight_decay", "amsgrad", "decoupled_weight_decay")
+    options: ClassVar[tuple[str, ...]] = ("betas", "eps", "weight_decay", "amsgrad", "decoupled_weight_decay")
 
     def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
         """Return lossk's optimizer of these options, without parameters."""
-        kind = optimizers.AdamW if group["decoupled_weight_decay"] else optimizers.Adam
+        decoupled = group.get("decoupled_weight_decay", isinstance(self, torch.optim.AdamW))
+        kind = optimizers.AdamW if decoupled else optimizers.Adam
         return kind([], group["lr"], *(group[option] for option in self.options[:4]))
 
 
-class AdamW(Adam, torch.optim.AdamW):
+# Of an older torch, whose Adam does not have this option and is no base of its AdamW.
+_is_adam = issubclass(torch.optim.AdamW, torch.optim.Adam)
+if not _is_adam:
+    Adam.options = Adam.options[:4]
+
+
+class AdamW(Adam if _is_adam else KernelStep, torch.optim.AdamW):  # type: ignore[misc]
     """``torch.optim.AdamW``, stepping with the kernels of `lossk.AdamW`.
 
     Parameters
@@ -96,6 +103,8 @@ class AdamW(Adam, torch.optim.AdamW):
     """
 
     torch_class = torch.optim.AdamW
+    options = Adam.options
+    like = Adam.like
 
 
 class RMSprop(KernelStep, torch.optim.RMSprop):

@@ -13,10 +13,11 @@ import torch
 from torch.autograd.graph import increment_version
 from torch.optim.optimizer import _get_scalar_dtype
 
-from ..._arrays import Array, array_of
+from ..._arrays import Array
 from ...optimizers import Optimizer
 from ...optimizers._plan import make_plan, step_at
 from ...optimizers._tensors import check_apart
+from .._exchange import array_of
 from .._tensors import FLOATS, HALVES, is_plain
 
 _data_ptr, _is_contiguous = torch.Tensor.data_ptr, torch.Tensor.is_contiguous
