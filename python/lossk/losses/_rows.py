@@ -47,6 +47,7 @@ class RowLoss(Loss):
     # Labels, probabilities, or either as targets?
     _takes_labels: ClassVar[bool] = True
     _takes_probabilities: ClassVar[bool] = False
+    _elements: ClassVar[str] = "probabilities"  # what targets of the shape of z are, for people
     # Does a label's class weight multiply the row's loss (else the formula weighs)? Does the mean divide by it?
     _class_weights_multiply: ClassVar[bool] = True
     _class_weights_divide: ClassVar[bool] = False
@@ -309,7 +310,7 @@ class RowLoss(Loss):
         rows = floats("z", np.moveaxis(as_array("z", z), at, -1), "target", target)
         outputs = prepare_outputs(verb, out, z, others)
         probabilities = rows.dtype if self._takes_probabilities else None
-        y = labels_or_probabilities(target, z.shape, at, self._takes_labels, probabilities)
+        y = labels_or_probabilities(target, z.shape, at, self._takes_labels, probabilities, self._elements)
         w = None if w is None else weights_like("sample_weight", w, rows)
         prepared = (verb, rows, y, None, w, reduction, normalizer, num_threads, None, check, False, stats)
         if not stats:

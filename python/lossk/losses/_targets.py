@@ -17,16 +17,22 @@ def labels_of(target: Any, shape: tuple[int, ...], classes: int) -> Array:
 
 
 def labels_or_probabilities(
-    target: Any, shape: tuple[int, ...], axis: int, labels: bool, probabilities: np.dtype[Any] | None
+    target: Any,
+    shape: tuple[int, ...],
+    axis: int,
+    labels: bool,
+    probabilities: np.dtype[Any] | None,
+    elements: str = "probabilities",
 ) -> Array:
     """Return labels of an integer type, of `shape` without `axis`, or probabilities of `shape`, their classes last.
 
     `labels` tells whether labels are taken, `probabilities` the type that those get; None: they are not taken.
+    `elements` is what the error calls them.
     """
     of_labels = shape[:axis] + shape[axis + 1 :]
     wanted = [f"integer labels of shape {of_labels}"] if labels else []
     if probabilities is not None:
-        wanted.append(f"probabilities of shape {shape}")
+        wanted.append(f"{elements} of shape {shape}")
     y = read_array("target", target, " or ".join(wanted))
     kind = real_kind(y.dtype)
     if labels and y.shape == of_labels:

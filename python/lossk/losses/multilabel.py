@@ -103,6 +103,7 @@ class MultiLabelMargin(RowLoss):
     """
 
     _kernel: ClassVar[str] = "multi_label_margin"
+    _elements: ClassVar[str] = "labels, or 0 and 1 of each class,"
     _takes_labels: ClassVar[bool] = False
     _takes_probabilities: ClassVar[bool] = True
 
@@ -152,10 +153,7 @@ class MultiLabelMargin(RowLoss):
 def label_mask(target: Any, z: Array, axis: int) -> Any:
     """Return lists of labels, integers of the shape of `z`, as an array of 0 and 1; anything else as it is."""
     lists = target if isinstance(target, np.ndarray) else as_array("target", target)
-    if lists.shape != z.shape:
-        got, wanted = f"{lists.dtype} of shape {lists.shape}", f"labels, or 0 and 1 of each class, of shape {z.shape}"
-        raise ValueError(f"target: got {got}, wanted {wanted}")
-    if lists.dtype.kind not in "iu" or z.ndim == 0:
+    if lists.dtype.kind not in "iu" or lists.shape != z.shape or z.ndim == 0:
         return target
     at = class_axis(z, axis)
     lists = np.moveaxis(lists, at, -1)
