@@ -11,6 +11,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import lossk
+from lossk._arrays import take_rows
 from lossk.sklearn import LinearClassifier, LinearRegressor
 
 FEW: dict[str, Any] = {"max_iter": 3, "tol": None, "batch_size": 32, "random_state": 0}
@@ -190,3 +191,20 @@ def test_sparse_rows_are_dense_ones(model: Any, data: Any) -> None:
     dense = model.fit(X, y).coef_
     np.testing.assert_allclose(model.fit(sparse.csr_array(X), y).coef_, dense, rtol=1e-9)
     np.testing.assert_allclose(model.predict(sparse.csr_array(X)), model.predict(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_rows_of_a_batch_come_from_anywhere(dtype: Any, rng: np.random.Generator) -> None:
+    for columns in (1, 3, 54, 2000):
+        x = (100 * rng.random((50, columns))).astype(dtype)
+        order = rng.integers(0, 50, 301)
+        for threads in (1, 3):
+            out = np.zeros((301, columns), dtype)
+            take_rows(out, x, order, threads)
+            np.testing.assert_array_equal(out, x[order])
+    for wrong in (50, -1):
+        with pytest.raises(IndexError, match=r"^order: got a number outside the rows of x$"):
+            take_rows(out, x, np.full(301, wrong), None)
+    for args in ((out, x[:, ::2], order), (out[:1], x, order), (out, x.astype(np.complex64), order)):
+        with pytest.raises(TypeError, match=r"^take_rows: wanted C-contiguous rows of one dtype and length"):
+            take_rows(*args, None)

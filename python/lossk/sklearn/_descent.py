@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from .._arrays import Array
+from .._arrays import Array, take_rows
 from ..optimizers import Optimizer
 from ._objective import Objective, Penalty
 from ._schedules import FACTOR, SMALLEST_SHARE, Plateau, patience, rate, show
@@ -34,7 +34,8 @@ class Samples(NamedTuple):
             elif buffer is None:
                 batch = x[order[part]]
             else:
-                batch = x.take(order[part], axis=0, out=buffer[: len(y) - start], mode="clip")
+                batch = buffer[: len(y) - start]
+                take_rows(batch, x, order[part], None)
             yield Samples(batch, y[part], None if w is None else w[part])
 
 
@@ -101,7 +102,7 @@ class Descent:
         order = buffer = None
         if model.shuffle and self._rows < n:
             order = np.random.default_rng((self._seed, epoch)).permutation(n)
-            if isinstance(samples.x, np.ndarray):
+            if isinstance(samples.x, np.ndarray) and samples.x.flags.c_contiguous:
                 buffer = np.empty((self._rows, samples.x.shape[1]), samples.x.dtype)
         for i, (x, y, w) in enumerate(samples.batches(self._rows, order, buffer)):
             self._optimizer.lr = self._lr * rate(

@@ -1,9 +1,12 @@
-// Binding of copies between 16 bits and f32.
+// Binding of copies: between 16 bits and f32, and of rows from anywhere.
 #include "arrays.hpp"
 #include "families.hpp"
 #include "pieces.hpp"
 
 #include "../runtime/cpu.hpp"
+
+#include <atomic>
+#include <cstring>
 
 namespace lossk {
 namespace copies {
@@ -50,11 +53,40 @@ void convert(py::handle out, py::handle x, py::handle num_threads) {
         throw py::type_error("convert: wanted one array of 16 bits and one of float32");
 }
 
+// out[i] = x[order[i]] for rows of any type. They lie anywhere, so those to come are asked for some lines ahead.
+void take_rows(py::array& out, const py::array& x, const py::array_t<std::int64_t, py::array::c_style>& order,
+               py::handle num_threads) {
+    constexpr index line = 64, ahead = 2048;
+    const auto plain = [](const py::array& a) { return a.ndim() == 2 && (a.flags() & py::array::c_style) != 0; };
+    if (!plain(out) || !plain(x) || !out.writeable() || !out.dtype().equal(x.dtype()) || out.shape(1) != x.shape(1) ||
+        order.ndim() != 1 || out.shape(0) != order.shape(0))
+        throw py::type_error("take_rows: wanted C-contiguous rows of one dtype and length, as many as the order has");
+    const index n = order.shape(0), rows = x.shape(0), bytes = x.shape(1) * x.itemsize();
+    const index before = bytes > 0 ? ahead / bytes + 1 : 1;
+    const char* const from = static_cast<const char*>(x.data());
+    char* const to = static_cast<char*>(out.mutable_data());
+    const std::int64_t* const at = order.data();
+    const int threads = worthwhile_threads(threads_of(num_threads), n * bytes / 4);
+    std::atomic<bool> outside{false};
+    without_gil(n * bytes, [&] {
+        parallel_for(n, threads, [&](index begin, index end) {
+            for (index i = begin; i < end; ++i) {
+                if (at[i] < 0 || at[i] >= rows) return outside.store(true);
+                if (const index next = i + before; next < end && at[next] >= 0 && at[next] < rows)
+                    for (index k = 0; k < bytes; k += line) __builtin_prefetch(from + at[next] * bytes + k);
+                std::memcpy(to + i * bytes, from + at[i] * bytes, static_cast<std::size_t>(bytes));
+            }
+        });
+    });
+    if (outside) throw py::index_error("order: got a number outside the rows of x");
+}
+
 }  // namespace copies
 
 void bind_copies(py::module_& m) {
     using namespace copies;
     m.def("convert", convert);
+    m.def("take_rows", take_rows);
 }
 
 }  // namespace lossk
