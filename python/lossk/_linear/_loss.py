@@ -60,11 +60,11 @@ class LinearCrossEntropy(Frozen):
         makes chunks of more rows, for each of which `w` is read and `dw` updated: from 256 rows on that is little
         compared with the products. The last bits of sums depend on it.
     precision : {"highest", "high", "medium"}
-        How float32 inputs are multiplied, as in ``torch.set_float32_matmul_precision``. Other dtypes have one precision.
-        AMX multiplies bfloat16 only. There each number is written as the sum of 3, 2 or 1 bfloat16, and a product as
-        the sum of the 6, 3 or 1 largest products of those, added up in float32, the smallest first. For sums of 1,024
-        products of normally distributed numbers the root mean square error is 2.5e-7, 4.5e-6 or 2.3e-3. AMX takes
-        denormals as 0, so that digits of numbers below ``2**-110`` are lost, and infinite inputs give NaN.
+        How float32 inputs are multiplied, as in ``torch.set_float32_matmul_precision``. Other dtypes have one
+        precision. AMX multiplies bfloat16 only. There each number is written as the sum of 3, 2 or 1 bfloat16, and a
+        product as the sum of the 6, 3 or 1 largest products of those, added up in float32, the smallest first. For sums
+        of 1,024 products of normally distributed numbers the root mean square error is 2.5e-7, 4.5e-6 or 2.3e-3. AMX
+        takes denormals as 0, so that digits of numbers below ``2**-110`` are lost, and infinite inputs give NaN.
         Without AMX, "highest" and "high" multiply in float32, with an error of 3e-7. "medium" rounds to bfloat16 where
         the CPU multiplies that faster (AVX512-BF16 of AMD), and multiplies in float32 elsewhere.
     filter_eps : float
