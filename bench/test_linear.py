@@ -119,6 +119,7 @@ def test_products(benchmark: BenchmarkFixture, shape: tuple[int, int, int]) -> N
     assert fraction >= 0.85
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # inductor's own
 @pytest.mark.parametrize("shape", [*SHAPES[:2], SMALL], ids=str)
 @pytest.mark.parametrize("kind", ["bfloat16", "float32 highest", "float32 high", "float32 medium"])
 def test_faster(benchmark: BenchmarkFixture, shape: tuple[int, int, int], kind: str) -> None:

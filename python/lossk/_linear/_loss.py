@@ -55,17 +55,18 @@ class LinearCrossEntropy(Frozen):
     weight, ignore_index, label_smoothing, z_loss, softcap
         As in `CrossEntropy`.
     chunk_bytes : int
-        Extra memory in bytes, at least 2**20, and enough for 32 rows of `x` and of `dx`, logits of 252 classes, and,
-        with a bias, 16 bytes a class. More memory makes chunks of more rows, for each of which `w` is read and `dw`
-        updated: from 256 rows on that is little compared with the products. The last bits of sums depend on it.
+        Extra memory in bytes, at least 2**20, and enough for 32 rows of `x` and of `dx`, logits of 252 classes (three
+        times as much where a number is written as three bfloat16), and, with a bias, 16 bytes a class. More memory
+        makes chunks of more rows, for each of which `w` is read and `dw` updated: from 256 rows on that is little
+        compared with the products. The last bits of sums depend on it.
     precision : {"highest", "high", "medium"}
-        How float32 inputs may be multiplied, as in ``torch.set_float32_matmul_precision``. Other dtypes have one
-        precision. With AMX the sum of 3, 2 or 1 bfloat16 stands for a number, and their 6, 3 or 1 largest products are
-        added up in float32, the smallest first. Of sums of 1,024 products of normal numbers the root mean square error
-        is 2.5e-7, 4.5e-6 or 2.3e-3. Denormals count as 0 there, so that numbers below ``2**-110`` lose digits, and an
-        infinity among the inputs makes NaN of its logits. Without AMX products are float32's, whose error is 2e-7, but
-        for "medium" with AVX512-BF16 of AMD, as with AMX: it multiplies bfloat16 twice as fast as float32, for which
-        three products are too many.
+        How float32 inputs are multiplied, as in ``torch.set_float32_matmul_precision``. Other dtypes have one
+        precision. AMX multiplies bfloat16 only. There each number is written as the sum of 3, 2 or 1 bfloat16, and a
+        product as the sum of the 6, 3 or 1 largest products of those, added up in float32, the smallest first. For sums
+        of 1,024 products of normally distributed numbers the root mean square error is 2.5e-7, 4.5e-6 or 2.3e-3. AMX
+        takes denormals as 0, so that digits of numbers below ``2**-110`` are lost, and infinite inputs give NaN.
+        Without AMX, "highest" and "high" multiply in float32, with an error of 3e-7. "medium" rounds to bfloat16 where
+        the CPU multiplies that faster (AVX512-BF16 of AMD), and multiplies in float32 elsewhere.
     filter_eps : float
         Parts of ``dz``, 12 classes (28 with AMX) of 32 rows, are left out of `dx` and `dw` where every entry is
         smaller than this, before it is divided by what a mean divides by. 0: none. Of the sum of the losses, `dx`

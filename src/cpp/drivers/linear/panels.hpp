@@ -6,18 +6,23 @@
 namespace lossk {
 namespace {
 
+// Rows of a few hundred numbers, which a copy of bytes would begin too slowly.
+template <class T>
+inline void copy_numbers(const T* from, index n, T* to) {
+    each_register<vec<T>>(n, [&](index i, auto reach) { reach.store(to + i, reach.load(from + i)); });
+}
 // n numbers of an array that holds them as `kind` says, from its element `begin` on.
 template <class T>
 inline void read_numbers(storage kind, const void* from, index begin, index n, T* to) {
     if constexpr (sizeof(T) == sizeof(float))
         if (kind != storage::same) return widen_tile(kind, from, begin, n, to);
-    __builtin_memcpy(to, static_cast<const T*>(from) + begin, static_cast<std::size_t>(n) * sizeof(T));
+    copy_numbers(static_cast<const T*>(from) + begin, n, to);
 }
 template <class T>
 inline void write_numbers(storage kind, const T* from, index n, void* to, index begin) {
     if constexpr (sizeof(T) == sizeof(float))
         if (kind != storage::same) return narrow_tile(kind, from, n, to, begin);
-    __builtin_memcpy(static_cast<T*>(to) + begin, from, static_cast<std::size_t>(n) * sizeof(T));
+    copy_numbers(from, n, static_cast<T*>(to) + begin);
 }
 
 // Asks for n numbers of such an array, into L2: rows of a matrix are too short for the CPU to guess what comes next.
