@@ -80,7 +80,10 @@ class Call:
         a = np.float64(a) if type(a) in (int, float) and name in self.converted else a
         types = [getattr(x, "dtype", np.dtype(object)).newbyteorder("=") for x in (a, first)]
         converts = name in self.converted and not self.classes and all(t in FLOATS for t in types)
-        return np.asarray(a).astype(types[1])[()] if converts else a
+        if not converts:
+            return a
+        converted = np.asarray(a).astype(types[1])
+        return converted if isinstance(a, np.ndarray) else float(converted)
 
     def run(self) -> list[Any]:
         return flat(self.function(**self.arrays, **self.options, **self.how))
@@ -213,6 +216,8 @@ def _examine_results(call: Call, got: list[Any]) -> None:
         with np.errstate(all="ignore"):  # between two of them will do, as at a kink
             wide_a = np.asarray(a, np.float64)
             wrong &= ~((np.min(choices, axis=0) <= wide_a) & (wide_a <= np.max(choices, axis=0)))
+        if call.options.get("reduction", "mean") == "mean":  # a divisor of 0 makes NaN or an infinity of anything
+            wrong &= np.isfinite(a) | np.isfinite(choices[0])
         if call.undecided:
             wrong &= ~call.undecided(call.arrays, a)
         if wrong.any():
