@@ -50,8 +50,8 @@ def test_a_call_ends_before_it_is_interrupted(threads: int, rng: np.random.Gener
             after = written.copy()
             written[...] = before
             adam.load_state_dict(state)
-            signal.setitimer(signal.ITIMER_REAL, delay)
             try:
+                signal.setitimer(signal.ITIMER_REAL, delay)
                 call()
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
-from .._arrays import Array, Output, allocated, float64, floats, floats_like, real_kind, share_memory, weights_like
+from .._arrays import Array, Output, allocated, float64, floats, floats_like, share_memory, weights_like
 from .._keywords import Reduction, Value
 from .._parameters import Frozen, dataclass_transform
 from .._request import GRAD, VALUE, VALUE_AND_GRAD, Fields, Kernel
@@ -63,8 +63,9 @@ class PairLoss(Frozen):
 
     def _verb(self, verb: int, inputs: tuple[Any, ...], y: Any, w: Any, *how: Any) -> Any:
         asked = (verb, inputs, y, w, *how)
-        if self._takes_target and isinstance(y, np.ndarray) and y.dtype.kind == "f":
-            self._check_target(y, w if isinstance(w, np.ndarray) and real_kind(w.dtype) in "fiub" else None)
+        is_plain = [isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in (y, w)]
+        if self._takes_target and is_plain[0] and (w is None or is_plain[1]):  # else it is checked once it is prepared
+            self._check_target(y, w)
         result = self._bound(asked)
         return self._run_prepared(asked) if result is NotImplemented else result
 
