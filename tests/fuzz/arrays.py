@@ -150,7 +150,7 @@ def wrong_array(rng: Rng, a: Any) -> Any:
         lambda: -1e30,
         lambda: a.astype(np.float32).astype(np.int8) if np.isfinite(a.astype(np.float32)).all() else None,
         lambda: a.astype(np.float32).tolist(),
-        lambda: (a.astype(np.float32) * -3 - 1).astype(a.dtype) if a.dtype.kind not in ("b", "u") else a,
+        lambda: (a.astype(np.float32) * -3 - 1).astype(a.dtype) if a.dtype.kind in "fi" else a,
     )
     with np.errstate(all="ignore"):
         return pick(rng, makers)()

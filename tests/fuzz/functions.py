@@ -79,9 +79,9 @@ def gate(rng: Rng) -> Call:
         arrays["cotangent"] = drawn(rng, result, dtype, True)
 
     def reference(**given: Any) -> list[Any]:
-        act(**{name: a for name, a in given.items() if name != "cotangent"})  # raises where it does
+        shape = act(**{name: a for name, a in given.items() if name != "cotangent"}).shape  # raises where it does
         if verb == "vjp":
-            given["cotangent"] = real("cotangent", given["cotangent"], result)
+            given["cotangent"] = real("cotangent", given["cotangent"], shape)
         parts = act.reference(**given)
         return [parts[0]] if verb == "__call__" else list(parts[1:])
 

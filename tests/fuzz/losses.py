@@ -25,6 +25,7 @@ from tests.fuzz.arrays import (
 )
 from tests.fuzz.calls import Call, real
 from tests.support.arrays import NAN
+from tests.support.cases import DOMAINS
 from tests.support.tolerances import grad_atol, rounding, value_atol
 
 # Infinite ones would meet derivatives that float32 rounds to 0.
@@ -144,7 +145,7 @@ def slack_of_loss(loss: Any, verb: str, gradients: int) -> Callable[..., list[An
             of_value = value * largest
         else:
             of_terms = (8 if dtype == np.float32 else 4500) * eps * float(np.sum(sizes(each))) * scale
-            of_value = of_terms + float(np.mean(value)) * np.size(each) * largest
+            of_value = 1e-36 + of_terms + float(np.mean(value)) * np.size(each) * largest
         # Of rows that are nearly 0 the gradient of a cosine is large, and cancels; so do those of distances.
         lengths = [np.sqrt(np.square(sizes(arrays[n])).sum(-1)) for n in ("x1", "x2") if np.ndim(arrays.get(n))]
         derivative = 3 * grad_atol(loss, dtype) + sum(
@@ -166,7 +167,21 @@ def samples(rng: Rng) -> Call:
     drawn = cls._draw(rng, shape, np.float64)
     names = ("z", "y", cls._third)
     arrays = {name: _of_type(rng, a, dtype, name != "z") for name, a in zip(names[: len(drawn)], drawn, strict=True)}
-    return _finished(rng, loss, cls, verb, arrays, shape, dtype)
+    call = _finished(rng, loss, cls, verb, arrays, shape, dtype)
+    if cls._kernel in DOMAINS and not call.options.get("check", True):
+        call.undecided = outside(*DOMAINS[cls._kernel])
+    return call
+
+
+def outside(low: float, high: float) -> Callable[[dict[str, Any], Any], Any]:
+    """Return where results may be anything: of unchecked predictions outside the loss's domain."""
+
+    def undecided(arrays: dict[str, Any], result: Any) -> Any:
+        z = np.asarray(arrays["z"], np.float64)
+        inside = (z >= low) & (z <= high)
+        return ~inside if np.ndim(result) == z.ndim and z.ndim else ~inside.all()
+
+    return undecided
 
 
 def _of_type(rng: Rng, a: Array, dtype: Any, may_differ: bool) -> Array:
@@ -316,6 +331,7 @@ def slack_of_linear(loss: Any, verb: str, samples: tuple[int, ...]) -> Callable[
     def slack(arrays: dict[str, Any], options: dict[str, Any], eps: float) -> list[Any]:
         units = 45_000 if eps < 1e-10 else 256 if eps < 1e-5 else 4
         wanted = referred(loss, verb, 3, samples)(**arrays, **options)
-        return [units * eps * max(0.03, float(np.max(sizes(w), initial=0.0))) for w in wanted]
+        factor = units * eps * max(1.0, *(float(np.max(sizes(arrays[n]), initial=0.0)) for n in ("x", "w")))
+        return [factor * max(0.03, float(np.max(sizes(w), initial=0.0))) for w in wanted]
 
     return slack

@@ -121,3 +121,9 @@ def test_labels_and_weights_are_not_written_to(rng: np.random.Generator) -> None
     ):
         with pytest.raises(ValueError, match=rf"out\[0\]: got memory that overlaps {words}"):
             lossk.LinearCrossEntropy().value_and_grad(x, w, **given, out=(memory, np.empty_like(w), None))
+
+
+def test_no_cotangent_is_refused(rng: np.random.Generator) -> None:
+    x, w, t, _ = problem(rng, 3, 2, 4, np.float32)
+    with pytest.raises(TypeError, match="cotangent: got None, wanted an array of one number a sample"):
+        lossk.LinearCrossEntropy().vjp(x, w, t, None)  # type: ignore[arg-type]

@@ -190,6 +190,14 @@ def test_the_reference_of_weights_of_0_has_gradients_of_0(loss: Any, rng: np.ran
         assert not np.any(gradients)
 
 
+def test_targets_of_weight_0_may_be_anything_however_weights_are_given(rng: np.random.Generator) -> None:
+    inputs, y = rng.normal(size=(2, 2, 3)), np.array([np.inf, 1.0])
+    want = lossk.CosineEmbedding()(*inputs, y, sample_weight=np.array([0.0, 1.0]))
+    assert lossk.CosineEmbedding()(*inputs, y, sample_weight=[0, 1]) == want
+    with pytest.raises(TypeError, match=r"sample_weight: got dtype .*, wanted real numbers"):
+        lossk.CosineEmbedding()(*inputs, y, sample_weight=np.zeros(2, [("a", "f4")]))
+
+
 def test_wrong_arguments_are_named_before_anything_is_written(rng: np.random.Generator) -> None:
     a, b, y = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)), np.array([1.0, -1, 1, 1])
     cosine, out = lossk.CosineEmbedding(), (np.full((4, 3), 7.0), np.full((4, 3), 7.0))

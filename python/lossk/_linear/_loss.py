@@ -240,6 +240,8 @@ class LinearCrossEntropy(Frozen):
         out: Any = None,
     ) -> Any:
         """Return the gradients of the sum of the samples' losses times `cotangent`, which has one entry a sample."""
+        if cotangent is None:
+            raise TypeError("cotangent: got None, wanted an array of one number a sample")
         factors = {"cotangent": cotangent, "sample_weight": sample_weight}
         problem = make_problem(self._loss, x, w, target, bias, factors, "sum", None, num_threads)
         into = make_outputs(problem, wrt, out)

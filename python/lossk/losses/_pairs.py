@@ -63,8 +63,10 @@ class PairLoss(Frozen):
 
     def _verb(self, verb: int, inputs: tuple[Any, ...], y: Any, w: Any, *how: Any, check: bool = True) -> Any:
         asked = (verb, inputs, y, w, *how)
-        if check and self._takes_target and isinstance(y, np.ndarray) and y.dtype.kind == "f":
-            self._check_target(y, w if isinstance(w, np.ndarray) else None)
+        is_plain = [isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in (y, w)]
+        # Else it is checked once it is prepared.
+        if check and self._takes_target and is_plain[0] and (w is None or is_plain[1]):
+            self._check_target(y, w)
         result = self._bound(asked)
         return self._run_prepared(asked, check) if result is NotImplemented else result
 
