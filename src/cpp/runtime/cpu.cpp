@@ -35,13 +35,14 @@ bool has_x86_64_v3() {
            __builtin_cpu_supports("bmi2") && __get_cpuid(1, &a, &b, &basic, &d) && (basic & bit_F16C) != 0 &&
            (basic & bit_MOVBE) != 0 && __get_cpuid(0x80000001, &a, &b, &extended, &d) && (extended & bit_LZCNT) != 0;
 }
-#endif
+
 #if defined(LOSSK_X86_64_V4)
 bool has_x86_64_v4() {
     return has_x86_64_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl");
 }
+#endif
 #endif
 
 // Best first, by measurement.
