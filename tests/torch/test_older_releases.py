@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.processes import python
 
-FILES = ("test_functional", "test_linear", "test_clipping", "test_pairs")
+FILES = ("test_functional", "test_clipping")
 OPTIONS = ["-q", "-k", "not compile", "-p", "tests.support.older_torch"]
 
 
