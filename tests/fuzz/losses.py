@@ -141,6 +141,9 @@ def slack_of_loss(loss: Any, verb: str, gradients: int) -> Callable[..., list[An
             spread = rounding(loss, np.asarray(arrays["z"], np.float64), np.asarray(arrays["y"]), None, dtype)
             value, grad, hess = (np.nan_to_num(s, posinf=0.0, neginf=0.0) for s in spread)
         value = value_atol(loss, dtype) + value
+        if "anchor" in arrays:  # a difference of distances
+            distance = max(float(np.max(sizes(a), initial=0.0)) for a in given.values() if a is not None)
+            value += 8 * eps * distance * np.shape(arrays["anchor"])[-1] ** (1 / loss.p)
         if verb == "vjp" or options.get("reduction", "mean") == "none":
             of_value = value * largest
         else:

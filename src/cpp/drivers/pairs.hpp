@@ -138,11 +138,11 @@ class pairs_driver {
                 const V weight = reach.load(w + j);
                 const bits<V> counts = weight != T(0);
                 value = keep(counts, value * weight);
-                for (V& of : g) of = keep(counts, of * weight * scale);
+                for (V& of : g) of = keep(counts, of * weight);
             }
             total.add(k, reach.mask(value));
             if (each) reach.store(each + j, value);
-            store_all(at, j, reach, g, splat<V>(w ? T(1) : scale));  // weights of 0 give 0 whatever the scale
+            store_all(at, j, reach, g, splat<V>(scale));
         });
         total.flush();
     }
