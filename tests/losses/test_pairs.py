@@ -180,7 +180,7 @@ def test_an_infinite_distance_leaves_the_other_numbers_of_its_row_alone(isa: str
             assert np.isfinite(np.delete(g, 3, axis=1)).all()
 
 
-@pytest.mark.parametrize("loss", [loss for loss in LOSSES if not loss._single], ids=repr)
+@each_loss
 def test_the_reference_of_weights_of_0_has_gradients_of_0(loss: Any, rng: np.random.Generator) -> None:
     inputs, weight = draw(loss, rng, (4, 3), np.float64)
     for gradients in (

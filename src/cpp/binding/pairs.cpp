@@ -129,7 +129,8 @@ py::object call::run(py::handle parameters) {
     double value = 0, divisor = 1;
     without_gil(x[0]->size(), [&] {
         divisor = divide(worthwhile);
-        a.scale = 1.0 / divisor;
+        // Gradients of single pairs are weighed before they are scaled: those of weights that are all 0 stay 0.
+        a.scale = entry->single && divisor == 0 ? 0.0 : 1.0 / divisor;
         value = sum_of_pieces(samples(), per_piece, worthwhile, [&](index b, index e) { return kernel(a, b, e); });
     });
     const py::object main = each ? py::object(each->object()) : py::object(py::float_(value / divisor));
