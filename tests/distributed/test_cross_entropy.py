@@ -20,6 +20,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"label_smoothing": 0.1},
     {"z_loss": 1e-3},
     {"softcap": 5.0},
+    {"focal_gamma": 2.0, "poly_epsilon": 0.5},
     {"weight": RNG.uniform(0.5, 1.5, CLASSES)},
     {"weight": RNG.uniform(0.5, 1.5, CLASSES), "label_smoothing": 0.1, "softcap": 5.0, "z_loss": 1e-3},
 ]
@@ -236,3 +237,13 @@ def test_shards_cover_all_classes_in_order(classes: int) -> None:
             assert [parts[0].start, parts[-1].stop] == [0, classes]
             assert all(a.stop == b.start for a, b in pairwise(parts))
             assert not equal_bits or all(part.start % 16_384 == 0 or part.start == classes for part in parts)
+
+
+def test_options_that_want_labels_are_refused_with_probabilities_on_all_ranks() -> None:
+    def work(group: ThreadGroup) -> None:
+        loss = VocabParallelCrossEntropy(group, 2, focal_gamma=2.0)
+        loss.value_and_grad(np.zeros((3, 2)), np.full((3, 2), 0.25))
+
+    for result in on_ranks(2, work):
+        assert isinstance(result, ValueError)
+        assert "focal_gamma and poly_epsilon" in str(result)

@@ -58,7 +58,7 @@ class VocabParallelCrossEntropy:
         How many classes this rank holds; `shard` says how to cut them.
     weight : array_like (C,), optional
         Weights of all classes, those of other ranks as well.
-    ignore_index, label_smoothing, z_loss, softcap
+    ignore_index, label_smoothing, z_loss, softcap, focal_gamma, poly_epsilon
         As in `CrossEntropy`.
     equal_bits : bool
         Results have the same bits for any number of ranks, where these begin at multiples of 16,384 classes, as
@@ -105,6 +105,8 @@ class VocabParallelCrossEntropy:
         label_smoothing: float = 0.0,
         z_loss: float = 0.0,
         softcap: float | None = None,
+        focal_gamma: float = 0.0,
+        poly_epsilon: float = 0.0,
         equal_bits: bool = True,
         check: bool = True,
     ) -> None:
@@ -113,7 +115,7 @@ class VocabParallelCrossEntropy:
         def prepare() -> tuple[CrossEntropy, dict[str, Any]]:
             if not is_integer(classes) or classes < 0:
                 raise ValueError(f"classes: got {classes!r}, wanted how many this rank holds, 0 or more")
-            loss = CrossEntropy(weight, ignore_index, label_smoothing, z_loss, softcap)
+            loss = CrossEntropy(weight, ignore_index, label_smoothing, z_loss, softcap, focal_gamma, poly_epsilon)
             return loss, {"options": repr(loss)[:400], "weight": digest(loss.weight), "equal_bits": equal_bits}
 
         self.loss = agree(self.group, prepare)
@@ -205,7 +207,8 @@ class VocabParallelCrossEntropy:
             raise ValueError("stats: got True with probabilities, wanted labels, which every rank knows")
         # The kernel checks these, labels of all classes and options among them, on no logits at all.
         options: dict[str, Any] = {"reduction": reduction, "normalizer": normalizer, "num_threads": num_threads}
-        self.loss(np.empty((0, total), logits.dtype), np.empty(0, np.int64), **options)
+        none = np.empty((0, total), logits.dtype)
+        self.loss(none, np.empty(0, np.int64) if labelled else none, **options)
         if out is not None:
             others = {name: a for name, a in (("target", y), ("sample_weight", weight)) if a is not None}
             Output("out", out, np.asarray(z), others)
