@@ -55,13 +55,17 @@ def _torch(inputs: list[Array], dtype: str, how: str) -> Runner:
 
     x, w, y = (torch.from_numpy(a.astype(np.float32) if a.dtype.kind != "i" else a) for a in inputs)
     x, w = (a.to(getattr(torch, dtype)) for a in (x, w))
-    loss: Callable[..., Any] = lambda x, w: functional.cross_entropy(x @ w.T, y)  # noqa: E731
+
+    def whole(x: Any, w: Any) -> Any:
+        return functional.cross_entropy(x @ w.T, y)
+
+    loss: Callable[..., Any] = whole
     if how == "compiled":
         torch._dynamo.reset()
-        loss = torch.compile(loss, fullgraph=True, dynamic=False)
+        loss = torch.compile(whole, fullgraph=True, dynamic=False)
     elif how.startswith("chunks"):
-        options: Any = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=int(how.split()[-1]))
-        loss = lambda x, w: functional.linear_cross_entropy(x, w, y, options=options)  # noqa: E731
+        options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=int(how.split()[-1]))
+        loss = partial(functional.linear_cross_entropy, target=y, options=options)
 
     def call() -> None:
         for factor in (x, w):

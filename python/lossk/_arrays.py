@@ -99,8 +99,10 @@ def _bfloat16_words(value: Any) -> Array | None:
 # Tensors of the library that `exchange_with` was told of: the memory of one and of several as arrays (None stays None);
 # a float as a tensor, and back; a loss of two that go together, else None.
 exchange_with, array_of, arrays_of = _core.exchange_with, _core.array_of, _core.arrays_of
-take_rows = _core.take_rows
 number_tensor, number_of, loss_of_pair = _core.number_tensor, _core.number_of, _core.loss_of_pair
+
+# take_rows(out, x, order, num_threads): out[i] = x[order[i]], of rows of any dtype.
+take_rows = _core.take_rows
 
 
 def allocated(what: str, shape: tuple[int, ...], dtype: Any, make: Callable[[], Array]) -> Array:

@@ -98,8 +98,8 @@ def main() -> int:
     asked = parser.parse_args()
     began = time.monotonic()
     numbers = range(asked.first, asked.first + asked.calls)
-    told = functools.partial(print, flush=True)
-    counts, findings = fuzz(asked.seed, numbers, began + asked.seconds, asked.findings, told)
+    tell = functools.partial(print, flush=True)
+    counts, findings = fuzz(asked.seed, numbers, began + asked.seconds, asked.findings, tell)
     for name, count in sorted(counts.items()):
         print(f"{count:>10,} {name}")
     print(f"{counts.total():>10,} calls in {time.monotonic() - began:.0f} s, {len(findings)} findings")

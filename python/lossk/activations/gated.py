@@ -291,7 +291,8 @@ class PReLU(Gated):
         wide = arithmetic(array.dtype)  # terms of a slope's gradient are rounded as their sum
         slopes_wide = slopes.astype(wide)
         period = 1 if slopes.size == 1 else run * slopes.size if repeats else run  # after which slopes come again
-        block = max(1, _PRELU_BLOCK // max(1, period)) * max(1, period)
+        period = max(1, period)  # without channels, too
+        block = max(1, _PRELU_BLOCK // period) * period
         flat, flat_c = array.reshape(-1), c.reshape(-1)
         for i in range(0, array.size, block):
             at = slice(i, i + block)

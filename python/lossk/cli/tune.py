@@ -96,10 +96,10 @@ def advantage(usual: Call, other: Call, seconds: float = SECONDS) -> float:
     ratios: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(ratios) < 5:
-        if len(ratios) % 2:
-            ratios.append(_seconds(usual) / _seconds(other))
-        else:
-            ratios.append(1 / (_seconds(other) / _seconds(usual)))
+        # In turn, which of them goes first.
+        first, second = (usual, other) if len(ratios) % 2 else (other, usual)
+        ratio = _seconds(first) / _seconds(second)
+        ratios.append(ratio if first is usual else 1 / ratio)
     return cautious(ratios)
 
 

@@ -21,7 +21,7 @@ from ._shards import Shards
 from ._sums import Wire, typed
 
 # Rows of a piece: as many as this memory holds the sums of, or as have so many logits. Either way a piece is work of
-# milliseconds, behind which an exchange hides.
+# milliseconds, behind which an exchange hides: one by gloo takes .6 ms between two processes of one machine.
 SUMS_BYTES = 256 << 10
 LOGITS = 1 << 22
 

@@ -56,7 +56,7 @@ void convert(py::handle out, py::handle x, py::handle num_threads) {
 // out[i] = x[order[i]] for rows of any type. They lie anywhere, so those to come are asked for some lines ahead.
 void take_rows(py::array& out, const py::array& x, const py::array_t<std::int64_t, py::array::c_style>& order,
                py::handle num_threads) {
-    constexpr index line = 64, ahead = 2048;
+    constexpr index line = 64, ahead = 2048;  // bytes: what a core copies while memory answers, about
     const auto plain = [](const py::array& a) { return a.ndim() == 2 && (a.flags() & py::array::c_style) != 0; };
     if (!plain(out) || !plain(x) || !out.writeable() || !out.dtype().equal(x.dtype()) || out.shape(1) != x.shape(1) ||
         order.ndim() != 1 || out.shape(0) != order.shape(0))
