@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -76,6 +77,8 @@ public:
         a_.recompute = true;
         a_.scratch_stride = row_bytes(a_.classes);
         a_.scratch = allocate_in(memory_, slots_ * a_.scratch_stride, "scratch of a shard");
+        // Rows that do not count are not reduced: their sums are those of an empty row, or of one before, not chance.
+        std::memset(a_.scratch, 0, static_cast<std::size_t>(slots_ * a_.scratch_stride));
     }
 
     // The sums of rows [begin, end).
