@@ -10,7 +10,7 @@ import pytest
 import lossk
 from lossk._linear._run import Plan
 from tests.support.arrays import bits
-from tests.support.linear import BFLOAT16, MB, NARROW, close, loss_of, of_dz, problem
+from tests.support.linear import BFLOAT16, MB, NARROW, close, draw_layer, loss_of, of_dz, problem, root_mean_square
 
 WINDOWED = [(300, 8, 3000), (50, 3, 9011), (200, 64, 3001)]
 
@@ -42,6 +42,52 @@ def test_windows_match_the_reference(
                     gradient.astype(np.float64), wanted, rtol=max(ulp, tolerance), atol=tolerance * max(largest, 1e-3)
                 )
     assert windowed
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunk_bytes"),
+    [((64, 300, 6000), 2 * MB), ((300, 64, 6000), 2 * MB), ((257, 257, 4000), 4 * MB)],
+    ids=str,
+)
+def test_exponentials_that_are_kept_cost_no_digits(
+    shape: Any, chunk_bytes: int, rng: np.random.Generator, windowed: list[Plan]
+) -> None:
+    """They wait in a dw of bfloat16, or beside it: gradients are as near to float32's as their own rounding lets them.
+
+    Rows hold fewer bytes than features, or more; of the first shape one block is in the chunk's memory.
+    """
+    x, w, target = draw_layer(rng, *shape, BFLOAT16)
+    value, exact = lossk.LinearCrossEntropy().value_and_grad(x.astype(np.float32), w.astype(np.float32), target)
+    again, gradients = lossk.LinearCrossEntropy(chunk_bytes=chunk_bytes).value_and_grad(x, w, target)
+    assert windowed
+    assert value == pytest.approx(again, rel=1e-6)
+    for got, want in zip(gradients[:2], exact[:2], strict=True):
+        rounding = root_mean_square(want.astype(BFLOAT16).astype(np.float32) - want, want)
+        error = root_mean_square(got.astype(np.float32) - want, want)
+        assert error < (1.1 if of_dz(x) < 2**-8 else 1.6) * rounding  # dz may be rounded, too
+
+
+def test_kept_exponentials_know_special_logits(rng: np.random.Generator, windowed: list[Plan]) -> None:
+    x, w, target, bias = problem(rng, 200, 40, 6000, BFLOAT16)
+    target[:] = rng.integers(4000, 6000, 200)
+    bias[:4000] = -np.inf
+    target[5], bias[4100], target[7] = 4100, -np.inf, 17
+    row_weight = (rng.random(200) < 0.9).astype(np.float32)
+    row_weight[[5, 7]] = 0  # whose loss is infinite
+    small, large = (lossk.LinearCrossEntropy(chunk_bytes=n) for n in (2 * MB, 256 * MB))
+    for poison in (None, np.nan, np.inf):
+        if poison is not None:
+            x[11, 2], row_weight[11] = poison, 1
+        with np.errstate(invalid="ignore"):
+            _, got = small.value_and_grad(x, w, target, bias, sample_weight=row_weight, reduction="sum")
+            _, want = large.value_and_grad(x, w, target, bias, sample_weight=row_weight, reduction="sum")
+        assert poison is not None or not got[1][:4000].any()
+        for mine, theirs in zip(got, want, strict=True):
+            scale = np.nanmax(np.abs(theirs.astype(np.float32)), initial=1)
+            np.testing.assert_allclose(
+                mine.astype(np.float32), theirs.astype(np.float32), rtol=2**-7, atol=2**-8 * scale, equal_nan=True
+            )
+    assert len(windowed) == 3
 
 
 def test_windows_know_special_logits(rng: np.random.Generator, windowed: list[Plan]) -> None:

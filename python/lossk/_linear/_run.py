@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._loss import LinearCrossEntropy
 
 BLOCK = 252  # classes whose sums are added up apart: windows hold whole blocks
+WINDOW_BLOCKS = 16  # that a window holds before memory goes to kept ones: threads share out the blocks of a window
 # Rows of a chunk from which on keeping its logits pays. A chunk reads w twice and reads and writes dw, 16 bytes an
 # element in float32, which takes as long as 160 to 320 operations, as the CPUs of bench/machines do 10 to 20 in the
 # time of a byte; computing logits a second time takes 2 operations an element and row.
@@ -28,29 +29,31 @@ RESERVE, ROW_RESERVE = 128 << 10, 40
 
 
 class Plan(NamedTuple):
-    """Rows of a chunk, classes of a window, bytes for both, threads, and classes of dw that have float32 sums."""
+    """Rows of a chunk, classes of a window, bytes for both, threads, ...
+
+    ... classes of dw that have float32 sums, and blocks whose exponentials are kept besides those that dw has room for.
+    """
 
     rows: int
     window: int
     bytes: int
     threads: int
     sum_classes: int = 0
+    kept: int = 0
 
 
 class Planner:
     """Chooses sizes so that everything together stays below `chunk_bytes`, whatever the number of threads."""
 
-    def __init__(
-        self, problem: Problem, weighted: bool, terms: int, into: Outputs | None, chunk_bytes: int, threads: int
-    ) -> None:
-        self.problem, self.terms, self.into = problem, terms, into
-        self.chunk_bytes, self.threads = chunk_bytes, threads
+    def __init__(self, problem: Problem, layer: LinearCrossEntropy, into: Outputs | None) -> None:
+        self.problem, self.terms, self.into, self.threads = problem, TERMS[layer.precision], into, problem.threads
+        self.chunk_bytes, self.softcap = layer.chunk_bytes, layer.softcap
         self.classes, self.features = map(int, problem.w.shape)
         self.thread_bytes = self._bytes(GROUP, BLOCK)[1]
-        self.for_threads = max(chunk_bytes // 8, self.thread_bytes)
+        self.for_threads = max(self.chunk_bytes // 8, self.thread_bytes)
         # Sums of dbias, and numbers of classes that are copied where they have another type.
         of_class = 8 if into is not None and into.dbias is not None else 0
-        of_class += problem.wide.itemsize * ((problem.bias is not None) + weighted)
+        of_class += problem.wide.itemsize * ((problem.bias is not None) + (layer.weight is not None))
         self.fixed = RESERVE + of_class * self.classes + self.for_threads + max(0, 4 * self.features - RESERVE // 2)
 
     def plan(self) -> Plan:
@@ -73,10 +76,10 @@ class Planner:
             return self._windowed(max(GROUP, self._rows(window, half)), budget)
         sums = max(1, budget // 2 // max(1, 4 * self.features))
         beside_sums = self._rows(self.classes, half)
-        if beside_sums and passes(self.classes, sums) == 1:
+        if beside_sums >= min(rows, WORTHWHILE_ROWS) and passes(self.classes, sums) == 1:
             return self._sized(self._even(beside_sums), self.classes)._replace(sum_classes=sums)
         if self._rows(window, half) >= rows:
-            return self._windowed(rows, budget)
+            return self._keeping(self._windowed(rows, budget), budget)
         if self._needed(GROUP, window) > half:
             wanted = self.fixed + 2 * self._needed(GROUP, window)
             raise ValueError(f"chunk_bytes: got {self.chunk_bytes}, wanted at least {wanted} for a 16-bit dw")
@@ -86,7 +89,21 @@ class Planner:
         rows = self._even(largest)
         return self._sized(rows, self._window(rows, budget))
 
-    def _bytes(self, rows: int, window: int) -> tuple[int, int]:
+    def _keeping(self, plan: Plan, budget: int) -> Plan:
+        """Return the plan with as small a window as its rows need, and kept blocks in the memory that this leaves."""
+        blocks, fit = -(-self.classes // BLOCK), plan.window // BLOCK
+        if self.softcap or fit >= blocks or self.problem.x.dtype == np.float16:
+            return plan
+        each = self._bytes(plan.rows, BLOCK)[2]
+        in_dw = 2 * self.classes * self.features // max(each, 2 * BLOCK * self.features)
+        of_window = self._needed(plan.rows, 2 * BLOCK) - self._needed(plan.rows, BLOCK)
+        wanted = max(0, blocks - in_dw)
+        window = max(min(fit, WINDOW_BLOCKS), fit - -(-wanted * each // of_window))
+        kept = min(wanted, (fit - window) * of_window // each)
+        sized = self._sized(plan.rows, window * BLOCK)
+        return sized._replace(kept=kept, bytes=sized.bytes + kept * each)
+
+    def _bytes(self, rows: int, window: int) -> tuple[int, int, int]:
         x, gradient = self.problem.x, self.into is not None
         return _core.linear_bytes(x, self.terms, rows, self.features, window, gradient)
 
@@ -125,9 +142,8 @@ class Run:
         layer: LinearCrossEntropy,
         plan: Plan,
         into: Outputs | None,
-        terms: int,
     ) -> None:
-        self.problem, self.layer, self.plan, self.into, self.terms = problem, layer, plan, into, terms
+        self.problem, self.layer, self.plan, self.into = problem, layer, plan, into
         self.left_out = 0.0
         classes = len(problem.w)
         self.memory = empty("memory of a chunk (chunk_bytes)", plan.bytes, np.uint8)
@@ -201,8 +217,9 @@ class Run:
             first=first,
             dbias=self.dbias if results is not None else None,
             filter_eps=self.layer.filter_eps * abs(problem.factor()),
-            terms=self.terms,
+            terms=TERMS[self.layer.precision],
             window=self.plan.window,
+            kept=self.plan.kept,
             memory=self.memory,
             threads=self.plan.threads,
         )
@@ -217,6 +234,4 @@ def run(
     problem: Problem, layer: LinearCrossEntropy, into: Outputs | None, stats: bool
 ) -> tuple[Value, RowStats | None]:
     """Return the value and the statistics of a call, and fill its gradients."""
-    terms = TERMS[layer.precision]
-    plan = Planner(problem, layer.weight is not None, terms, into, layer.chunk_bytes, problem.threads).plan()
-    return Run(problem, layer, plan, into, terms).all(stats)
+    return Run(problem, layer, Planner(problem, layer, into).plan(), into).all(stats)

@@ -232,7 +232,7 @@ class _Call:
     def _piece_bytes(self, classes: int) -> int:
         problem = self.problem
         terms = TERMS[self.layer.precision]
-        fixed, each = _core.linear_bytes(
+        fixed, each, _ = _core.linear_bytes(
             problem.x, terms, ROWS, problem.x.shape[1], min(classes, len(problem.w)), self.into is not None
         )
         return int(fixed + each * problem.threads)

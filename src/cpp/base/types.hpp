@@ -296,6 +296,12 @@ struct linear_segment {
     void* rows;
 };
 
+// Memory for exponentials that the first pass keeps for the second: of so many blocks, one every `stride` bytes.
+struct linear_kept {
+    char* memory;
+    index blocks, stride;
+};
+
 struct linear_args : cross_entropy_options {
     const void *x, *w;  // of `kind`
     const void* bias;   // (C); null: none
@@ -321,9 +327,10 @@ struct linear_args : cross_entropy_options {
     double filter_eps;      // blocks of dz below it are left out of products; 0: none
     index window;           // classes whose logits are held at once, from class `begin` on
     index begin;
-    bool sums;      // are sums of blocks wanted, or logits alone?
-    char* memory;   // as linear_layout says
-    char* scratch;  // of the calling thread, of linear_scratch bytes
+    linear_kept kept[2];  // of the first blocks, then of those that follow; the others' logits are computed twice
+    bool sums;            // are sums of blocks wanted, or logits alone?
+    char* memory;         // as linear_layout says
+    char* scratch;        // of the calling thread, of linear_scratch bytes
 };
 
 // The unit that multiplies.
@@ -364,6 +371,8 @@ static constexpr linear_layout linear_layout_of(const linear_unit& u, index rows
     l.end = at;
     return l;
 }
+// Bytes of a kept block: the largest logit of each row, and exponentials from there on, of 16 bits.
+static constexpr index linear_kept_bytes(index rows) { return linear_up(rows, linear_rows) * (4 + linear_block * 2); }
 // Bytes of a thread's scratch, which holds one of these: rows of w for a tile; half a block of w; a block of dw,
 // linear_depth features wide, and what keeps its rows apart in a cache.
 static constexpr index linear_scratch(const linear_unit& u) { return linear_block * (linear_depth + 16) * u.bytes; }

@@ -49,11 +49,11 @@ const linear_kernels& unit_of(element type, int terms) {
     return *table.linear[arithmetic_of(type)];
 }
 
-// Bytes for a chunk of so many rows and a window of so many classes, and for each thread.
-std::pair<index, index> bytes_of(const py::array& x, int terms, index rows, index features, index window,
-                                 bool gradient) {
+// Bytes for a chunk of so many rows and a window of so many classes, for each thread, and for each block that is kept.
+std::array<index, 3> bytes_of(const py::array& x, int terms, index rows, index features, index window, bool gradient) {
     const linear_unit& unit = unit_of(element_of_array(x), terms).shape;
-    return {linear_layout_of(unit, rows, features, window, gradient).end + 64, linear_scratch(unit)};
+    return {linear_layout_of(unit, rows, features, window, gradient).end + 64, linear_scratch(unit),
+            linear_kept_bytes(rows)};
 }
 
 struct passes {
@@ -124,13 +124,26 @@ struct passes {
     }
 };
 
-passes passes_in(const py::array& memory, const linear_kernels& unit, linear_args a, index threads) {
+// Where exponentials may wait for the second pass: those of the first blocks in dw, which that pass writes from its
+// beginning on, a block with no more bytes than its exponentials lie apart; the next ones in memory of the chunk.
+void keep_exponentials(linear_args& a, char* memory, index blocks) {
+    const bool writes_dw = a.dw_kind == storage::bf16 && a.dw[0].first == 0 && a.dw[0].end == a.classes;
+    if (!writes_dw || !a.dx || a.softcap > 0 || a.window >= a.classes) return;
+    const index bytes = linear_kept_bytes(a.rows), row = a.features * index{sizeof(std::uint16_t)};
+    const index stride = std::max(bytes, linear_block * row);
+    a.kept[0] = {static_cast<char*>(a.dw[0].rows), a.classes * row / stride, stride};
+    a.kept[1] = {memory, blocks, bytes};
+}
+
+passes passes_in(const py::array& memory, const linear_kernels& unit, linear_args a, index threads, index kept) {
     const auto start = reinterpret_cast<std::uintptr_t>(memory.data());
     const auto aligned = (start + 63) / 64 * 64;
     a.memory = reinterpret_cast<char*>(aligned);
     const linear_layout l = linear_layout_of(unit.shape, a.rows, a.features, a.window, a.dx != nullptr);
-    const index left = static_cast<index>(start + static_cast<std::uintptr_t>(memory.nbytes()) - aligned) - l.end;
-    a.scratch = a.memory + l.end;
+    const index end = l.end + linear_up(kept * linear_kept_bytes(a.rows), 64);
+    const index left = static_cast<index>(start + static_cast<std::uintptr_t>(memory.nbytes()) - aligned) - end;
+    keep_exponentials(a, a.memory + l.end, kept);
+    a.scratch = a.memory + end;
     const index each_thread = linear_scratch(unit.shape);
     if (left < each_thread) throw py::value_error("linear: got too little memory");
     return {unit, a, l, each_thread, static_cast<int>(std::min(threads, left / each_thread))};
@@ -143,7 +156,7 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
                      std::array<double, cross_entropy_option_count> options, double class_weight_sum, double scale,
                      const py::object& each, const py::object& lse, const py::object& correct, const py::object& dx,
                      const std::vector<std::pair<index, py::array>>& dw, bool first, const py::object& dbias,
-                     double filter_eps, int terms, index window, const py::array& memory, int threads) {
+                     double filter_eps, int terms, index window, index kept, const py::array& memory, int threads) {
     const element type = element_of_array(x);
     const linear_kernels& unit = unit_of(type, terms);
     linear_args a{};
@@ -176,7 +189,7 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
     a.dbias = data_of<double>(dbias);
     a.filter_eps = filter_eps;
     a.window = window;
-    passes run = passes_in(memory, unit, a, threads);
+    passes run = passes_in(memory, unit, a, threads, kept);
     double total = 0;
     {
         const released_lock released;
@@ -226,7 +239,7 @@ public:
         a.dw_kind = storage::same;
         a.first = first;
         a.dbias = data_of<double>(dbias);
-        run_.emplace(passes_in(memory, unit_of(type, terms), a, threads));
+        run_.emplace(passes_in(memory, unit_of(type, terms), a, threads, 0));
     }
 
     // What every row comes to in the piece: linear_row_numbers rows of them.
@@ -268,7 +281,7 @@ void bind_linear(py::module_& m) {
     m.def("linear_bytes", bytes_of, "x"_a, "terms"_a, "rows"_a, "features"_a, "window"_a, "gradient"_a);
     m.def("linear_chunk", chunk_call, py::kw_only(), "x"_a, "w"_a, "bias"_a, "labels"_a, "at"_a, "class_weight"_a,
           "row_weight"_a, "options"_a, "class_weight_sum"_a, "scale"_a, "each"_a, "lse"_a, "correct"_a, "dx"_a, "dw"_a,
-          "first"_a, "dbias"_a, "filter_eps"_a, "terms"_a, "window"_a, "memory"_a, "threads"_a);
+          "first"_a, "dbias"_a, "filter_eps"_a, "terms"_a, "window"_a, "kept"_a, "memory"_a, "threads"_a);
     py::class_<shard>(m, "LinearShard")
         .def(py::init<const py::array&, const py::array&, const py::object&, const py::array&, const py::object&,
                       const py::object&, const std::array<double, cross_entropy_option_count>&, index, double, double,

@@ -97,6 +97,21 @@ inline words16 narrow_f16(vec<float> v) {
 #endif
 }
 
+// ---- ue6m10: no sign, 6 bits of exponent, 10 of fraction: 0 and numbers above 2^-63, up to 2
+// -------------------------
+
+constexpr word32 ue6m10_zero = 0x20000000;  // 2^-63, whose place 0 takes
+
+inline vec<float> widen_ue6m10(words16 x) {
+    const words32 w = widen_words(x);
+    return (vec<float>)(((w << 13) + ue6m10_zero) & (words32)(w != 0));
+}
+inline words16 narrow_ue6m10(vec<float> v) {
+    const words32 b = (words32)v, rounded = b + (((b >> 13) & 1) + 0xfff);
+    const words32 code = (rounded - ue6m10_zero) >> 13 & 0xffff;
+    return narrow_words(code & (words32)(b > ue6m10_zero));
+}
+
 // ---- in memory ------------------------------------------------------------------------------------------------------
 
 // What arrays of 16 bits hold; load and store take them to f32 and back.
@@ -106,6 +121,11 @@ struct bf16 {
 struct f16 {
     std::uint16_t bits;
 };
+struct ue6m10 {
+    std::uint16_t bits;
+};
+inline vec<float> widen_register(words16 w, ue6m10) { return widen_ue6m10(w); }
+inline words16 narrow_register(vec<float> v, ue6m10) { return narrow_ue6m10(v); }
 inline vec<float> widen_register(words16 w, bf16) { return widen_bf16(w); }
 inline vec<float> widen_register(words16 w, f16) { return widen_f16(w); }
 inline words16 narrow_register(vec<float> v, bf16) { return narrow_bf16(v); }

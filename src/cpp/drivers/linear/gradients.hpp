@@ -31,14 +31,14 @@ struct gradient_block {
         const linear_args& a = in.a;
         T* const z = in.z(panel, block);
         const soft_cap<V> cap{static_cast<T>(a.softcap)};
-        const bool keeps = in.keeps_exponentials();
+        const bool raised = in.finds_exponentials(block);
         V maximum[R], coefficient[R], share[R];
         bits<V> counts[R];
         for (int r = 0; r < R; ++r) {
             const index row = panel * lanes + r * L;
             maximum[r] = of_rows(row_maximum, row);
             coefficient[r] = of_rows(row_coefficient, row);
-            if (keeps) coefficient[r] *= exp_quick(load<V>(in.block_numbers(block, largest_logit) + row) - maximum[r]);
+            if (raised) coefficient[r] *= exp_quick(load<V>(in.block_numbers(block, largest_logit) + row) - maximum[r]);
             share[r] = of_rows(row_share, row);
             counts[r] = first_lanes<V>(static_cast<int>(a.rows < row ? 0 : smaller(L, a.rows - row)));
         }
@@ -48,7 +48,7 @@ struct gradient_block {
             for (int r = 0; r < R; ++r) {
                 T* const at = z + c * lanes + r * L;
                 const V y = load<V>(at);
-                V g = (keeps ? y : exp_quick(y - maximum[r])) * coefficient[r];
+                V g = (raised ? y : exp_quick(y - maximum[r])) * coefficient[r];
                 if (smooths) g = g - share[r] * weight;
                 if (capped) g *= cap.slope(y);
                 store(at, keep(counts[r], g));

@@ -91,6 +91,17 @@ struct linear_chunk {
     // Whether exponentials take the place of logits in the first pass: where that pass leaves all of them, and nothing
     // else asks for logits.
     bool keeps_exponentials() const { return a.window >= a.classes && !(a.softcap > 0) && !a.keeps_logits; }
+    // Where a block of the window is kept; null: nowhere.
+    char* kept(index block) const {
+        block += a.begin / linear_block;
+        for (const linear_kept& k : a.kept) {
+            if (block < k.blocks) return k.memory + block * k.stride;
+            block -= k.blocks;
+        }
+        return nullptr;
+    }
+    // Whether the second pass finds exponentials, from the largest logit of their block on, or logits.
+    bool finds_exponentials(index block) const { return keeps_exponentials() || kept(block); }
     // Operands of all features of a panel.
     index features() const { return linear_up(a.features, depth) / depth; }
     index padded_features() const { return linear_up(a.features, U::filtered); }
