@@ -66,7 +66,7 @@ def calls() -> Iterator[tuple[str, Callable[[Any], Any]]]:
             "log_softmax": (1,),
             "margin_ranking_loss": (y, torch.ones(4, 3)),
             "cosine_embedding_loss": (y, torch.ones(4)),
-            "triplet_margin_loss": (y, 2 * y),
+            **dict.fromkeys(("triplet_margin_loss", "triplet_margin_with_distance_loss"), (y, 2 * y)),
             "multilabel_margin_loss": (t[:, None].expand(4, 3),),
             **dict.fromkeys(("cross_entropy", "nll_loss", "multi_margin_loss"), (t,)),
         }.get(name, (y,))

@@ -35,6 +35,7 @@ __all__ = [
     "SoftMarginLoss",
     "Softmax",
     "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
 ]
 
 
@@ -100,6 +101,13 @@ class TripletMarginLoss(nn.TripletMarginLoss):
     """`triplet_margin_loss` as a module."""
 
     forward = _forward(functional.triplet_margin_loss, "margin", "p", "eps", "swap", "reduction")
+
+
+class TripletMarginWithDistanceLoss(nn.TripletMarginWithDistanceLoss):
+    """`triplet_margin_with_distance_loss` as a module."""
+
+    _attributes = ("distance_function", "margin", "swap", "reduction")
+    forward = _forward(functional.triplet_margin_with_distance_loss, *_attributes)
 
 
 class KLDivLoss(nn.KLDivLoss):

@@ -39,4 +39,5 @@ __all__ = [
     "soft_margin_loss",
     "softmax",
     "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]

@@ -74,19 +74,11 @@ def block_of(name: str, states: list[dict[str, Any]]) -> Array:
     return array
 
 
-class Ways:
-    """The formulas of a step: one for all parameters that have made as many steps and have the same numbers."""
+def with_numbers(formula: Numbered, counts: Array, blocks: list[Array]) -> list[tuple[Any, Any]]:
+    """Return the kernel's parameters of each tensor's next step, and the numbers after it.
 
-    def __init__(self, formula: Numbered, counts: Array, blocks: list[Array]) -> None:
-        ways = list(zip(counts, *blocks, strict=True))
-        places = {way: place for place, way in enumerate(dict.fromkeys(ways))}
-        self._found = [formula.with_numbers(int(t) + 1, *numbers) for t, *numbers in places]
-        self.places = [places[way] for way in ways]
-
-    def parameters(self, number: int) -> tuple[float, ...]:
-        """Return the kernel's parameters; formulas count from 1, as steps do."""
-        return self._found[number - 1][0]
-
-    def after(self) -> list[tuple[Any, ...]]:
-        """Return the numbers of each parameter after the step."""
-        return [self._found[place][1] for place in self.places]
+    They are computed once for all tensors that have made as many steps and have the same numbers.
+    """
+    ways = list(zip(counts, *blocks, strict=True))
+    found = {way: formula.with_numbers(int(way[0]) + 1, *way[1:]) for way in dict.fromkeys(ways)}
+    return [found[way] for way in ways]

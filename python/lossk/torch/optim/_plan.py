@@ -13,14 +13,13 @@ import torch
 from torch.autograd.graph import increment_version
 from torch.optim.optimizer import _get_scalar_dtype
 
-from ... import _core
 from ..._arrays import Array
 from ...optimizers import Optimizer
-from ...optimizers._plan import make_plan, step_at
+from ...optimizers._plan import make_plan, step_at, step_by_each
 from ...optimizers._tensors import check_apart
 from .._exchange import array_of
 from .._tensors import FLOATS, HALVES, is_plain
-from ._numbers import NAMES, Ways, block_of, start_of
+from ._numbers import NAMES, block_of, start_of, with_numbers
 
 _data_ptr, _is_contiguous = torch.Tensor.data_ptr, torch.Tensor.is_contiguous
 PLAIN = {torch.Tensor, torch.nn.Parameter}
@@ -211,9 +210,8 @@ class GroupPlan:
         increment_version(changed)
 
     def _step_with_numbers(self, formula: Any, addresses: list[int | None], scale: float) -> None:
-        ways = Ways(formula, self.counts, self.numbers)
-        rule = (ways.parameters, object(), None)
-        _core.step_at(self.core, addresses, list(ways.places), *rule, scale, False, None, None, self.counts)
-        for block, values in zip(self.numbers, zip(*ways.after(), strict=True), strict=True):
-            there = np.array([address is not None for address in addresses])
-            np.copyto(block, np.array(values, block.dtype), where=there)
+        found = with_numbers(formula, self.counts, self.numbers)
+        step_by_each(self.core, addresses, self.counts, [parameters for parameters, _ in found], scale)
+        there = np.array([address is not None for address in addresses])
+        for k, block in enumerate(self.numbers):
+            np.copyto(block, np.array([after[k] for _, after in found], block.dtype), where=there)
