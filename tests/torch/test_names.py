@@ -56,7 +56,7 @@ def test_signatures_are_torchs(name: str) -> None:
     assert all(p.kind is p.KEYWORD_ONLY for p in extra)
 
 
-@pytest.mark.parametrize("name", ours.modules.__all__)
+@pytest.mark.parametrize("name", [name for name in ours.modules.__all__ if name != "CTCLoss"])  # see test_ctc.py
 def test_modules_are_torchs(name: str) -> None:
     options, target = MODULES[name]
     mine, other = getattr(ours, name)(**options), getattr(torch.nn, name)(**options)

@@ -16,6 +16,7 @@ from . import functional
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
@@ -59,6 +60,12 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
     """
 
     forward = _forward(functional.cross_entropy, "weight", "ignore_index", "reduction", "label_smoothing")
+
+
+class CTCLoss(nn.CTCLoss):
+    """`ctc_loss` as a module."""
+
+    forward = _forward(functional.ctc_loss, "blank", "reduction", "zero_infinity")
 
 
 class NLLLoss(nn.NLLLoss):
