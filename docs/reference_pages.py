@@ -13,6 +13,7 @@ import lossk.torch.distributed
 from lossk import activations, distributed, information, objectives, optimizers
 from lossk.losses import (
     bernoulli,
+    ctc,
     divergences,
     insensitive,
     likelihood,
@@ -90,6 +91,7 @@ def write_pages() -> None:
             *overlap.__all__,
             *divergences.__all__,
         ],
+        "Sequences": ctc.__all__,
         "Pairs and triplets": [*pairs.__all__, *triplet.__all__],
         "Activations and row functions": [*activations.__all__, "softmax", "log_softmax", "logsumexp"],
         "Optimizers": [*updates, "StepResult", "clip_grad_norm", "optimizers.Optimizer"],

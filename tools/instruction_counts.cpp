@@ -150,6 +150,33 @@ void count_pairs(const pairs_entry& e, element type) {
           [&] { kernel(a, 0, e.single ? rows * length : rows); });
 }
 
+// Two samples of 31 labels, in 61 times of 31 classes; per state.
+void count_ctc(const kernel_table& t, element type) {
+    constexpr index times = 61, classes = 31, of_each = 31;
+    static std::int64_t label[2 * of_each], first[] = {0, of_each, 2 * of_each}, length[] = {times, times};
+    static double factor[] = {1, 1}, each[2];
+    for (index i = 0; i < 2 * of_each; ++i) label[i] = 1 + i % (classes - 1);
+    ctc_args a{};
+    a.z = numbers(z_at, type);
+    a.times = times;
+    a.samples = 2;
+    a.classes = classes;
+    a.label = label;
+    a.first = first;
+    a.length = length;
+    a.factor = factor;
+    a.each = each;
+    a.kind = storage_of(type);
+    a.most_labels = of_each;
+    a.scratch = memory[scratch_at];
+    const ctc_kernel kernel = t.ctc[arithmetic_of(type)];
+    for (const bool derives : {false, true}) {
+        a.g = derives ? memory[g_at] : nullptr;
+        count(derives ? "ctc value_and_grad" : "ctc value", type, 2 * times * (2 * of_each + 1),
+              [&] { kernel(a, 0, 2); });
+    }
+}
+
 // What one softmax call is asked for.
 struct softmax_case {
     const char* name;
@@ -302,6 +329,7 @@ void count_all(const kernel_table& t) {
         count_pointwise(t, type);
         for (int i = 0; i < t.rows_count; ++i) count_rows(t.rows[i], type);
         for (int i = 0; i < t.pairs_count; ++i) count_pairs(t.pairs[i], type);
+        count_ctc(t, type);
         for (const softmax_case& c : softmax_cases)
             if (!(c.streaming && type == bf16)) count_softmax(t, c, type);
         count_split_softmax(t, type);

@@ -24,6 +24,7 @@ from .activations import *
 from .losses import RowStats
 from .losses import bernoulli as _bernoulli
 from .losses import cross_entropy as _cross_entropy
+from .losses import ctc as _ctc
 from .losses import divergences as _divergences
 from .losses import gaussian_nll as _gaussian_nll
 from .losses import insensitive as _insensitive
@@ -38,6 +39,7 @@ from .losses import rows as _rows
 from .losses import triplet as _triplet
 from .losses.bernoulli import *
 from .losses.cross_entropy import *
+from .losses.ctc import *
 from .losses.divergences import *
 from .losses.gaussian_nll import *
 from .losses.insensitive import *
@@ -110,6 +112,7 @@ __all__ = [
 __all__ += activations.__all__
 __all__ += _bernoulli.__all__
 __all__ += _cross_entropy.__all__
+__all__ += _ctc.__all__
 __all__ += _divergences.__all__
 __all__ += _gaussian_nll.__all__
 __all__ += _insensitive.__all__

@@ -47,6 +47,8 @@ constexpr kernel_table make_table() {
     t.softmax[1] = softmax_rows<double>();
     t.linear[0] = &linear_f32;
     t.linear[1] = &linear_f64;
+    t.ctc[0] = ctc<float>;
+    t.ctc[1] = ctc<double>;
     fill<std::int8_t>(t.label[0]);
     fill<std::uint8_t>(t.label[1]);
     fill<std::int16_t>(t.label[2]);

@@ -25,6 +25,7 @@ PYBIND11_MODULE(_core_of_main, m) {
     lossk::bind_pointwise(m);
     lossk::bind_rows(m);
     lossk::bind_pairs(m);
+    lossk::bind_ctc(m);
     lossk::bind_softmax(m);
     lossk::bind_softmax_shard(m);
     lossk::bind_linear(m);

@@ -24,6 +24,7 @@
 #include "activations/tanhshrink.hpp"
 #include "drivers/activation.hpp"
 #include "drivers/copy.hpp"
+#include "drivers/ctc.hpp"
 #include "drivers/gated.hpp"
 #include "drivers/label_sets.hpp"
 #include "drivers/labels.hpp"

@@ -32,9 +32,15 @@ CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("RAdam", {"lr": 0.01, "betas": (0.5, 0.7), "eps": 1e-3, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     ("Rprop", {"lr": 0.1}),
     ("Rprop", {"lr": 0.1, "etas": (0.25, 2.0), "step_sizes": (0.01, 0.3), "maximize": True}),
+    ("NAdam", {"lr": 0.01}),
+    ("NAdam", {"lr": 0.01, "betas": (0.5, 0.7), "momentum_decay": 0.1, "weight_decay": 0.1, "maximize": True}),
+    ("NAdam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True, "eps": 1e-3}),
+    ("ASGD", {"lr": 0.1}),
+    ("ASGD", {"lr": 0.1, "lambd": 0.1, "alpha": 0.5, "t0": 1.0, "weight_decay": 0.1, "maximize": True}),
 )
 each_case = pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 ONE_OF_EACH = [CASES[2], CASES[5], CASES[8], CASES[10], CASES[13], CASES[15], CASES[17], CASES[19], CASES[21]]
+ONE_OF_EACH += [CASES[23], CASES[26]]
 one_of_each = pytest.mark.parametrize(("name", "options"), ONE_OF_EACH, ids=str)
 SHAPES = ((), (0,), (3,), (4, 5), (2, 3, 7), (1, 600))
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6}

@@ -62,11 +62,12 @@ def calls() -> Iterator[tuple[str, Callable[[Any], Any]]]:
         further: Any = {
             "gaussian_nll_loss": (y, 0.5),
             "linear_cross_entropy": (torch.ones(5, 3), t),
+            "ctc_loss": (t[:3, None] + 1, (4,) * 3, (1,) * 3),
             "softmax": (1,),
             "log_softmax": (1,),
             "margin_ranking_loss": (y, torch.ones(4, 3)),
             "cosine_embedding_loss": (y, torch.ones(4)),
-            "triplet_margin_loss": (y, 2 * y),
+            **dict.fromkeys(("triplet_margin_loss", "triplet_margin_with_distance_loss"), (y, 2 * y)),
             "multilabel_margin_loss": (t[:, None].expand(4, 3),),
             **dict.fromkeys(("cross_entropy", "nll_loss", "multi_margin_loss"), (t,)),
         }.get(name, (y,))

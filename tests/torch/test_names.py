@@ -25,6 +25,7 @@ MODULES: dict[str, tuple[dict[str, Any], Any]] = {
     "MarginRankingLoss": ({"margin": 0.5}, "normal"),
     "CosineEmbeddingLoss": ({"margin": 0.25}, "normal"),
     "TripletMarginLoss": ({"p": 1, "swap": True}, "normal"),
+    "TripletMarginWithDistanceLoss": ({"margin": 0.5, "swap": True}, "normal"),
     "KLDivLoss": ({"reduction": "batchmean"}, "uniform"),
     "MSELoss": ({"reduction": "sum"}, "normal"),
     "L1Loss": ({}, "normal"),
@@ -55,7 +56,7 @@ def test_signatures_are_torchs(name: str) -> None:
     assert all(p.kind is p.KEYWORD_ONLY for p in extra)
 
 
-@pytest.mark.parametrize("name", ours.modules.__all__)
+@pytest.mark.parametrize("name", [name for name in ours.modules.__all__ if name != "CTCLoss"])  # see test_ctc.py
 def test_modules_are_torchs(name: str) -> None:
     options, target = MODULES[name]
     mine, other = getattr(ours, name)(**options), getattr(torch.nn, name)(**options)
@@ -65,6 +66,7 @@ def test_modules_are_torchs(name: str) -> None:
     draw = Draw(1, 4, 3)
     inputs = [draw.uniform().float()] + ([] if target is None else [getattr(draw, target)()])
     thirds = {"GaussianNLLLoss": draw.uniform, "MarginRankingLoss": draw.signs, "TripletMarginLoss": draw.normal}
+    thirds["TripletMarginWithDistanceLoss"] = draw.normal
     thirds["CosineEmbeddingLoss"] = lambda: draw.signs()[:, 0]
     inputs += [thirds[name]()] if name in thirds else []
     inputs = [t.float() if t.is_floating_point() else t for t in inputs]

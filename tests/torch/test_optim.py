@@ -66,6 +66,26 @@ def test_16_bits_are_updated_in_float32(name: str, options: dict[str, Any], dtyp
     assert all(t.dtype is torch.float32 for own in a.state.values() for t in own.values())
 
 
+@pytest.mark.parametrize("name", ["NAdam", "ASGD"])
+def test_numbers_of_the_state_remember_what_options_were(name: str) -> None:
+    """NAdam's product of momenta under betas that change, ASGD's rates under a schedule; several counts."""
+    ours = parameters()
+    theirs = copies(ours)
+    a, b = kernels(name, ours, {"lr": 0.1}), plain(name, theirs, {"lr": 0.1})
+    schedules = [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5) for optimizer in (a, b)]
+    for step in range(6):
+        give_gradients(ours, theirs, seed=step, skip=(3, 5, None)[step % 3])
+        for optimizer, schedule in zip((a, b), schedules, strict=True):
+            if name == "NAdam":
+                optimizer.param_groups[0]["betas"] = (0.9 - 0.1 * step, 0.99)
+            optimizer.step()
+            schedule.step()
+        assert runs_on_kernels(a)
+    assert_close(ours, theirs)
+    for p, q in zip(ours, theirs, strict=True):
+        assert_close(list(a.state[p].values()), list(b.state[q].values()))
+
+
 def test_groups_have_options_of_their_own_and_may_be_added() -> None:
     ours = parameters()
     theirs = copies(ours)

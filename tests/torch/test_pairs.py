@@ -104,6 +104,30 @@ def test_ties_equal_points_and_zeros_are_torchs() -> None:
             torch.testing.assert_close(a, b)
 
 
+def test_triplets_with_a_distance() -> None:
+    """Norms of differences by kernels, other functions by torch, both as torch has them; errors are torch's."""
+    norm = torch.nn.PairwiseDistance
+    hooked, other = norm(), lambda x, y: (x - y).abs().amax(-1)
+    hooked.register_forward_hook(lambda *_: None)
+    distances = [None, torch.pairwise_distance, norm(), norm(3.0, 1e-2), norm(keepdim=True), hooked, other]
+    for i, (distance, reduction) in enumerate(itertools.product(distances, REDUCTIONS)):
+        tensors = draw("triplet_margin_loss", i, (7, 5), torch.float64)
+        options = {"distance_function": distance, "margin": 0.75, "swap": i % 2 == 0, "reduction": reduction}
+        ours.explain(reset=True)
+        got = run(ours.triplet_margin_with_distance_loss, tensors, 3, **options)
+        assert bool(ours.explain()) == (i // len(REDUCTIONS) >= 4)
+        want = run(theirs.triplet_margin_with_distance_loss, tensors, 3, **options)
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(ours.TripletMarginWithDistanceLoss(**options)(*tensors), want[0])
+    x = torch.rand(4, 3)
+    with pytest.raises(ValueError, match="margin must be greater than 0"):
+        ours.triplet_margin_with_distance_loss(x, x, x, margin=0)
+    with pytest.raises(ValueError, match="not a valid value for reduction"):
+        ours.triplet_margin_with_distance_loss(x, x, x, reduction="median")
+    with pytest.raises(RuntimeError, match="same number of dimensions"):
+        ours.triplet_margin_with_distance_loss(x, x, x[0])
+
+
 def test_the_rest_is_torchs() -> None:
     x, y = torch.rand(4, 3), torch.ones(4)
     ours.explain(reset=True)

@@ -2,6 +2,7 @@
 
 from . import bernoulli as bernoulli
 from . import cross_entropy as cross_entropy
+from . import ctc as ctc
 from . import divergences as divergences
 from . import gaussian_nll as gaussian_nll
 from . import insensitive as insensitive

@@ -67,3 +67,16 @@ def step_at(
     steps = counts.astype(np.int64).tolist()
     rule = (formula._formula, formula._lr_version, formula._independent_from)
     _core.step_at(plan, addresses, steps, *rule, scale, False, None, None, counts)
+
+
+def step_by_each(
+    plan: _core.UpdatePlan,
+    addresses: list[int | None],
+    counts: Array,
+    parameters: list[tuple[float, ...]],
+    scale: float,
+) -> None:
+    """Do the same, with the kernel's parameters for each tensor given."""
+    places = list(range(len(parameters)))
+    rule = (lambda place: parameters[place - 1], object(), None)
+    _core.step_at(plan, addresses, places, *rule, scale, False, None, None, counts)

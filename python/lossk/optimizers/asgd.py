@@ -97,8 +97,10 @@ class ASGD(Averaging):
         return float(1 / max(1.0, t - 1 - self._options["t0"]))
 
     def _formula(self, t: int) -> tuple[float, ...]:
-        rate = self._rate(t)
-        return rate, 1 - self._options["lambd"] * rate, self._share(t), self._options["weight_decay"]
+        return self._formula_from(self._rate(t), self._share(t))
+
+    def _formula_from(self, rate: float, share: float) -> tuple[float, ...]:
+        return rate, 1 - self._options["lambd"] * rate, share, self._options["weight_decay"]
 
     def _reference(self, p: Array64, g: Array64, state: dict[str, Array64], t: int) -> Any:
         rate = self._rate(t)

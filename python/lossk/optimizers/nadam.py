@@ -120,14 +120,17 @@ class NAdam(_Mixture):
         self._product = t, product
         return product
 
-    def _shares(self, t: int) -> tuple[float, float]:
-        """Return how much of the gradient and of the average there is in a move."""
-        now, then, product = self._momentum(t), self._momentum(t + 1), self._momenta(t)
+    def _shares(self, t: int, product: float) -> tuple[float, float]:
+        """Return how much of the gradient and of the average there is in a move, from the product of the momenta."""
+        now, then = self._momentum(t), self._momentum(t + 1)
         return (1 - now) / (1 - product), then / (1 - product * then)
 
     def _formula(self, t: int) -> tuple[float, ...]:
+        return self._formula_from(t, self._momenta(t))
+
+    def _formula_from(self, t: int, product: float) -> tuple[float, ...]:
         b1, b2 = self._options["betas"]
-        of_gradient, of_average = self._shares(t)
+        of_gradient, of_average = self._shares(t, product)
         rate = self._lr * math.sqrt(1 - b2**t)
         eps = self._options["eps"] * math.sqrt(1 - b2**t)
         return (rate * of_gradient, rate * of_average, b1, b2, 1.0, eps, *self._decay())
@@ -138,7 +141,7 @@ class NAdam(_Mixture):
         d = g + coupled * p
         m = state["exp_avg"] = b1 * state["exp_avg"] + (1 - b1) * d
         v = state["exp_avg_sq"] = b2 * state["exp_avg_sq"] + (1 - b2) * d**2
-        of_gradient, of_average = self._shares(t)
+        of_gradient, of_average = self._shares(t, self._momenta(t))
         along = of_gradient * d + of_average * m
         return shrink * p - self._lr * along / (np.sqrt(v / (1 - b2**t)) + self._options["eps"])
 

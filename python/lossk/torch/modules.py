@@ -16,6 +16,7 @@ from . import functional
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
@@ -35,6 +36,7 @@ __all__ = [
     "SoftMarginLoss",
     "Softmax",
     "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
 ]
 
 
@@ -58,6 +60,12 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
     """
 
     forward = _forward(functional.cross_entropy, "weight", "ignore_index", "reduction", "label_smoothing")
+
+
+class CTCLoss(nn.CTCLoss):
+    """`ctc_loss` as a module."""
+
+    forward = _forward(functional.ctc_loss, "blank", "reduction", "zero_infinity")
 
 
 class NLLLoss(nn.NLLLoss):
@@ -100,6 +108,13 @@ class TripletMarginLoss(nn.TripletMarginLoss):
     """`triplet_margin_loss` as a module."""
 
     forward = _forward(functional.triplet_margin_loss, "margin", "p", "eps", "swap", "reduction")
+
+
+class TripletMarginWithDistanceLoss(nn.TripletMarginWithDistanceLoss):
+    """`triplet_margin_with_distance_loss` as a module."""
+
+    _attributes = ("distance_function", "margin", "swap", "reduction")
+    forward = _forward(functional.triplet_margin_with_distance_loss, *_attributes)
 
 
 class KLDivLoss(nn.KLDivLoss):

@@ -205,6 +205,34 @@ struct pairs_args {
 // Rows [begin, end); returns the sum of their losses.
 using pairs_kernel = double (*)(const pairs_args&, index begin, index end);
 
+// ---- CTC: log-probabilities z (T, N, C) and a sequence of labels each of N samples -> losses, gradient --------------
+
+struct ctc_args {
+    const void* z;  // (T, N, C)
+    index times, samples, classes, blank;
+    const std::int64_t* label;   // of all samples, one after another
+    const std::int64_t* first;   // (N + 1): where each sample's labels begin
+    const std::int64_t* length;  // (N): how many times of each sample count
+    const double* factor;        // (N) of the gradient
+    double* each;                // (N) losses
+    void* g;                     // like z; null: not wanted
+    storage kind;                // of z and g
+    bool zero_infinity;          // is the loss 0 where no path is possible?
+    index most_labels;           // of a sample
+    void* scratch;               // of the calling thread
+};
+// Samples [begin, end).
+using ctc_kernel = void (*)(const ctc_args&, index begin, index end);
+
+// Elements of a row of states, with room before and after; and of rows that are kept: of all times, or of two.
+constexpr index ctc_margin = 16;
+static inline index ctc_row(const ctc_args& a) { return (a.most_labels / ctc_margin + 3) * ctc_margin; }
+static inline index ctc_kept(const ctc_args& a) { return a.g ? a.times + 1 : 2; }
+static inline index ctc_scratch_bytes(const ctc_args& a, index element_bytes) {
+    const index classes = (a.classes / ctc_margin + 1) * ctc_margin;
+    return (2 * ctc_row(a) * (ctc_kept(a) + 3) + classes) * element_bytes + 8 * (a.times + 1);
+}
+
 // ---- labels: any integer type, checked; -> int64 ----------------------------------------------------------------
 
 enum class integer : int { i8, u8, i16, u16, i32, u32, i64, u64 };
@@ -477,6 +505,7 @@ struct kernel_table {
     int unary_count;
     softmax_entry softmax[element_count];
     const linear_kernels* linear[element_count];
+    ctc_kernel ctc[element_count];
     label_kernel label[integer_count][element_count];
     sum_kernel sum[element_count];
     pointwise_kernel known_weight[element_count];  // of samples whose target is not NaN

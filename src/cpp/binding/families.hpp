@@ -7,6 +7,7 @@ namespace lossk {
 
 void bind_activations(pybind11::module_& m);
 void bind_copies(pybind11::module_& m);
+void bind_ctc(pybind11::module_& m);
 void bind_linear(pybind11::module_& m);
 void bind_exchange(pybind11::module_& m);
 void bind_runtime(pybind11::module_& m);

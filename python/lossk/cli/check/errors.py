@@ -18,6 +18,7 @@ from lossk._linear import LinearCrossEntropy
 from lossk._runtime import versions
 from lossk.activations import ACTIVATIONS, GATED
 from lossk.losses import LOSSES, PAIR_LOSSES, Loss, PointwiseLoss
+from lossk.losses.ctc import CTC
 from lossk.optimizers import OPTIMIZERS
 
 Array = NDArray[Any]
@@ -142,6 +143,18 @@ def pair_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Erro
                     yield array_error(f"gradient of {name}", gradient, want, 10.0)  # differences of vectors, about 1
 
 
+def ctc_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
+    """Compare CTC: losses, and gradients, which are differences of probabilities."""
+    for times, classes, labels in ((20, 5, 8), (200, 40, 60)):
+        z = rng.normal(size=(times, 3, classes))
+        z = (z - np.log(np.exp(z).sum(axis=-1, keepdims=True))).astype(dtype)
+        target = rng.integers(1, classes, (3, labels))
+        want, of_z = cls().reference(z, target, reduction="none", derivatives=True)
+        got, gradient = cls().value_and_grad(z, target, reduction="none")
+        yield array_error("value", got, want)
+        yield array_error("gradient", gradient, of_z, PARAMETERS)
+
+
 def activation_errors(cls: Any, dtype: Any, rng: np.random.Generator) -> Iterator[Error]:
     """Compare an activation's value and derivative."""
     for kwargs in cls._variants:
@@ -223,6 +236,7 @@ def kernels() -> dict[str, Measure]:
 
     found = {cls.__name__: of(loss_errors, cls) for cls in LOSSES.values()}
     found |= {cls.__name__: of(pair_errors, cls) for cls in PAIR_LOSSES.values()}
+    found |= {"CTC": of(ctc_errors, CTC)}
     found |= {name: of(softmax_errors, name) for name in ("softmax", "log_softmax", "logsumexp")}
     found |= {"LinearCrossEntropy": of(linear_errors, LinearCrossEntropy)}
     found |= {cls.__name__: of(activation_errors, cls) for cls in ACTIVATIONS.values()}

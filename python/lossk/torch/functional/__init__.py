@@ -6,6 +6,7 @@ refuses, goes to torch's own function: other devices, subclasses of Tensor, broa
 torch.func, gradients that lossk does not have. Second derivatives are torch's.
 """
 
+from .._ctc import ctc_loss
 from .._linear import linear_cross_entropy
 from .._softmax import log_softmax, softmax
 from .bernoulli import *
@@ -21,6 +22,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cross_entropy",
+    "ctc_loss",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
     "huber_loss",
@@ -39,4 +41,5 @@ __all__ = [
     "soft_margin_loss",
     "softmax",
     "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from ... import optimizers
+from . import _numbers
 from ._step import KernelStep
 
 
@@ -33,11 +34,7 @@ class SGD(KernelStep, torch.optim.SGD):
     """
 
     torch_class = torch.optim.SGD
-    options = ("momentum", "dampening", "nesterov", "weight_decay")
-
-    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
-        """Return lossk's optimizer of these options, without parameters."""
-        return optimizers.SGD([], group["lr"], *(group[option] for option in self.options))
+    options, lossks = ("momentum", "dampening", "nesterov", "weight_decay"), optimizers.SGD
 
 
 class Adam(KernelStep, torch.optim.Adam):
@@ -131,11 +128,7 @@ class RMSprop(KernelStep, torch.optim.RMSprop):
     """
 
     torch_class = torch.optim.RMSprop
-    options = ("alpha", "eps", "weight_decay", "momentum", "centered")
-
-    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
-        """Return lossk's optimizer of these options, without parameters."""
-        return optimizers.RMSprop([], group["lr"], *(group[option] for option in self.options))
+    options, lossks = ("alpha", "eps", "weight_decay", "momentum", "centered"), optimizers.RMSprop
 
 
 class Adagrad(KernelStep, torch.optim.Adagrad):
@@ -162,11 +155,7 @@ class Adagrad(KernelStep, torch.optim.Adagrad):
     """
 
     torch_class = torch.optim.Adagrad
-    options = ("lr_decay", "weight_decay", "initial_accumulator_value", "eps")
-
-    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
-        """Return lossk's optimizer of these options, without parameters."""
-        return optimizers.Adagrad([], group["lr"], *(group[option] for option in self.options))
+    options, lossks = ("lr_decay", "weight_decay", "initial_accumulator_value", "eps"), optimizers.Adagrad
 
 
 class Adadelta(KernelStep, torch.optim.Adadelta):
@@ -193,11 +182,7 @@ class Adadelta(KernelStep, torch.optim.Adadelta):
     """
 
     torch_class = torch.optim.Adadelta
-    options = ("rho", "eps", "weight_decay")
-
-    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
-        """Return lossk's optimizer of these options, without parameters."""
-        return optimizers.Adadelta([], group["lr"], **{option: group[option] for option in self.options})
+    options, lossks = ("rho", "eps", "weight_decay"), optimizers.Adadelta
 
 
 class Adamax(KernelStep, torch.optim.Adamax):
@@ -224,11 +209,7 @@ class Adamax(KernelStep, torch.optim.Adamax):
     """
 
     torch_class = torch.optim.Adamax
-    options = ("betas", "eps", "weight_decay")
-
-    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
-        """Return lossk's optimizer of these options, without parameters."""
-        return optimizers.Adamax([], group["lr"], **{option: group[option] for option in self.options})
+    options, lossks = ("betas", "eps", "weight_decay"), optimizers.Adamax
 
 
 class RAdam(KernelStep, torch.optim.RAdam):
@@ -255,11 +236,7 @@ class RAdam(KernelStep, torch.optim.RAdam):
     """
 
     torch_class = torch.optim.RAdam
-    options = ("betas", "eps", "weight_decay", "decoupled_weight_decay")
-
-    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
-        """Return lossk's optimizer of these options, without parameters."""
-        return optimizers.RAdam([], group["lr"], **{option: group[option] for option in self.options})
+    options, lossks = ("betas", "eps", "weight_decay", "decoupled_weight_decay"), optimizers.RAdam
 
 
 class Rprop(KernelStep, torch.optim.Rprop):
@@ -286,8 +263,59 @@ class Rprop(KernelStep, torch.optim.Rprop):
     """
 
     torch_class = torch.optim.Rprop
-    options = ("etas", "step_sizes")
+    options, lossks = ("etas", "step_sizes"), optimizers.Rprop
 
-    def like(self, group: dict[str, Any]) -> optimizers.Optimizer:
-        """Return lossk's optimizer of these options, without parameters."""
-        return optimizers.Rprop([], group["lr"], **{option: group[option] for option in self.options})
+
+class NAdam(KernelStep, torch.optim.NAdam):
+    """``torch.optim.NAdam``, stepping with the kernels of `lossk.NAdam`.
+
+    Parameters
+    ----------
+    params, lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay, foreach, maximize, capturable, \
+differentiable
+        As torch's class has them; `foreach`, `capturable` and `differentiable`, where they are true, ask for torch's
+        own step.
+
+    References
+    ----------
+    ``torch.optim.NAdam``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.NAdam([p], lr=0.5).step()
+    >>> p.data
+    tensor([0.4718, 1.5282])
+    """
+
+    torch_class = torch.optim.NAdam
+    options, lossks = ("betas", "eps", "weight_decay", "momentum_decay", "decoupled_weight_decay"), _numbers.NAdam
+
+
+class ASGD(KernelStep, torch.optim.ASGD):
+    """``torch.optim.ASGD``, stepping with the kernels of `lossk.ASGD`.
+
+    Parameters
+    ----------
+    params, lr, lambd, alpha, t0, weight_decay, foreach, maximize, differentiable, capturable
+        As torch's class has them; `foreach`, `capturable` and `differentiable`, where they are true, ask for torch's
+        own step.
+
+    References
+    ----------
+    ``torch.optim.ASGD``.
+
+    Examples
+    --------
+    >>> import torch, lossk.torch
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([1.0, -1.0])
+    >>> lossk.torch.optim.ASGD([p], lr=0.5, lambd=0.0).step()
+    >>> p.data
+    tensor([0.5000, 1.5000])
+    """
+
+    torch_class = torch.optim.ASGD
+    options, lossks = ("lambd", "alpha", "t0", "weight_decay"), _numbers.ASGD

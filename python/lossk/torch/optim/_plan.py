@@ -15,10 +15,11 @@ from torch.optim.optimizer import _get_scalar_dtype
 
 from ..._arrays import Array
 from ...optimizers import Optimizer
-from ...optimizers._plan import make_plan, step_at
+from ...optimizers._plan import make_plan, step_at, step_by_each
 from ...optimizers._tensors import check_apart
 from .._exchange import array_of
 from .._tensors import FLOATS, HALVES, is_plain
+from ._numbers import NAMES, block_of, start_of, with_numbers
 
 _data_ptr, _is_contiguous = torch.Tensor.data_ptr, torch.Tensor.is_contiguous
 PLAIN = {torch.Tensor, torch.nn.Parameter}
@@ -54,7 +55,7 @@ def state_type(p: Any) -> Any:
 def narrow_state(p: Any, own: dict[str, Any]) -> None:
     """Give a parameter of 16 bits the state that torch's step wants: of the parameter's type."""
     for slot, tensor in own.items():
-        if slot != "step" and torch.is_tensor(tensor) and tensor.dtype is torch.float32:
+        if slot not in NAMES and torch.is_tensor(tensor) and tensor.dtype is torch.float32:
             own[slot] = tensor.to(p.dtype)
 
 
@@ -92,6 +93,7 @@ class GroupPlan:
             self.forget_first()
             raise
         self.counts = self._take_counts()
+        self.numbers = [block_of(name, self.states) for name in getattr(formula, "numbers", ())]
         self.all_states = list(state.values())
         self.entries = self._entries()
         self.places = self._places()
@@ -121,6 +123,7 @@ class GroupPlan:
     def _make_state(self, p: Any, own: dict[str, Any], formula: Optimizer) -> None:
         if self.counted:
             own["step"] = torch.tensor(0.0, dtype=_get_scalar_dtype())
+        own.update(start_of(formula))
         for slot in self.slots:
             start = formula._start(slot)
             assert start is not None, "torch's optimizers have no state that begins as the parameter"
@@ -137,11 +140,7 @@ class GroupPlan:
             counts = np.ones(len(self.mine))
             counts[self.first] = 0
             return counts
-        block = torch.tensor([float(own["step"]) for own in self.states], dtype=_get_scalar_dtype())
-        for own, count in zip(self.states, block.unbind(), strict=True):
-            own["step"] = count
-        elements: Array = block.numpy()
-        return elements
+        return block_of("step", self.states)
 
     def forget_first(self) -> None:
         """Remove state that was made for a step that did not happen."""
@@ -202,7 +201,17 @@ class GroupPlan:
             changed = [p for p, g in zip(self.mine, grads, strict=True) if g is not None]
         else:
             addresses, changed = list(map(_data_ptr, grads)), self.mine
-        step_at(self.core, addresses, self.counts, formula, scale)
+        if self.numbers:
+            self._step_with_numbers(formula, addresses, scale)
+        else:
+            step_at(self.core, addresses, self.counts, formula, scale)
         self.first = []
         # Autograd is told, so that a graph that has saved a parameter refuses to use it.
         increment_version(changed)
+
+    def _step_with_numbers(self, formula: Any, addresses: list[int | None], scale: float) -> None:
+        found = with_numbers(formula, self.counts, self.numbers)
+        step_by_each(self.core, addresses, self.counts, [parameters for parameters, _ in found], scale)
+        there = np.array([address is not None for address in addresses])
+        for k, block in enumerate(self.numbers):
+            np.copyto(block, np.array([after[k] for _, after in found], block.dtype), where=there)

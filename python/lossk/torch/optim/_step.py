@@ -24,10 +24,11 @@ class KernelStep:
     """Steps of a torch.optim.Optimizer by lossk's kernels.
 
     A class has torch's class of the same name behind this one, and says which it is, which options of a group its
-    formula depends on, and how to make lossk's optimizer of them, whose formula it steps with.
+    formula depends on, and which of lossk's optimizers, made of them, has this formula.
     """
 
     torch_class: ClassVar[Any]
+    lossks: ClassVar[type[Optimizer]]
     options: ClassVar[tuple[str, ...]]
 
     param_groups: list[dict[str, Any]]
@@ -35,7 +36,9 @@ class KernelStep:
 
     def like(self, group: dict[str, Any]) -> Optimizer:
         """Return lossk's optimizer of these options, without parameters."""
-        raise NotImplementedError
+        make: Any = self.lossks
+        made: Optimizer = make([], group["lr"], **{option: group[option] for option in self.options})
+        return made
 
     def step(self, closure: Any = None) -> Any:
         """Update all parameters that have a gradient.
