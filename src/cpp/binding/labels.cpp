@@ -118,7 +118,7 @@ const std::int64_t* row_inputs::label_data(int threads, const label_summary& cou
         return reinterpret_cast<const std::int64_t*>(label->data());
     const auto n = static_cast<std::size_t>(rows);
     converted_ = allocate("copy of target", n * sizeof(std::int64_t),
-                          [&] { return std::make_unique_for_overwrite<std::int64_t[]>(n); });
+                          [&] { return std::unique_ptr<std::int64_t[]>(new std::int64_t[n]); });
     label_args a = label_arguments(false);
     a.converted = converted_.get();
     const label_kernel kernel = kernels().label[static_cast<int>(label_type)][arithmetic_of(type)];

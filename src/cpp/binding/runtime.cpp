@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 
 #include "../runtime/cpu.hpp"
+#include "../runtime/openmp.hpp"
 #include "../runtime/quota.hpp"
 
 namespace lossk {
@@ -81,9 +82,9 @@ void bind_runtime(py::module_& m) {
     m.def("twin", run_twin);
     m.def("functions", functions);
     m.def("function", run_function);
-    kernels();           // an unknown LOSSK_ISA shows at import,
-    get_num_threads();   // and so does an unreadable LOSSK_NUM_THREADS
-    parallel_runtime();  // or LOSSK_THREADS_BY
+    kernels();            // an unknown LOSSK_ISA shows at import,
+    get_num_threads();    // and so does an unreadable LOSSK_NUM_THREADS
+    engine_of_process();  // or LOSSK_THREADS_BY
 }
 
 }  // namespace lossk

@@ -43,7 +43,7 @@ class shard {
     // Aligned memory of undefined content.
     static char* allocate_in(std::unique_ptr<char[]>& memory, index bytes, const char* what) {
         const auto n = static_cast<std::size_t>(bytes + 64);
-        memory = allocate(what, n, [&] { return std::make_unique_for_overwrite<char[]>(n); });
+        memory = allocate(what, n, [&] { return std::unique_ptr<char[]>(new char[n]); });
         return memory.get() + (64 - reinterpret_cast<std::uintptr_t>(memory.get()) % 64) % 64;
     }
 

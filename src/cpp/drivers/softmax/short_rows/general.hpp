@@ -17,8 +17,9 @@ struct general_short_rows : general_reduction<T> {
         base::L, base::labels, base::lanes_of, base::linear, base::reduce;
     using typename base::batch, typename base::I, typename base::row_facts, typename base::stream, typename base::table,
         typename base::V;
-    // Losses are added up in lanes of 128 bytes, longer batches by parts: so sums are those of every ISA with an fma.
-    static constexpr int sums = K < 128 / register_bytes ? K : 128 / register_bytes;
+    // Losses are added up in lanes of 128 bytes, of which a batch is some, or several times all: so sums are those of
+    // every ISA with an fma.
+    static constexpr int sums = 128 / register_bytes;
     using loss_sum = lane_sum<T, sums>;
     const bool plain = !(linear || in.capped || a.h);
 
@@ -133,8 +134,9 @@ struct general_short_rows : general_reduction<T> {
         }
     }
 
-    // Rows row .. row + rows - 1.
-    void run_batch(index row, int rows, batch& b, loss_sum& total, stream& g_past, stream& h_past) const {
+    // Rows row .. row + rows - 1, of those from `begin` on.
+    void run_batch(index begin, index row, int rows, batch& b, loss_sum& total, stream& g_past, stream& h_past) const {
+        const int first = K < sums ? static_cast<int>((row - begin) / L % sums) : 0;
         row_facts f;
         describe(row, rows, f);
         this->gather(a.z, row, rows, b, b.z);
@@ -145,8 +147,9 @@ struct general_short_rows : general_reduction<T> {
         const cross_entropy<V> formula{a.label != nullptr, a};
         for (int k = 0; k < K; ++k) {
             f.result[k] = formula(f.sums[k], load<V>(f.own + k * L), load<V>(f.q_t + k * L));
-            total.add(k % sums, keep(f.counts[k], f.result[k].loss * f.weight[k]));
-            if ((k + 1) % sums == 0) total.flush();
+            const int to = (first + k) % sums;
+            total.add(to, keep(f.counts[k], f.result[k].loss * f.weight[k]));
+            if (to == sums - 1) total.flush();
         }
         if (in.each || in.lse || a.correct) write_rows(row, rows, f);
         if (a.g) write(row, rows, b, f, g_past, h_past);
@@ -162,7 +165,7 @@ double run_general_short_rows(const softmax_args& a, index begin, index end) {
     const auto from_begin = [&](void* p) { return p ? static_cast<T*>(p) + begin * a.classes : nullptr; };
     typename driver_type::stream g_past(from_begin(a.g)), h_past(from_begin(a.h));
     for (index row = begin; row < end; row += driver_type::B)
-        driver.run_batch(row, static_cast<int>(smaller(driver_type::B, end - row)), b, total, g_past, h_past);
+        driver.run_batch(begin, row, static_cast<int>(smaller(driver_type::B, end - row)), b, total, g_past, h_past);
     if (a.streaming) stream_fence();
     return total.result();
 }
