@@ -52,7 +52,7 @@ class CTC(Frozen):
         grad[t, c] = exp(z[t, c]) - occupied[t, c]
 
     Samples go to threads; the states of one are vectors. All is done with logarithms, relative to the largest of each
-    time, so that float32 has digits for any length.
+    time, so that float32 keeps digits over thousands of times.
 
     Parameters
     ----------
