@@ -68,6 +68,13 @@ class helper {
     void* context_ = nullptr;
     int caller_core_ = -1;
 
+    // libstdc++'s notify_one() wakes nobody where it finds no sleeper. It must not look before the store is seen by one
+    // that is about to sleep, as it may after a store of release order: that thread would sleep for ever.
+    void become(int state) {
+        state_.store(state, std::memory_order_seq_cst);
+        state_.notify_one();
+    }
+
 public:
     void live() {
         for (;;) {
@@ -79,8 +86,7 @@ public:
             }
             leave_core(caller_core_);
             work_(context_);
-            state_.store(idle, std::memory_order_release);
-            state_.notify_one();
+            become(idle);
         }
     }
 
@@ -88,8 +94,7 @@ public:
         work_ = work;
         context_ = context;
         caller_core_ = core;
-        state_.store(called, std::memory_order_release);
-        state_.notify_one();
+        become(called);
     }
 
     void call_off_or_wait() {
@@ -97,10 +102,7 @@ public:
         if (!state_.compare_exchange_strong(expected, idle)) wait_while(state_, working);
     }
 
-    void dismiss() {
-        state_.store(dismissed, std::memory_order_release);
-        state_.notify_one();
-    }
+    void dismiss() { become(dismissed); }
 };
 
 // The helpers of one call at a time. They are never joined: each sleeps until the process ends or it is dismissed, and
