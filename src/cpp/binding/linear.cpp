@@ -3,6 +3,7 @@
 #include "arrays.hpp"
 #include "families.hpp"
 
+#include "../base/linear.hpp"
 #include "../runtime/cpu.hpp"
 #include "../runtime/parallel.hpp"
 
@@ -124,8 +125,9 @@ struct passes {
     }
 };
 
-// Where exponentials may wait for the second pass: those of the first blocks in dw, which that pass writes from its
-// beginning on, a block with no more bytes than its exponentials lie apart; the next ones in memory of the chunk.
+// Where exponentials wait for the second pass: those of the first blocks in dw, the next ones in memory of the chunk.
+// The second pass writes dw from its beginning on, and reads a window's exponentials before it writes the window's
+// rows. Blocks in dw lie at least as far apart as their rows, so none is overwritten before it has been read.
 void keep_exponentials(linear_args& a, char* memory, index blocks) {
     const bool writes_dw = a.dw_kind == storage::bf16 && a.dw[0].first == 0 && a.dw[0].end == a.classes;
     if (!writes_dw || !a.dx || a.softcap > 0 || a.window >= a.classes) return;

@@ -1,6 +1,8 @@
 // Which table of kernels this CPU runs.
 #include "cpu.hpp"
 
+#include "../base/linear.hpp"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>

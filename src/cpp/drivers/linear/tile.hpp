@@ -5,6 +5,7 @@
 // product alone, not on the width of registers.
 #pragma once
 
+#include "../../base/linear.hpp"
 #include "../memory.hpp"
 #include "../../simd/unroll.hpp"
 
