@@ -65,7 +65,10 @@ def test_gradients_pass_torchs_check() -> None:
     logits, *others = draw(6, 2, 4, 2, torch.float64)
     logits.requires_grad_()
     for reduction in REDUCTIONS:
-        function = lambda x, r=reduction: ours.ctc_loss(x.log_softmax(-1), *others, reduction=r)  # noqa: E731
+
+        def function(x: Any, reduction: str = reduction) -> Any:
+            return ours.ctc_loss(x.log_softmax(-1), *others, reduction=reduction)
+
         assert torch.autograd.gradcheck(function, logits)
 
 

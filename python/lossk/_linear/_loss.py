@@ -42,11 +42,12 @@ class LinearCrossEntropy(Frozen):
     threads nor, in float32 and float64, on whether the CPU has AVX2 or AVX-512. AMX gives float32 other bits, unless
     `set_isa` or ``LOSSK_ISA`` names the instruction set.
 
-    Where a chunk would hold few rows, `chunk_bytes` hold more rows and a window of classes, whose logits are computed
-    twice. Of bfloat16, as many as fit wait in `dw`, until that is written, as exponentials of 11 significant bits.
-    Gradients of 16 bits are summed up in float32 and rounded once; for a `dw` of 16 bits all rows have to be one chunk
-    or, if that cannot be, are gone through again for other classes. An `out` of float32 for `dw` saves that, and so do
-    `chunk_bytes` of twice the bytes of `w`.
+    Where a chunk would hold few rows, `chunk_bytes` hold more rows and a window of classes, whose logits are
+    computed twice. Where `dw` is of bfloat16, its memory keeps as many of their exponentials as fit, to 11
+    significant bits, until it is written; these are computed once. Gradients of 16 bits are summed up in float32
+    and rounded once; for a `dw` of 16 bits all rows have to be one chunk or, if that cannot be, are gone through
+    again for other classes. An `out` of float32 for `dw` saves that, and so do `chunk_bytes` of twice the bytes of
+    `w`.
 
     Inputs of bfloat16 are multiplied in pairs and added up in float32 where the CPU does that faster (AMX; AVX512-BF16
     of AMD); ``dz`` is rounded to bfloat16 for it, and denormals count as 0. Elsewhere they are widened, as float16 is.

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ._loss import LinearCrossEntropy
 
 BLOCK = 252  # classes whose sums are added up apart: windows hold whole blocks
-WINDOW_BLOCKS = 16  # that a window holds before memory goes to kept ones: threads share out the blocks of a window
+# Blocks that a window holds, where they fit, before memory goes to kept ones. Threads share out a window's blocks, so
+# up to as many threads find one each.
+WINDOW_BLOCKS = 16
 # Rows of a chunk from which on keeping its logits pays. A chunk reads w twice and reads and writes dw, 16 bytes an
 # element in float32, which takes as long as 160 to 320 operations, as the CPUs of bench/machines do 10 to 20 in the
 # time of a byte; computing logits a second time takes 2 operations an element and row.
@@ -29,17 +31,14 @@ RESERVE, ROW_RESERVE = 128 << 10, 40
 
 
 class Plan(NamedTuple):
-    """Rows of a chunk, classes of a window, bytes for both, threads, ...
+    """How large the parts of a call are."""
 
-    ... classes of dw that have float32 sums, and blocks whose exponentials are kept besides those that dw has room for.
-    """
-
-    rows: int
-    window: int
-    bytes: int
+    rows: int  # of a chunk
+    window: int  # classes whose logits are held at once
+    bytes: int  # of everything
     threads: int
-    sum_classes: int = 0
-    kept: int = 0
+    sum_classes: int = 0  # of dw that have float32 sums
+    kept: int = 0  # blocks whose exponentials are kept in the chunk's memory, after those that dw has room for
 
 
 class Planner:
@@ -136,13 +135,7 @@ class Planner:
 class Run:
     """One call: its memory, and the steps of a chunk."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        layer: LinearCrossEntropy,
-        plan: Plan,
-        into: Outputs | None,
-    ) -> None:
+    def __init__(self, problem: Problem, layer: LinearCrossEntropy, plan: Plan, into: Outputs | None) -> None:
         self.problem, self.layer, self.plan, self.into = problem, layer, plan, into
         self.left_out = 0.0
         classes = len(problem.w)

@@ -97,8 +97,7 @@ inline words16 narrow_f16(vec<float> v) {
 #endif
 }
 
-// ---- ue6m10: no sign, 6 bits of exponent, 10 of fraction: 0 and numbers above 2^-63, up to 2
-// -------------------------
+// ---- ue6m10: no sign, 6 bits of exponent, 10 of fraction; 0, and from 2^-63 to 2 ----------------------------------
 
 constexpr word32 ue6m10_zero = 0x20000000;  // 2^-63, whose place 0 takes
 
