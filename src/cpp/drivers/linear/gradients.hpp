@@ -146,7 +146,7 @@ struct gradient_block {
     void make_dw() const {
         const linear_args& a = in.a;
         T* const sums = reinterpret_cast<T*>(a.scratch);
-        constexpr index stride = widest + 16, deep = linear_depth / lanes;
+        constexpr index stride = widest + 16, deep = chunk::deepest / lanes;
         static_assert(linear_block * stride * index{sizeof(T)} <= linear_scratch(chunk::unit));
         for (index k = 0; k < a.features; k += widest) {
             const index wide = smaller(widest, a.features - k);

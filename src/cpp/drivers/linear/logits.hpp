@@ -36,7 +36,7 @@ struct logit_block {
     using V = typename chunk::V;
     using O = typename chunk::O;
     static constexpr int R = chunk::R, at_once = 16;  // operands
-    static constexpr index L = chunk::L, lanes = chunk::lanes, depth = chunk::depth, widest = chunk::widest;
+    static constexpr index L = chunk::L, lanes = chunk::lanes, depth = chunk::depth, widest = chunk::deepest;
     static constexpr int staged_row = widest / depth + 16;  // no power of two: rows do not share lines of a cache
     static constexpr index staged_plane = U::rows * staged_row;
     static_assert(U::terms * staged_plane * index{sizeof(O)} <= linear_scratch(chunk::unit));
@@ -76,7 +76,7 @@ struct logit_block {
             for (index first = 0; first < n; first += U::rows) {
                 stage(first, k, wide, staged);
                 for (index panel = 0; panel < in.panels(); ++panel)
-                    multiply_tile<U, staged_row, 1, at_once>({staged, 0, in.x_panel(panel) + k / depth * lanes, 1,
+                    multiply_tile<U, staged_row, 1, at_once>({staged, 0, in.x_panel(panel, k), 1,
                                                               operands, staged_plane, in.x_panels_plane()},
                                                              in.z(panel, block) + first * lanes, lanes, k > 0);
             }
