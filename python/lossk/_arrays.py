@@ -115,9 +115,11 @@ def allocated(what: str, shape: tuple[int, ...], dtype: Any, make: Callable[[], 
 
 
 def empty(what: str, shape: Any, dtype: Any) -> Array:
-    """Return `numpy.empty` of a shape, or one length; the error names what there is no memory for."""
-    shape = shape if isinstance(shape, tuple) else (int(shape),)
-    return allocated(what, shape, dtype, lambda: np.empty(shape, dtype))
+    """Return an array of a shape, or one length, not filled; the error names what there is no memory for.
+
+    Large ones take pages that earlier results have given back, whose faults and clearing are paid for.
+    """
+    return _core.empty(what, shape if isinstance(shape, tuple) else (int(shape),), np.dtype(dtype))
 
 
 def contiguous(name: str, array: Array, dtype: np.dtype[Any]) -> Array:

@@ -1,4 +1,4 @@
-// Binding of copies: between 16 bits and f32, and of rows from anywhere.
+// Binding of memory for results, and of copies: between 16 bits and f32, and of rows from anywhere.
 #include "arrays.hpp"
 #include "families.hpp"
 #include "pieces.hpp"
@@ -85,6 +85,9 @@ void take_rows(py::array& out, const py::array& x, const py::array_t<std::int64_
 
 void bind_copies(py::module_& m) {
     using namespace copies;
+    m.def("empty", [](const std::string& what, const std::vector<index>& shape, const py::dtype& dtype) {
+        return fresh(what.c_str(), dtype, shape.data(), static_cast<int>(shape.size())).object();
+    });
     m.def("convert", convert);
     m.def("take_rows", take_rows);
 }
