@@ -76,9 +76,9 @@ struct logit_block {
             for (index first = 0; first < n; first += U::rows) {
                 stage(first, k, wide, staged);
                 for (index panel = 0; panel < in.panels(); ++panel)
-                    multiply_tile<U, staged_row, 1, at_once>({staged, 0, in.x_panel(panel, k), 1,
-                                                              operands, staged_plane, in.x_panels_plane()},
-                                                             in.z(panel, block) + first * lanes, lanes, k > 0);
+                    multiply_tile<U, staged_row, 1, at_once>(
+                        {staged, 0, in.x_panel(panel, k), 1, operands, staged_plane, in.x_panels_plane()},
+                        in.z(panel, block) + first * lanes, lanes, k > 0);
             }
         } while ((k += widest) < in.a.features);
     }
