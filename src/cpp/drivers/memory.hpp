@@ -55,15 +55,18 @@ inline void prefetch(const T* p, index distance) {
     __builtin_prefetch(reinterpret_cast<const char*>(p) + distance * static_cast<index>(sizeof(T)), 0, 2);
 }
 
-// How far ahead of a store its line is asked for: about what a core writes in the time that memory takes to answer.
-constexpr index write_ahead = 2048;
+// How far ahead of a store its line is asked for: more than what a core writes in the time that memory takes to answer,
+// as it does not write all the time.
+constexpr index write_ahead = 4096;
 
-// Asks for the lines of the n elements that lie `distance` bytes behind p, to be written. Cores that find them
-// elsewhere than in their own caches would otherwise wait for each, as registers of stores are few.
+// Asks for the lines of the n elements that lie `distance` bytes behind p, which will be written. Cores that find them
+// elsewhere than in their own caches would otherwise wait for each, as registers of stores are few. They come into L2,
+// and as nobody else has them, the store need not ask again; asked for into L1 to be written, they hold up its other
+// misses.
 template <index n, class T>
 inline void prefetch_to_write(T* p, index distance) {
-    char* const ahead = reinterpret_cast<char*>(p) + distance;
-    for (index at = 0; at < n * static_cast<index>(sizeof(T)); at += line_bytes) __builtin_prefetch(ahead + at, 1);
+    for (index at = 0; at < n * static_cast<index>(sizeof(T)); at += line_bytes)
+        prefetch(reinterpret_cast<char*>(p), distance + at);
 }
 
 // How many elements past the start of a cache line p is.
