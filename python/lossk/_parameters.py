@@ -37,17 +37,19 @@ def check_number(name: str, value: object, wanted: str, accept: Callable[[float]
 
 # Parameters are as float32 can multiply and divide by them; beyond, formulas would give NaN.
 SMALLEST, LARGEST = 1e-30, 1e30
+_POSITIVE = f"a finite number above 0, from {SMALLEST} to {LARGEST}"
+_FINITE = f"a finite number, at most {LARGEST} in size"
+_AT_LEAST_0 = f"a finite number, at least 0, at most {LARGEST}"
 
 
 def positive(name: str, value: object) -> float:
     """Check that a parameter is a number above 0 that float32 can divide by."""
-    wanted = f"a finite number above 0, from {SMALLEST} to {LARGEST}"
-    return check_number(name, value, wanted, lambda x: SMALLEST <= x <= LARGEST)
+    return check_number(name, value, _POSITIVE, lambda x: SMALLEST <= x <= LARGEST)
 
 
 def finite(name: str, value: object) -> float:
     """Check that a parameter is a finite number."""
-    return check_number(name, value, f"a finite number, at most {LARGEST} in size", lambda x: abs(x) <= LARGEST)
+    return check_number(name, value, _FINITE, lambda x: abs(x) <= LARGEST)
 
 
 def boolean(name: str, value: object) -> bool:
@@ -59,7 +61,7 @@ def boolean(name: str, value: object) -> bool:
 
 def at_least_0(name: str, value: object) -> float:
     """Check that a parameter is a finite number, at least 0."""
-    return check_number(name, value, f"a finite number, at least 0, at most {LARGEST}", lambda x: 0 <= x <= LARGEST)
+    return check_number(name, value, _AT_LEAST_0, lambda x: 0 <= x <= LARGEST)
 
 
 class Frozen:
