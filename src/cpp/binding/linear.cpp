@@ -90,8 +90,12 @@ struct passes {
     void give_gradients(bool again) {
         a.sums = false;
         each_window([&](index classes) {
-            if (again) share(blocks(classes), unit.logits);
-            share(blocks(classes), unit.dz_and_dw);
+            share(blocks(classes), [&](const linear_args& own, index begin, index end) {
+                for (index b = begin; b < end; ++b) {  // while its logits are in the caches
+                    if (again) unit.logits(own, b, b + 1);
+                    unit.dz_and_dw(own, b, b + 1);
+                }
+            });
             share_features();
             count_left_out(classes);
         });
