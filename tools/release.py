@@ -69,8 +69,8 @@ def try_wheel(python: str, wheel: Path, scratch: Path, torch: bool) -> None:
     run(python, "-m", "venv", scratch / "venv")
     binaries = scratch / "venv/bin"
     run(binaries / "pip", "install", "-q", f"{wheel}[test]", *(TORCH if torch else ()))
-    # Headers of src state the errors that tests hold functions to, bench has the peers.
-    for name in ("tests", "tools", "src", "bench"):
+    # Headers of src state the errors that tests hold functions to, bench has the peers, docs the names.
+    for name in ("tests", "tools", "src", "bench", "docs"):
         shutil.copytree(ROOT / name, scratch / "copy" / name)
     shutil.copy2(ROOT / "pyproject.toml", scratch / "copy")
     names = [f"tests/{name}" for name in (*TESTS, *(("torch",) if torch else ()))]

@@ -19,7 +19,12 @@ void translate(std::exception_ptr error) {
 
 }  // namespace
 
+// pybind11 waits for ever for the lock of a subinterpreter, so these are refused.
+static constexpr const char* refusal = "lossk: got a subinterpreter, wanted the main one (or a process of its own)";
+static bool in_main_interpreter() { return PyInterpreterState_Get() == PyInterpreterState_Main(); }
+
 PYBIND11_MODULE(_core_of_main, m) {
+    if (!in_main_interpreter()) throw pybind11::import_error(refusal);
     pybind11::register_local_exception_translator(translate);
     lossk::bind_runtime(m);
     lossk::bind_pointwise(m);
@@ -38,9 +43,9 @@ PYBIND11_MODULE(_core_of_main, m) {
     lossk::bind_tuning(m);
 }
 
-// pybind11 waits for ever for the lock of a subinterpreter, so these are refused before it begins.
+// Before pybind11 begins. CPython 3.13 calls this as the main interpreter, whichever imports.
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
-    if (PyInterpreterState_Get() == PyInterpreterState_Main()) return PyInit__core_of_main();
-    PyErr_SetString(PyExc_ImportError, "lossk: got a subinterpreter, wanted the main one (or a process of its own)");
+    if (in_main_interpreter()) return PyInit__core_of_main();
+    PyErr_SetString(PyExc_ImportError, refusal);
     return nullptr;
 }

@@ -25,7 +25,9 @@ def test_every_bit_pattern_is_widened_exactly(isa: str, dtype: Any) -> None:
     z = patterns(dtype)
     values = lossk.AbsoluteError()(z, np.zeros_like(z), reduction="none")
     assert values.dtype == np.float32
-    np.testing.assert_array_equal(values, np.abs(z.astype(np.float32)))
+    with np.errstate(invalid="ignore"):  # NumPy's own, of signaling NaN on some CPUs
+        want = np.abs(z.astype(np.float32))
+    np.testing.assert_array_equal(values, want)
 
 
 @each_narrow

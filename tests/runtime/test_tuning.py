@@ -106,7 +106,7 @@ def test_no_profile_changes_a_bit(bits_without_profile: str, tmp_path: Path) -> 
     ("text", "said"),
     [
         ("{", "Expecting"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "while decoding a JSON array"),
         ("[]", "got list, wanted an object"),
         ({"format": 0}, "format: got 0"),
         ({"cpu": ["AcmeCPU", 1, 2]}, "cpu: got ['AcmeCPU', 1, 2], this machine"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -224,7 +225,12 @@ class Run:
 
 
 def run(
-    problem: Problem, layer: LinearCrossEntropy, into: Outputs | None, stats: bool
+    problem: Problem, layer: LinearCrossEntropy, into: Outputs | None, stats: bool, whole: bool = False
 ) -> tuple[Value, RowStats | None]:
-    """Return the value and the statistics of a call, and fill its gradients."""
-    return Run(problem, layer, Planner(problem, layer, into).plan(), into).all(stats)
+    """Return the value and the statistics of a call, and fill its gradients; `whole`: no signal may interrupt it."""
+    work = Run(problem, layer, Planner(problem, layer, into).plan(), into)
+    if not whole:
+        return work.all(stats)
+    context = contextvars.copy_context()  # np.errstate, filters of warnings
+    result: tuple[Value, RowStats | None] = _core.uninterrupted(lambda: context.run(work.all, stats))
+    return result

@@ -143,7 +143,7 @@ class CTC(Frozen):
         problem = self._problem(z, target, input_lengths, target_lengths)
         divisors = _divisors(reduction, problem)
         place = _Place(out, z, problem.z)
-        losses = self._run(problem, 1 / divisors, place.to, num_threads)
+        losses = self._run(problem, 1 / divisors, place, num_threads)
         return _reduced(reduction, losses, divisors, problem.z), place.filled()
 
     def grad(
@@ -178,7 +178,7 @@ class CTC(Frozen):
         if factors.shape != problem.times.shape:
             raise ValueError(f"cotangent: got shape {factors.shape}, wanted {problem.times.shape}, one entry a sample")
         place = _Place(out, z, problem.z)
-        self._run(problem, factors, place.to, num_threads)
+        self._run(problem, factors, place, num_threads)
         return place.filled()
 
     def reference(
@@ -256,10 +256,11 @@ class CTC(Frozen):
             )
         return _Problem(array, np.array(labels, np.int64), first, times)
 
-    def _run(self, problem: _Problem, factors: Array, gradient: Array | None, num_threads: Any) -> NDArray[np.float64]:
+    def _run(self, problem: _Problem, factors: Array, place: _Place | None, num_threads: Any) -> NDArray[np.float64]:
         losses = np.empty(len(problem.times))
-        rest = (np.ascontiguousarray(factors), int(self.blank), bool(self.zero_infinity), losses, gradient, num_threads)
-        _core.ctc(problem.z, problem.labels, problem.first, problem.times, *rest)
+        packed = problem.z, problem.labels, problem.first, problem.times, np.ascontiguousarray(factors)
+        to, whole = (None, False) if place is None else (place.to, place.direct)
+        _core.ctc(*packed, int(self.blank), bool(self.zero_infinity), losses, to, num_threads, whole)
         return losses
 
 
@@ -269,8 +270,8 @@ class _Place:
     def __init__(self, out: Any, given: Any, z: Array) -> None:
         own = given if isinstance(given, np.ndarray) else z
         self._output = None if out is None else Output("out", out, own, {})
-        direct = self._output is not None and contiguous("out", out, z.dtype) is out
-        self.to: Array = out if direct else empty("gradient", z.shape, z.dtype)
+        self.direct = self._output is not None and contiguous("out", out, z.dtype) is out
+        self.to: Array = out if self.direct else empty("gradient", z.shape, z.dtype)
 
     def filled(self) -> Array:
         """Return the gradient where it was wanted."""

@@ -54,6 +54,7 @@ bool call::accept(const arguments& given) {
 }
 
 py::object call::run(py::handle parameters) {
+    const bool overwrites = out.g.has_value();
     out.allocate(verb::grad, *x);
     activation_args a{};
     a.x = x->data();
@@ -66,7 +67,7 @@ py::object call::run(py::handle parameters) {
 
     const index n = x->size();
     const activation_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(what)];
-    without_gil(n, [&] {
+    without_gil(n, overwrites, [&] {
         each_piece(n, pointwise_chunk, worthwhile_threads(threads, n),
                    [&](index, index begin, index end) { kernel(a, begin, end); });
     });
@@ -83,7 +84,7 @@ py::dict activation_kernels() { return places_of(kernels().activation, kernels()
 
 // ---- gated activations ----------------------------------------------------------------------------------------------
 
-// Positions of what Python passes. All arrays are checked and contiguous, the outputs allocated: what is asked here is
+// Positions of what Python passes. All arrays are checked and contiguous, the outputs new: what is asked here is
 // only whether runs end within them.
 enum gated_argument : std::size_t {
     gated_kernel_at,
@@ -144,7 +145,7 @@ py::object gated_call(const arguments& given) {
     a.gate_out = halves ? out.mutable_data() + run * bytes : gate_out ? gate_out->mutable_data() : nullptr;
     const gated_kernel kernel = entry.kernel[arithmetic_of(*type)];
     const int threads = threads_of(given[gated_threads_at]);
-    without_gil(n, [&] {
+    without_gil(n, false, [&] {
         each_piece(n, pointwise_chunk, worthwhile_threads(threads, n),
                    [&](index, index begin, index end) { kernel(a, begin, end); });
     });

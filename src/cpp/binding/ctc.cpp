@@ -20,7 +20,7 @@ E* words(py::handle given, index n, const char* name) {
 }
 
 // In: z (T, N, C), labels, first label of each sample and the end, lengths, factors, blank, zero_infinity, losses,
-// gradient or None, threads.
+// gradient or None, threads, whether the gradient is the user's array.
 py::object ctc_call(const arguments& in) {
     const std::optional<array_view> z = view(in[0]), g = in[8].is_none() ? std::nullopt : view(in[8]);
     const std::optional<element> type = z ? element_of(*z) : std::nullopt;
@@ -42,10 +42,10 @@ py::object ctc_call(const arguments& in) {
     a.kind = storage_of(*type);
     for (index n = 0; n < a.samples; ++n) a.most_labels = std::max(a.most_labels, a.first[n + 1] - a.first[n]);
 
-    const int threads =
-        worthwhile_threads(threads_of(in[9]), 8 * a.times * (a.samples + a.first[a.samples]) + z->size());
+    const index work = 8 * a.times * (a.samples + a.first[a.samples]) + z->size();
+    const int threads = worthwhile_threads(threads_of(in[9]), work);
     const ctc_kernel kernel = kernels().ctc[arithmetic_of(*type)];
-    without_gil(z->size(), [&] {
+    without_gil(work, in[10].ptr() == Py_True, [&] {
         const scratch memory(static_cast<std::size_t>(ctc_scratch_bytes(a, arithmetic_bytes(*type))),
                              threads_for(a.samples, threads));
         each_piece(a.samples, 1, threads, [&](index, index begin, index end) {
@@ -59,6 +59,6 @@ py::object ctc_call(const arguments& in) {
 
 }  // namespace
 
-void bind_ctc(py::module_& m) { define<ctc_call, 10>(m, "ctc"); }
+void bind_ctc(py::module_& m) { define<ctc_call, 11>(m, "ctc"); }
 
 }  // namespace lossk

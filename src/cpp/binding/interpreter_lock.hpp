@@ -9,11 +9,13 @@
 
 #include <unistd.h>
 
+#include <optional>
+
 #if defined(__GLIBCXX__)
 #include <cxxabi.h>
 #endif
 
-#include "../base/types.hpp"
+#include "../runtime/parallel.hpp"
 
 namespace lossk {
 
@@ -37,16 +39,47 @@ class released_lock {
 public:
     released_lock() = default;
     released_lock(const released_lock&) = delete;
-    ~released_lock() {
+    ~released_lock() { take_back(); }
+    void take_back() const {
         asking_for_lock([this] { PyEval_RestoreThread(thread_); });
     }
 };
 
-// Runs `work` without the lock where it is long enough to be worth the switch.
+// Work without the lock that ends where a signal's handler raises, as Ctrl-C's does.
+class interruptible_work : public stoppable_work {
+    const released_lock& released_;
+
+    void look() override {
+        released_.take_back();
+        struct release {
+            ~release() { PyEval_SaveThread(); }
+        } const again;
+        if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+    }
+
+public:
+    interruptible_work(const released_lock& released, index elements) : stoppable_work(elements), released_(released) {}
+};
+
+// Python handles signals on its main thread, which one can ask for until the interpreter ends.
+inline bool handles_signals() {
+    try {
+        const auto main = pybind11::module_::import("threading").attr("main_thread")();
+        return main.attr("ident").cast<unsigned long>() == PyThread_get_thread_ident();
+    } catch (const pybind11::error_already_set&) {
+        return false;
+    }
+}
+
+// Runs `work` without the lock where it is long enough to be worth the switch. `writes`: what is the user's, so that it
+// has to be done as a whole; else it may be interrupted where it takes longer than a signal may wait.
 template <class F>
-auto without_gil(index elements, F&& work) {
+auto without_gil(index elements, bool writes, F&& work) {
     if (elements < 16384) return work();
+    const bool may_stop = !writes && elements >= index{1} << 20 && handles_signals();
     const released_lock released;
+    std::optional<interruptible_work> stoppable;
+    if (may_stop) stoppable.emplace(released, elements);
     return work();
 }
 

@@ -109,10 +109,13 @@ struct passes {
     }
     index all_parts = 0, parts_left_out = 0;  // of dz
     // Each thread takes a range of features, as each range reads all of dz; two where there are enough, as one thread
-    // may be slower than another.
+    // may be slower than another, and more where a range would be so long that a call could not be interrupted in time:
+    // 2^31 products take a core some 50 ms.
     void share_features() const {
         const index tiles = (a.features + unit.shape.tile_rows - 1) / unit.shape.tile_rows;
-        const index ranges = std::clamp<index>(tiles / 8, std::min<index>(threads, tiles), index{2} * threads);
+        const index long_ranges = a.rows * std::min(a.window, a.classes) * a.features >> 31;
+        const index most = std::max(index{2} * threads, long_ranges);
+        const index ranges = std::clamp<index>(tiles / 8, std::min<index>(threads, tiles), most);
         share(ranges, [&](const linear_args& own, index begin, index end) {
             for (index i = begin; i < end; ++i) unit.dx(own, i * tiles / ranges, (i + 1) * tiles / ranges);
         });
@@ -196,11 +199,9 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
     a.filter_eps = filter_eps;
     a.window = window;
     passes run = passes_in(memory, unit, a, threads, kept);
-    double total = 0;
-    {
-        const released_lock released;
-        total = run.run();
-    }
+    // 64 products take as long as an element of other losses, about.
+    const index work = a.rows * a.features * std::min(a.window, a.classes) / 64;
+    const double total = without_gil(work, false, [&] { return run.run(); });
     return py::make_tuple(total, run.left_out());
 }
 

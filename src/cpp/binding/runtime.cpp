@@ -9,6 +9,8 @@
 #include "../runtime/openmp.hpp"
 #include "../runtime/quota.hpp"
 
+#include <exception>
+
 namespace lossk {
 namespace {
 
@@ -35,7 +37,7 @@ float run_twin(const py::list& reads, const py::list& writes, bool streaming, co
     const index n = std::max(bytes, index{0}) / 4;
     const twin_kernel kernel = kernels().twin;
     const int threads = threads_of(num_threads);
-    return static_cast<float>(without_gil(n, [&] {
+    return static_cast<float>(without_gil(n, true, [&] {
         return sum_of_pieces(n, twin_chunk, threads, [&](index begin, index end) { return kernel(a, begin, end); });
     }));
 }
@@ -50,10 +52,33 @@ void run_function(const std::string& name, const py::array& x, const py::array& 
         const unary_entry& entry = kernels().unary[i];
         if (name != entry.name) continue;
         const unary_kernel kernel = entry.kernel[arithmetic_of(*element_of(*from))];
-        without_gil(from->size(), [&] { kernel(from->data(), to->mutable_data(), from->size()); });
+        without_gil(from->size(), true, [&] { kernel(from->data(), to->mutable_data(), from->size()); });
         return;
     }
     throw py::value_error("function: no function '" + name + "'");
+}
+
+// What work() returns, which signals do not interrupt: Python handles them on its main thread, so where this is it, it
+// waits for another one. Where there is no other to be had it does the work itself.
+py::object uninterrupted(const py::function& work) {
+    if (!handles_signals()) return work();
+    py::object result;
+    std::exception_ptr failure;
+    auto all = [&] {
+        const py::gil_scoped_acquire locked;
+        try {
+            result = work();
+        } catch (...) {
+            failure = std::current_exception();
+        }
+    };
+    const auto done_elsewhere = [&] {
+        const released_lock released;
+        return run_elsewhere([](void* f) { (*static_cast<decltype(all)*>(f))(); }, &all);
+    };
+    if (!done_elsewhere()) return work();
+    if (failure) std::rethrow_exception(failure);
+    return result;
 }
 
 py::list functions() {
@@ -78,6 +103,7 @@ void bind_runtime(py::module_& m) {
     });
     m.def("set_own_threads", [](int n) { return set_own_threads(n); });
     m.def("parallel_runtime", parallel_runtime);
+    m.def("uninterrupted", uninterrupted);
     m.def("compiler", [] { return std::string(LOSSK_COMPILER); });
     m.def("twin", run_twin);
     m.def("functions", functions);

@@ -149,14 +149,16 @@ py::object call::run() {
     a.outside = asked.check && !overwrites && in.target ? &outside : nullptr;
     double value = 0, divisor = 1;
     index bad = -1;
-    without_gil(in.z->size(), [&] {
+    without_gil(in.z->size(), overwrites, [&] {
         const label_summary summary = in.count(asked.threads);
         bad = summary.first_bad;
         if (bad >= 0) return;
         a.label = in.label_data(asked.threads, summary, a.classes <= short_row_classes);
         if (asked.how == reduction::mean) divisor = asked.normalizer ? *asked.normalizer : summary.weight;
         a.scale = a.output == row_output::loss ? 1.0 / divisor : 1.0;
-        const bool split = asked.threads > 1 && a.rows < 2 * asked.threads && a.classes >= 2 * row_chunk;
+        // By one thread, too, where it would be long until the call can be interrupted.
+        const bool worthwhile = asked.threads > 1 || a.classes >= index{1} << 24;
+        const bool split = worthwhile && a.rows < 2 * asked.threads && a.classes >= 2 * row_chunk;
         if (a.rows > 0) value = split ? run_split() : run_rows();
     });
     if (bad >= 0) in.throw_bad_label(bad);

@@ -11,7 +11,9 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <utility>
 
 #include "openmp.hpp"
 #include "quota.hpp"
@@ -71,11 +73,14 @@ setting& of_process() {
 
 thread_local int own_threads = 0, worker_number = 0;
 
+thread_local stoppable_work* stoppable = nullptr;
+
 // Work that is shared out: whoever is free takes the next few items.
 class shared_work {
     static constexpr int shares = 8;
     const index items_;
     const int threads_;
+    const index largest_;  // share
     void (*const work_)(void*, index, index);
     void* const context_;
     std::atomic<index> next_{0};
@@ -88,19 +93,26 @@ class shared_work {
         begin = next_.load(std::memory_order_relaxed);
         do {
             if (failed_ || begin >= items_) return false;
-            end = begin + std::max(index{1}, (items_ - begin) / (shares * threads_));
+            end = begin + std::clamp((items_ - begin) / (shares * threads_), index{1}, largest_);
         } while (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed));
         return true;
     }
 
 public:
     shared_work(index items, int threads, void (*work)(void*, index, index), void* context)
-        : items_(items), threads_(threads), work_(work), context_(context) {}
+        : items_(items),
+          threads_(threads),
+          largest_(stoppable ? stoppable->largest_share(items) : items),
+          work_(work),
+          context_(context) {}
 
     void take_part() {
         worker_number = joined_.fetch_add(1, std::memory_order_relaxed);
         try {
-            for (index begin, end; take(begin, end);) work_(context_, begin, end);
+            for (index begin, end; take(begin, end);) {
+                if (stoppable) stoppable->look_if_due();
+                work_(context_, begin, end);
+            }
         } catch (...) {
             if (!failed_.exchange(true)) failure_ = std::current_exception();
         }
@@ -159,14 +171,58 @@ int worker() { return worker_number; }
 void share_out(index items, int threads, void (*work)(void*, index, index), void* context) {
     threads = threads_for(items, threads);
     // Not even a region of one thread: entering it costs as much as a small kernel.
-    if (threads == 1) {
+    if (threads == 1 && !stoppable) {
         if (items > 0) work(context, 0, items);
         return;
     }
     shared_work all(items, threads, work, context);
+    if (threads == 1) {
+        all.take_part();
+        return all.rethrow();
+    }
     constexpr auto take_part = [](void* w) { static_cast<shared_work*>(w)->take_part(); };
     if (!run_on_openmp(threads, take_part, &all)) run_with_helpers(threads - 1, take_part, &all);
     all.rethrow();
+}
+
+bool run_elsewhere(void (*work)(void*), void* context) {
+    try {
+        std::thread(work, context).join();
+    } catch (const std::system_error&) {
+        return false;
+    }
+    return true;
+}
+
+// A look may take time: as Python's other threads do not give up its lock at once, 5 ms. Ten times as much goes to
+// work.
+constexpr std::chrono::milliseconds shortest_pause{20}, longest_pause{60};
+
+stoppable_work::stoppable_work(index elements)
+    : before_(std::exchange(stoppable, this)), elements_(elements), next_look_(clock::now() + shortest_pause) {}
+stoppable_work::~stoppable_work() { stoppable = before_; }
+
+// .05 to 10 ms of work.
+index stoppable_work::largest_share(index items) const {
+    constexpr index share = index{1} << 18;
+    return std::max(index{1}, items / std::max(index{1}, elements_ / share));
+}
+
+// What looks may itself share out work.
+void stoppable_work::look_if_due() {
+    const clock::time_point now = clock::now();
+    if (now < next_look_) return;
+    struct set_aside {
+        stoppable_work* const work = std::exchange(stoppable, nullptr);
+        const int number = std::exchange(worker_number, 0);
+        ~set_aside() {
+            stoppable = work;
+            worker_number = number;
+        }
+    } const meanwhile;
+    look();
+    const clock::time_point after = clock::now();
+    next_look_ = after + std::clamp<clock::duration>(10 * (after - now), shortest_pause, longest_pause);
 }
 
 }  // namespace lossk

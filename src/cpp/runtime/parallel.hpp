@@ -1,6 +1,7 @@
 // Shares out pieces of work among threads, survives fork. Whose threads they are is openmp.hpp's and team.hpp's matter.
 #pragma once
 
+#include <chrono>
 #include <type_traits>
 
 #include "../base/types.hpp"
@@ -44,5 +45,26 @@ void parallel_for(index items, int threads, F&& work) {
     using function = std::remove_reference_t<F>;
     share_out(items, threads, [](void* f, index b, index e) { (*static_cast<function*>(f))(b, e); }, &work);
 }
+
+// Calls work(context), which must not throw, on a thread of its own, and waits for it. False: there is none to be had.
+bool run_elsewhere(void (*work)(void*), void* context);
+
+// While one lives, work that its thread shares out may be stopped: `look` is called every 20 to 60 ms, between shares
+// of about 2^18 elements, and what it throws ends the work. `elements`: those of one call of share_out.
+class stoppable_work {
+    using clock = std::chrono::steady_clock;
+    stoppable_work* const before_;
+    const index elements_;
+    clock::time_point next_look_;
+
+    virtual void look() = 0;
+
+public:
+    explicit stoppable_work(index elements);
+    stoppable_work(const stoppable_work&) = delete;
+    virtual ~stoppable_work();
+    index largest_share(index items) const;
+    void look_if_due();
+};
 
 }  // namespace lossk
