@@ -158,47 +158,72 @@ passes passes_in(const py::array& memory, const linear_kernels& unit, linear_arg
     return {unit, a, l, each_thread, static_cast<int>(std::min(threads, left / each_thread))};
 }
 
-// The rows of a chunk: their loss, and what they add to the gradients. All arrays are C-contiguous and of the types
-// that they have in linear_args.
-py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& bias, const py::array& labels,
-                     const py::object& at, const py::object& class_weight, const py::object& row_weight,
-                     std::array<double, cross_entropy_option_count> options, double class_weight_sum, double scale,
-                     const py::object& each, const py::object& lse, const py::object& correct, const py::object& dx,
-                     const std::vector<std::pair<index, py::array>>& dw, bool first, const py::object& dbias,
-                     double filter_eps, int terms, index window, index kept, const py::array& memory, int threads) {
-    const element type = element_of_array(x);
-    const linear_kernels& unit = unit_of(type, terms);
-    linear_args a{};
-    a.x = x.data();
-    a.w = w.data();
-    a.bias = data_of<void>(bias);
-    a.kind = storage_of(type);
-    a.rows = labels.size();
-    a.features = w.shape(1);
-    a.classes = a.row_classes = w.shape(0);
-    a.at = data_of<std::int64_t>(at);
-    a.label = static_cast<const std::int64_t*>(labels.data());
-    a.class_weight = data_of<void>(class_weight);
-    a.row_weight = data_of<void>(row_weight);
-    static_cast<cross_entropy_options&>(a) = std::bit_cast<cross_entropy_options>(options);
-    a.class_weight_sum = class_weight_sum;
-    a.scale = scale;
-    a.each = data_of<void>(each);
-    a.lse = data_of<void>(lse);
-    a.correct = data_of<std::uint8_t>(correct);
-    a.dx = data_of<void>(dx);
+// Arguments by name, as python/lossk/_linear gives them: arrays are C-contiguous, of the types that they have in
+// linear_args, or None.
+class request {
+    const py::kwargs& given_;
+
+public:
+    explicit request(const py::kwargs& given) : given_(given) {}
+    template <class T>
+    T at(const char* name) const {
+        return given_[name].cast<T>();
+    }
+    template <class T = void>
+    T* data(const char* name) const {
+        return data_of<T>(at<py::object>(name));
+    }
+    element type() const { return element_of_array(at<py::array>("x")); }
+    const linear_kernels& unit() const { return unit_of(type(), at<int>("terms")); }
+
+    // What a chunk and a piece of one have alike.
+    linear_args arguments() const {
+        linear_args a{};
+        const auto w = at<py::array>("w");
+        a.x = data("x");
+        a.w = w.data();
+        a.bias = data("bias");
+        a.kind = storage_of(type());
+        a.rows = at<py::array>("labels").size();
+        a.features = w.shape(1);
+        a.classes = w.shape(0);
+        a.label = data<std::int64_t>("labels");
+        a.class_weight = data("class_weight");
+        a.row_weight = data("row_weight");
+        static_cast<cross_entropy_options&>(a) =
+            std::bit_cast<cross_entropy_options>(at<std::array<double, cross_entropy_option_count>>("options"));
+        a.class_weight_sum = at<double>("class_weight_sum");
+        a.scale = at<double>("scale");
+        a.each = data("each");
+        a.lse = data("lse");
+        a.correct = data<std::uint8_t>("correct");
+        a.dx = data("dx");
+        a.first = at<bool>("first");
+        a.dbias = data<double>("dbias");
+        return a;
+    }
+    passes passes_of(const linear_args& a, index kept) const {
+        return passes_in(at<py::array>("memory"), unit(), a, at<int>("threads"), kept);
+    }
+};
+
+// The rows of a chunk: their loss, and what they add to the gradients.
+py::tuple chunk_call(const py::kwargs& given) {
+    const request asked(given);
+    linear_args a = asked.arguments();
+    a.row_classes = a.classes;
+    a.at = asked.data<std::int64_t>("at");
     a.dx_kind = a.kind;
-    if (dw.size() > 2 || window < 1) throw py::value_error("linear: got more than two segments, or no window");
+    const auto dw = asked.at<std::vector<std::pair<index, py::array>>>("dw");
+    a.window = asked.at<index>("window");
+    if (dw.size() > 2 || a.window < 1) throw py::value_error("linear: got more than two segments, or no window");
     for (std::size_t i = 0; i < dw.size(); ++i) {
         const auto& [begin, rows] = dw[i];
         a.dw[i] = {begin, begin + rows.shape(0), const_cast<void*>(rows.data())};
         a.dw_kind = storage_of(element_of_array(rows));
     }
-    a.first = first;
-    a.dbias = data_of<double>(dbias);
-    a.filter_eps = filter_eps;
-    a.window = window;
-    passes run = passes_in(memory, unit, a, threads, kept);
+    a.filter_eps = asked.at<double>("filter_eps");
+    passes run = asked.passes_of(a, asked.at<index>("kept"));
     // 64 products take as long as an element of other losses, about.
     const index work = a.rows * a.features * std::min(a.window, a.classes) / 64;
     const double total = without_gil(work, false, [&] { return run.run(); });
@@ -208,45 +233,21 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
 // A piece of the classes of a chunk of rows, for layers whose classes are spread over processes: its sums, and with
 // those of all pieces its gradients. Labels are the piece's, past its last class where they lie elsewhere.
 class shard {
-    std::vector<py::object> arrays_;  // that the arguments point to
+    py::kwargs arrays_;  // that the arguments point to
     std::optional<passes> run_;
 
     using numbers = py::array_t<double, py::array::c_style>;
 
 public:
-    shard(const py::array& x, const py::array& w, const py::object& bias, const py::array& labels,
-          const py::object& class_weight, const py::object& row_weight,
-          const std::array<double, cross_entropy_option_count>& options, index row_classes, double class_weight_sum,
-          double scale, const py::object& each, const py::object& lse, const py::object& correct, const py::object& dx,
-          const py::object& dw, bool first, const py::object& dbias, int terms, const py::array& memory, int threads)
-        : arrays_{x, w, bias, labels, class_weight, row_weight, each, lse, correct, dx, dw, dbias, memory} {
-        const element type = element_of_array(x);
-        linear_args a{};
-        a.x = x.data();
-        a.w = w.data();
-        a.bias = data_of<void>(bias);
-        a.kind = storage_of(type);
-        a.rows = x.shape(0);
-        a.features = w.shape(1);
-        a.classes = a.window = w.shape(0);
-        a.row_classes = row_classes;
-        a.label = static_cast<const std::int64_t*>(labels.data());
-        a.class_weight = data_of<void>(class_weight);
-        a.row_weight = data_of<void>(row_weight);
-        static_cast<cross_entropy_options&>(a) = std::bit_cast<cross_entropy_options>(options);
-        a.class_weight_sum = class_weight_sum;
-        a.scale = scale;
-        a.each = data_of<void>(each);
-        a.lse = data_of<void>(lse);
-        a.correct = data_of<std::uint8_t>(correct);
-        a.dx = data_of<void>(dx);
-        a.dx_kind = storage::same;
+    explicit shard(const py::kwargs& given) : arrays_(given) {
+        const request asked(given);
+        linear_args a = asked.arguments();
+        a.window = a.classes;
+        a.row_classes = asked.at<index>("row_classes");
+        a.dx_kind = a.dw_kind = storage::same;
         a.keeps_logits = true;
-        if (!dw.is_none()) a.dw[0] = {0, a.classes, data_of<void>(dw)};
-        a.dw_kind = storage::same;
-        a.first = first;
-        a.dbias = data_of<double>(dbias);
-        run_.emplace(passes_in(memory, unit_of(type, terms), a, threads, 0));
+        if (void* const dw = asked.data("dw")) a.dw[0] = {0, a.classes, dw};
+        run_.emplace(asked.passes_of(a, 0));
     }
 
     // What every row comes to in the piece: linear_row_numbers rows of them.
@@ -286,17 +287,9 @@ void bind_linear(py::module_& m) {
     using namespace linear;
     using namespace py::literals;
     m.def("linear_bytes", bytes_of, "x"_a, "terms"_a, "rows"_a, "features"_a, "window"_a, "gradient"_a);
-    m.def("linear_chunk", chunk_call, py::kw_only(), "x"_a, "w"_a, "bias"_a, "labels"_a, "at"_a, "class_weight"_a,
-          "row_weight"_a, "options"_a, "class_weight_sum"_a, "scale"_a, "each"_a, "lse"_a, "correct"_a, "dx"_a, "dw"_a,
-          "first"_a, "dbias"_a, "filter_eps"_a, "terms"_a, "window"_a, "kept"_a, "memory"_a, "threads"_a);
+    m.def("linear_chunk", chunk_call);
     py::class_<shard>(m, "LinearShard")
-        .def(py::init<const py::array&, const py::array&, const py::object&, const py::array&, const py::object&,
-                      const py::object&, const std::array<double, cross_entropy_option_count>&, index, double, double,
-                      const py::object&, const py::object&, const py::object&, const py::object&, const py::object&,
-                      bool, const py::object&, int, const py::array&, int>(),
-             py::kw_only(), "x"_a, "w"_a, "bias"_a, "labels"_a, "class_weight"_a, "row_weight"_a, "options"_a,
-             "row_classes"_a, "class_weight_sum"_a, "scale"_a, "each"_a, "lse"_a, "correct"_a, "dx"_a, "dw"_a,
-             "first"_a, "dbias"_a, "terms"_a, "memory"_a, "threads"_a)
+        .def(py::init<const py::kwargs&>())
         .def("sum_up", &shard::sum_up)
         .def("finish", &shard::finish, py::kw_only(), "of_rows"_a, "labels"_a, "class_weight"_a, "again"_a);
     m.def("linear_unit", [](const py::array& x, int terms) { return unit_of(element_of_array(x), terms).unit; });
