@@ -24,11 +24,13 @@ T* data_of(const py::handle& array) {
     return array.is_none() ? nullptr : static_cast<T*>(const_cast<void*>(py::cast<py::array>(array).data()));
 }
 
-element element_of_array(const py::array& a) {
+element element_of_array(const py::array& a, const char* name) {
     const std::optional<array_view> seen = view(a);
     const std::optional<element> type = seen ? element_of(*seen) : std::nullopt;
-    if (!type) throw py::type_error("linear: wanted C-contiguous arrays of floats");
-    return *type;
+    if (type) return *type;
+    const std::string kind = py::str(py::type::handle_of(a).attr("__name__")), dtype = py::str(a.dtype());
+    throw py::type_error(std::string(name) + ": got " + kind + " of " + dtype +
+                         ", wanted a plain, C-contiguous, aligned array of floats");
 }
 
 // What multiplies inputs of this type. Pairs of bf16 where the CPU has a unit for them: of f32 as many as `terms`,
@@ -52,7 +54,7 @@ const linear_kernels& unit_of(element type, int terms) {
 
 // Bytes for a chunk of so many rows and a window of so many classes, for each thread, and for each block that is kept.
 std::array<index, 3> bytes_of(const py::array& x, int terms, index rows, index features, index window, bool gradient) {
-    const linear_unit& unit = unit_of(element_of_array(x), terms).shape;
+    const linear_unit& unit = unit_of(element_of_array(x, "x"), terms).shape;
     return {linear_layout_of(unit, rows, features, window, gradient).end + 64, linear_scratch(unit),
             linear_kept_bytes(rows)};
 }
@@ -159,7 +161,7 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
                      const py::object& each, const py::object& lse, const py::object& correct, const py::object& dx,
                      const std::vector<std::pair<index, py::array>>& dw, bool first, const py::object& dbias,
                      double filter_eps, int terms, index window, index kept, const py::array& memory, int threads) {
-    const element type = element_of_array(x);
+    const element type = element_of_array(x, "x");
     const linear_kernels& unit = unit_of(type, terms);
     linear_args a{};
     a.x = x.data();
@@ -185,7 +187,7 @@ py::tuple chunk_call(const py::array& x, const py::array& w, const py::object& b
     for (std::size_t i = 0; i < dw.size(); ++i) {
         const auto& [begin, rows] = dw[i];
         a.dw[i] = {begin, begin + rows.shape(0), const_cast<void*>(rows.data())};
-        a.dw_kind = storage_of(element_of_array(rows));
+        a.dw_kind = storage_of(element_of_array(rows, "dw"));
     }
     a.first = first;
     a.dbias = data_of<double>(dbias);
@@ -215,7 +217,7 @@ public:
           double scale, const py::object& each, const py::object& lse, const py::object& correct, const py::object& dx,
           const py::object& dw, bool first, const py::object& dbias, int terms, const py::array& memory, int threads)
         : arrays_{x, w, bias, labels, class_weight, row_weight, each, lse, correct, dx, dw, dbias, memory} {
-        const element type = element_of_array(x);
+        const element type = element_of_array(x, "x");
         linear_args a{};
         a.x = x.data();
         a.w = w.data();
@@ -294,7 +296,7 @@ void bind_linear(py::module_& m) {
              "first"_a, "dbias"_a, "terms"_a, "memory"_a, "threads"_a)
         .def("sum_up", &shard::sum_up)
         .def("finish", &shard::finish, py::kw_only(), "of_rows"_a, "labels"_a, "class_weight"_a, "again"_a);
-    m.def("linear_unit", [](const py::array& x, int terms) { return unit_of(element_of_array(x), terms).unit; });
+    m.def("linear_unit", [](const py::array& x, int terms) { return unit_of(element_of_array(x, "x"), terms).unit; });
 }
 
 }  // namespace lossk
