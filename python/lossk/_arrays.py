@@ -154,9 +154,9 @@ def floats(name: str, value: object, target_name: str = "", target: object = Non
 
 
 def targets_like(value: object, z: Array) -> Array:
-    """Return targets as `floats_like`; a number by itself, of Python or NumPy, is every sample's."""
+    """Return targets as `floats_like`; one number, of Python or in an array without axes, is every sample's."""
     y = floats_like("y", value, z)
-    return np.full(z.shape, y) if isinstance(value, int | float | np.generic) else y
+    return np.full(z.shape, y) if y.ndim == 0 else y
 
 
 def float64(name: str, value: object) -> NDArray[np.float64]:

@@ -168,6 +168,16 @@ def test_ranks_that_disagree_are_told_so_on_every_rank(what: str) -> None:
             assert ("rank 0" in str(result) and "rank 1" in str(result)) or str(result).startswith("rank 1 raised")
 
 
+def test_ignored_labels_may_have_any_integer_type(rng: np.random.Generator) -> None:
+    z, labels = rng.normal(size=(40, 5)), rng.integers(0, 5, 40)
+    given: dict[str, Any] = {"ignore_index": 1, "weight": np.arange(1.0, 6), "label_smoothing": 0.3}
+    loss, want = VocabParallelCrossEntropy(SingleProcess(), 5, **given), lossk.CrossEntropy(**given)
+    for kind in "bBhHiIqQ":
+        value, grad = loss.value_and_grad(z, labels.astype(kind))
+        assert value == pytest.approx(want(z, labels), rel=1e-12)
+        np.testing.assert_allclose(grad, want.grad(z, labels), rtol=1e-10, atol=1e-15)
+
+
 def test_a_label_of_no_rank_raises_on_all_with_row_and_value() -> None:
     z, labels = RNG.normal(size=(4, 20)).astype(np.float32), np.array([1, 2, 40, 4])
     for result in on_ranks(2, lambda group: VocabParallelCrossEntropy(group, 20)(z, labels)):

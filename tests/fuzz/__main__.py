@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 import lossk
+from tests.fuzz import ctc, losses, optimizers, shards
 from tests.fuzz import functions as of_functions
-from tests.fuzz import losses, optimizers
 from tests.fuzz.arrays import Rng, chance, pick
 from tests.fuzz.calls import Call, FindingError, examine, spoil
 
@@ -24,6 +24,9 @@ CALLS: tuple[tuple[Callable[[Rng], Call], int], ...] = (
     (losses.rows, 6),
     (losses.pairs, 2),
     (losses.linear, 1),
+    (ctc.ctc, 1),
+    (shards.split_rows, 1),
+    (shards.split_linear, 1),
     (of_functions.activation, 3),
     (of_functions.gate, 1),
     (of_functions.row_function, 2),

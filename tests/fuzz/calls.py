@@ -45,6 +45,7 @@ class Call:
     # Are 16 bits computed as float32 is, and rounded once? May outputs lie anywhere, or over their inputs?
     widens: bool = True
     free_outputs: bool = True
+    takes_out: bool = True
     # Inputs that are converted to the type of the first one.
     converted: tuple[str, ...] = ("y", "target")
     # Returns where a result of these arrays may be anything.
@@ -108,7 +109,8 @@ WRONG: dict[str, tuple[Any, ...]] = {
 
 def spoil(rng: Rng, call: Call) -> str:
     """Change one argument of a call to something wrong; returns which."""
-    names = [*call.arrays, *(name for name in (*call.options, *call.how) if name in WRONG), *("out",) * bool(call.like)]
+    names = [*call.arrays, *(name for name in (*call.options, *call.how) if name in WRONG)]
+    names += ["out"] if call.like and call.takes_out else []
     name = pick(rng, names)
     if name in call.arrays:
         is_label = name == "target" and call.classes and chance(rng, 0.7)

@@ -86,7 +86,8 @@ def gate(rng: Rng) -> Call:
         return [parts[0]] if verb == "__call__" else list(parts[1:])
 
     many = 1 if verb == "__call__" or ("gate" not in parameters and "slope" not in parameters) else 2
-    return Call(f"{act!r}.{verb}", getattr(act, verb), arrays, {}, reference, slack_of_gate(verb, many))
+    slack = slack_of_gate(verb, many)
+    return Call(f"{act!r}.{verb}", getattr(act, verb), arrays, {}, reference, slack, converted=("slope",))
 
 
 def slack_of_gate(verb: str, many: int) -> Callable[..., list[Any]]:

@@ -25,12 +25,12 @@ from tests.fuzz.arrays import (
 )
 from tests.fuzz.calls import Call, real
 from tests.support.arrays import NAN
-from tests.support.cases import DOMAINS
 from tests.support.tolerances import grad_atol, rounding, value_atol
 
 # Infinite ones would meet derivatives that float32 rounds to 0.
 COTANGENTS = (NAN, 0.0, -0.0, 80.0)
 VERBS = ("__call__", "grad", "value_and_grad", "grad_and_hess", "vjp")
+VERBS_OF_PAIRS = ("__call__", "grad", "value_and_grad", "vjp")
 
 
 def made(rng: Rng, cls: Any) -> Any:
@@ -97,7 +97,9 @@ def referred(loss: Any, verb: str, gradients: int, samples: tuple[int, ...] = ()
         if verb == "vjp":
             weight = given.pop("sample_weight", None)
             factor = real("cotangent", cotangent, samples)
-            factor = factor if weight is None else factor * real("sample_weight", weight, samples)
+            if weight is not None:  # a sample does not count where either is 0
+                weight = real("sample_weight", weight, samples)
+                factor = np.where((factor != 0) & (weight != 0), factor * weight, 0.0)
             given |= {"sample_weight": factor, "reduction": "none"}
         parts = loss.reference(**given, derivatives=True)
         value, *rest = parts
@@ -129,7 +131,9 @@ def slack_of_loss(loss: Any, verb: str, gradients: int) -> Callable[..., list[An
     def slack(arrays: dict[str, Any], options: dict[str, Any], eps: float) -> list[Any]:
         dtype = np.dtype(np.float32 if eps > 1e-10 else np.float64)
         given = {name: a for name, a in arrays.items() if name != "cotangent"}
-        each_way = {**options, "reduction": "none", "normalizer": None}
+        # Unchecked: without its cotangent of 0, a sample would count.
+        unchecked = {"check": False} if "check" in inspect.signature(loss.reference).parameters else {}
+        each_way = {**options, **unchecked, "reduction": "none", "normalizer": None}
         each, *parts = loss.reference(**given, **each_way, derivatives=True)
         parts = list(parts[0]) if isinstance(parts[0], tuple) else parts
         with np.errstate(all="ignore"):
@@ -140,10 +144,15 @@ def slack_of_loss(loss: Any, verb: str, gradients: int) -> Callable[..., list[An
         if "z" in arrays and "target" not in arrays and "var" not in arrays:
             spread = rounding(loss, np.asarray(arrays["z"], np.float64), np.asarray(arrays["y"]), None, dtype)
             value, grad, hess = (np.nan_to_num(s, posinf=0.0, neginf=0.0) for s in spread)
+        if "var" in arrays:  # log(v) / 2 and r**2 / (2 v), of some units each, may cancel
+            v = np.maximum(np.asarray(arrays["var"], np.float64), loss.eps)
+            r = np.asarray(arrays["z"], np.float64) - np.asarray(arrays["y"], np.float64)
+            value = 2 * eps * sizes(np.abs(np.log(v)) + r * r / v + loss.full)
         value = value_atol(loss, dtype) + value
-        if "anchor" in arrays:  # a difference of distances
+        if "anchor" in arrays:  # a difference of distances, of which powers may have vanished
             distance = max(float(np.max(sizes(a), initial=0.0)) for a in given.values() if a is not None)
             value += 8 * eps * distance * np.shape(arrays["anchor"])[-1] ** (1 / loss.p)
+            value += float(np.finfo(dtype).tiny) ** (1 / loss.p)
         if verb == "vjp" or options.get("reduction", "mean") == "none":
             of_value = value * largest
         else:
@@ -170,21 +179,7 @@ def samples(rng: Rng) -> Call:
     drawn = cls._draw(rng, shape, np.float64)
     names = ("z", "y", cls._third)
     arrays = {name: _of_type(rng, a, dtype, name != "z") for name, a in zip(names[: len(drawn)], drawn, strict=True)}
-    call = _finished(rng, loss, cls, verb, arrays, shape, dtype)
-    if cls._kernel in DOMAINS and not call.options.get("check", True):
-        call.undecided = outside(*DOMAINS[cls._kernel])
-    return call
-
-
-def outside(low: float, high: float) -> Callable[[dict[str, Any], Any], Any]:
-    """Return where results may be anything: of unchecked predictions outside the loss's domain."""
-
-    def undecided(arrays: dict[str, Any], result: Any) -> Any:
-        z = np.asarray(arrays["z"], np.float64)
-        inside = (z >= low) & (z <= high)
-        return ~inside if np.ndim(result) == z.ndim and z.ndim else ~inside.all()
-
-    return undecided
+    return _finished(rng, loss, cls, verb, arrays, shape, dtype)
 
 
 def _of_type(rng: Rng, a: Array, dtype: Any, may_differ: bool) -> Array:
@@ -218,9 +213,6 @@ def _finished(
         options.pop("reduction", None)
     if chance(rng, 0.4):
         arrays["sample_weight"] = draw_weight(rng, samples, dtype)
-        if verb == "vjp":  # NaN times 0 is NaN, or the sample does not count
-            finite = np.where(arrays["sample_weight"] == 0, 1, arrays["cotangent"])
-            arrays["cotangent"] = finite.astype(arrays["cotangent"].dtype)
     both = options.get("wrt") == "both"
     like = ("z", "z") if verb == "grad_and_hess" or both else ("z",)
     if verb == "__call__":
@@ -250,12 +242,15 @@ def _target(rng: Rng, loss: Any, drawn: Array, shape: tuple[int, ...], dtype: An
     return draw_labels(rng, shape[:-1], shape[-1], getattr(loss, "ignore_index", None))
 
 
-def rows(rng: Rng) -> Call:
+ROW_LOSSES = tuple(c for c in LOSSES.values() if not issubclass(c, PointwiseLoss))
+
+
+def rows(rng: Rng, losses: tuple[Any, ...] = ROW_LOSSES, verbs: tuple[str, ...] = VERBS) -> Call:
     """A loss of rows with labels or probabilities, over any axis."""
-    cls = pick(rng, [c for c in LOSSES.values() if not issubclass(c, PointwiseLoss)])
+    cls = pick(rng, losses)
     loss, dtype = made(rng, cls), pick(rng, FLOATS)
     shape = draw_shape(rng, pick(rng, (1, 2, 2, 2, 3)))
-    classes, verb = shape[-1], pick(rng, VERBS)
+    classes, verb = shape[-1], pick(rng, verbs)
     if "weight" in {f.name for f in dataclasses.fields(cls)} and chance(rng, 0.2) and classes:
         loss = dataclasses.replace(loss, weight=rng.uniform(0, 2, classes) * (rng.random(classes) < 0.9))
     z, target = cls._draw(rng, shape if classes else (*shape[:-1], 1), np.float64)
@@ -281,7 +276,7 @@ def rows(rng: Rng) -> Call:
 def pairs(rng: Rng) -> Call:
     """A loss of pairs or triplets."""
     cls = pick(rng, list(PAIR_LOSSES.values()))
-    loss, dtype, verb = made(rng, cls), pick(rng, FLOATS), pick(rng, [v for v in VERBS if v != "grad_and_hess"])
+    loss, dtype, verb = made(rng, cls), pick(rng, FLOATS), pick(rng, VERBS_OF_PAIRS)
     shape = draw_shape(rng, pick(rng, (1, 2, 2, 2, 3)))
     drawn = [a.astype(dtype) for a in cls._draw(rng, shape, np.float64)]
     names = (*cls._inputs, "y")
@@ -289,17 +284,23 @@ def pairs(rng: Rng) -> Call:
     samples = shape if cls._single else shape[:-1]
     call = _finished(rng, loss, cls, verb, arrays, samples, dtype)
     many = len(cls._inputs)
-    call.undecided = None if cls._single else of_poisoned_rows(cls._inputs)
+    call.undecided = None if cls._single else of_rows(loss)
     call.like = cls._inputs if verb != "__call__" else ()
     call.reference, call.slack = referred(loss, verb, many, samples), slack_of_loss(loss, verb, many)
     return call
 
 
-def of_poisoned_rows(names: tuple[str, ...]) -> Callable[[dict[str, Any], Any], Any]:
-    """Return where gradients may be anything: in rows of vectors that are not finite, whose distances are not."""
+def of_rows(loss: Any) -> Callable[[dict[str, Any], Any], Any]:
+    """Return where gradients may be anything: in rows of vectors whose distances are not finite, or may vanish."""
 
     def undecided(arrays: dict[str, Any], result: Any) -> Any:
-        rows = [~np.isfinite(np.asarray(arrays[n], np.float64)).all(axis=-1, keepdims=True) for n in names]
+        vectors = [np.asarray(arrays[n], np.float64) for n in loss._inputs]
+        rows = [~np.isfinite(a).all(axis=-1, keepdims=True) for a in vectors]
+        if "anchor" in arrays:
+            wide = np.result_type(arrays["anchor"].dtype, np.float32)
+            for i, k in ((0, 1), (0, 2), (1, 2)):
+                largest = np.abs(vectors[i] - vectors[k] + loss.eps).max(axis=-1, keepdims=True)
+                rows.append((largest > 0) & (largest**loss.p < np.finfo(wide).tiny))
         return np.any(rows, axis=0) if np.ndim(result) == rows[0].ndim else np.False_
 
     return undecided
@@ -308,11 +309,11 @@ def of_poisoned_rows(names: tuple[str, ...]) -> Callable[[dict[str, Any], Any], 
 LINEAR = ({}, {}, {"label_smoothing": 0.2, "z_loss": 1e-2}, {"softcap": 4.0, "ignore_index": 3}, {"ignore_index": None})
 
 
-def linear(rng: Rng) -> Call:
+def linear(rng: Rng, verbs: tuple[str, ...] = VERBS_OF_PAIRS) -> Call:
     """A linear layer with cross-entropy."""
     n, d, c = (pick(rng, (1, 2, 3, 7, 13, 33, 70)) for _ in range(3))
     loss = lossk.LinearCrossEntropy(**pick(rng, LINEAR), chunk_bytes=1 << 20)
-    dtype, verb = pick(rng, FLOATS), pick(rng, ("__call__", "grad", "value_and_grad", "vjp"))
+    dtype, verb = pick(rng, FLOATS), pick(rng, verbs)
     samples = (n,) if chance(rng, 0.8) else (n, pick(rng, (1, 2, 3)))
     arrays: dict[str, Any] = {
         "x": with_specials(rng, rng.normal(size=(*samples, d)).astype(dtype)),

@@ -114,9 +114,7 @@ def _examine(optimizer: Any, params: list[Array], start: list[Array], taken: lis
     for i, (p, p0, grads) in enumerate(zip(params, start, taken, strict=True)):
         with np.errstate(all="ignore"):
             want, _ = optimizer.reference(p0.astype(np.float64), grads)
-            moved = [
-                optimizer.reference(p0.astype(np.float64), [g * f for g in grads])[0] for f in (1 - 1e-6, 1 + 1e-6)
-            ]
+            moved = [optimizer.reference(p0.astype(np.float64), other)[0] for other in _moved(grads, p.dtype)]
         single = p.dtype.itemsize == 2
         if single and f"master_weight.{i}" in state:
             master = state[f"master_weight.{i}"]
@@ -126,10 +124,22 @@ def _examine(optimizer: Any, params: list[Array], start: list[Array], taken: lis
             p, single = master, False
         tolerance = 0.02 if single else 5e-6 if p.dtype.itemsize == 4 else 1e-11
         # Which of an infinity and NaN comes of infinite gradients is left to the arithmetic.
-        wrong = apart(p, want, tolerance, tolerance) & (np.isfinite(p) | np.isfinite(want.astype(p.dtype)))
+        wrong = np.all([apart(p, by, tolerance, tolerance) for by in (want, *moved)], axis=0)
+        wrong &= np.isfinite(p) | np.isfinite(want.astype(p.dtype))
         with np.errstate(all="ignore"):
             wrong &= ~((np.min(moved, axis=0) <= p) & (p <= np.max(moved, axis=0)))
         demand(not wrong.any(), f"parameter {i}: got {p[wrong]}, the reference {np.asarray(want)[wrong]}")
+
+
+def _moved(grads: list[Array], dtype: Any) -> list[list[Array]]:
+    """Return gradients a few units larger and smaller: all, and those of each step, which turns signs of sums."""
+    step = 8 * float(np.finfo(np.float64 if dtype == np.float64 else np.float32).eps)
+    steps = range(len(grads))
+    return [
+        [g * f if k in moved else g for k, g in enumerate(grads)]
+        for f in (1 - step, 1 + step)
+        for moved in (steps, *({k} for k in steps))
+    ]
 
 
 def clip(rng: Rng) -> tuple[str, str]:

@@ -65,6 +65,27 @@ def test_out_is_filled_and_checked_before_anything_is_written(rng: np.random.Gen
     assert all(bits(a) == bits(b) for a, b in zip(before, out, strict=True))
 
 
+def test_out_may_be_of_a_subclass_but_not_masked(rng: np.random.Generator) -> None:
+    class Tagged(np.ndarray):
+        pass
+
+    x, w, target, bias = problem(rng, 9, 4, 6, np.float32)
+    target[3] = -100
+    loss, cotangent = lossk.LinearCrossEntropy(), np.ones(9, np.float32)
+    want = loss.grad(x, w, target, bias, reduction="sum")
+    out = tuple(np.zeros_like(a).view(Tagged) for a in (x, w, bias))
+    again = loss.grad(x, w, target, bias, reduction="sum", out=out)
+    for got in (again, loss.vjp(x, w, target, cotangent, bias, out=out)):
+        assert all(a is b for a, b in zip(got, out, strict=True))
+        assert [bits(np.asarray(a)) for a in out] == [*map(bits, want)]
+    for i in range(3):
+        plain = [np.full_like(a, 7) for a in (x, w, bias)]
+        wrong = [np.ma.masked_array(a) if k == i else a for k, a in enumerate(plain)]
+        with pytest.raises(TypeError, match=rf"out\[{i}\]: got MaskedArray, wanted a NumPy array to write to"):
+            loss.grad(x, w, target, bias, out=tuple(wrong))
+        assert all((a == 7).all() for a in plain)
+
+
 def test_wrong_arguments_say_what_was_got_and_wanted(rng: np.random.Generator) -> None:
     x, w, target, bias = problem(rng, 9, 4, 6, np.float32)
     bad = target.copy()

@@ -141,6 +141,19 @@ def test_no_path_and_no_number(dtype: Any, rng: np.random.Generator) -> None:
     assert not of_weights.any(), "a sample of weight 0 does not count"
 
 
+def test_a_nan_is_not_lost_where_no_path_is_possible(isa: str) -> None:
+    z = np.log(np.full((1, 2, 3), 1 / 3))
+    z[0, 0, 2] = np.nan
+    for loss in (lossk.CTC(), lossk.CTC(zero_infinity=True)):
+        for target in ([[2, 1], [2, 1]], [[1, 2], [1, 2]]):
+            values, gradient = loss.value_and_grad(z, target, reduction="none")
+            want, of_reference = loss.reference(z, target, reduction="none", derivatives=True)
+            np.testing.assert_array_equal(values, want)
+            np.testing.assert_array_equal(gradient, of_reference)
+            assert np.isnan(values[0])
+            assert np.isnan(gradient[:, 0]).all()
+
+
 def test_results_go_where_they_are_wanted(rng: np.random.Generator) -> None:
     z, *rest = draw(rng, 20, 3, 7, 4)
     for dtype in (np.float64, np.float32, np.float16):
@@ -184,6 +197,9 @@ def test_bad_arguments_are_told(rng: np.random.Generator) -> None:
         (lambda: loss.vjp(z, target, [1.0]), r"cotangent: got shape \(1,\), wanted \(2,\)"),
         (lambda: loss.grad(z, target, out=np.empty((6, 2, 3))), r"out: got shape \(6, 2, 3\)"),
         (lambda: loss(z.astype(int), target), "z: got dtype int64"),
+        (lambda: loss(z, [[1], [1, 2]]), "target: got a list that NumPy cannot read"),
+        (lambda: loss(z, target, [[1], [1, 2]]), "input_lengths: got a list that NumPy cannot read"),
+        (lambda: loss(z[:, :0], target[:0], np.array([], str)), "input_lengths: got dtype <U1, wanted integers"),
     ]
     for call, message in cases:
         with pytest.raises((TypeError, ValueError), match=message):

@@ -180,6 +180,19 @@ def test_probabilities_outside_0_and_1_are_refused_before_anything_is_written(dt
 
 
 @each_dtype
+def test_probabilities_outside_0_and_1_have_no_loss_unchecked(dtype: Any, isa: str) -> None:
+    tiny = float(np.finfo(dtype).smallest_subnormal)
+    z, y = np.meshgrid(np.array([-np.inf, -0.5, -tiny, -0.0, 0.5, 1.0, 1.5, np.inf, np.nan], dtype), [0.0, 0.25, 1.0])
+    y = y.astype(dtype)
+    for loss in (lossk.BinaryCrossEntropy(), lossk.BinaryCrossEntropy(label_smoothing=0.25)):
+        want = loss.reference(z, y, reduction="none", check=False, derivatives=True)
+        parts = loss.value_and_grad(z, y, reduction="none", check=False)
+        np.testing.assert_array_equal(np.isnan(parts[0]), ~((z >= 0) & (z <= 1)))
+        for got, of_reference in zip(parts, want[:2], strict=True):
+            np.testing.assert_allclose(got, of_reference, rtol=2e-6)
+
+
+@each_dtype
 def test_new_results_of_inputs_outside_the_domain_are_not_returned(dtype: Any, isa: str) -> None:
     """Where nothing of the user's is written, kernels look for such inputs themselves."""
     for n in (1, 17, 513, 40_000):

@@ -155,6 +155,31 @@ def test_the_cosine_of_zeros_is_0_with_the_gradient_that_the_formula_has() -> No
     assert lossk.CosineEmbedding().value_and_grad(zeros, zeros, 1)[0] == 1
 
 
+def test_a_number_is_the_target_of_every_pair(rng: np.random.Generator) -> None:
+    x1, x2 = rng.normal(size=(2, 4, 3)).astype(np.float32)
+    for loss, shape in ((lossk.CosineEmbedding(), (4,)), (lossk.MarginRanking(), (4, 3))):
+        value, want = loss.value_and_grad(x1, x2, np.full(shape, -1, np.float32))
+        for number in (-1, -1.0, np.int8(-1), np.array(-1), np.array(-1, np.float32)):
+            again, got = loss.value_and_grad(x1, x2, number)
+            assert again == value == pytest.approx(loss.reference(x1, x2, number), rel=1e-6)
+            assert [*map(bits, got)] == [*map(bits, want)]
+        weight = np.array(np.ones(shape), np.float32)
+        assert loss(x1, x2, np.array(-1, np.float32), sample_weight=weight) == value
+        for wrong in (np.array(0.5, np.float32), np.array(2)):
+            with pytest.raises(ValueError, match=r"y: got .*, wanted -1 or 1"):
+                loss(x1, x2, wrong)
+            assert loss(x1, x2, wrong, sample_weight=0 * weight, reduction="sum") == 0
+
+
+def test_a_distance_whose_powers_vanish_may_be_0(isa: str) -> None:
+    near, far = np.array([[1e-25, 1e-25]], np.float32), np.array([[0.5, 0.0]], np.float32)
+    loss = lossk.TripletMargin(eps=0.0, margin=2.0)
+    value, (anchor, positive, negative) = loss.value_and_grad(0 * near, near, far)
+    assert value == pytest.approx(1.5)
+    assert not positive.any()
+    np.testing.assert_array_equal(anchor, -negative)
+
+
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
 def test_a_distance_of_0_has_the_gradient_0(p: float, isa: str) -> None:
     one, other = np.ones((1, 4)), np.zeros((1, 4))

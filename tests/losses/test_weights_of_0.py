@@ -78,3 +78,32 @@ def test_rows_of_a_linear_layer_keep_to_it(isa: str, rng: np.random.Generator) -
         assert value == want[0]
         assert [bits(dx), bits(dw)] == [*map(bits, want[1][:2])]
         assert not dx[at].any()
+
+
+@each_case
+def test_a_cotangent_of_a_sample_of_weight_0_may_be_anything(case: Case, rng: np.random.Generator) -> None:
+    """And the other way about; what comes of it is an exact 0."""
+    loss, shape = case.make(), (6,) if case.pointwise else (6, 5)
+    for dtype in (np.float32, np.float64):
+        batch = draw(case, rng, shape, dtype, weighted=True)
+        assert batch.weight is not None
+        weight = with_bad_samples(batch.weight, np.array([1, 4]), 0)
+        want = loss.vjp(batch.z, batch.target, np.ones(6, dtype), sample_weight=weight)
+        for bad in BAD:
+            other = with_bad_samples(np.ones(6, dtype), np.array([1, 4]), bad)
+            for cotangent, sample_weight in ((other, weight), (weight, other)):
+                got = loss.vjp(batch.z, batch.target, cotangent, sample_weight=sample_weight)
+                assert bits(got) == bits(want)
+        assert not got[[1, 4]].any()
+
+
+def test_cotangents_of_a_linear_layer_and_of_pairs_keep_to_it(rng: np.random.Generator) -> None:
+    x, w, target = draw_layer(rng, 3, 4, 5)
+    weight, ones = np.array([1, 0, 2], np.float32), np.ones(3, np.float32)
+    cotangent = np.array([1, np.nan, 1], np.float32)
+    layer, pairs, y = lossk.LinearCrossEntropy(), lossk.CosineEmbedding(), np.array([1, -1, 1], np.float32)
+    for loss, inputs in ((layer, (x, w, target)), (pairs, (x, w[:3], y))):
+        want = loss.vjp(*inputs, ones, sample_weight=weight)
+        for given in ((cotangent, weight), (weight, cotangent)):
+            got = loss.vjp(*inputs, given[0], sample_weight=given[1])
+            assert [*map(bits, got[:2])] == [*map(bits, want[:2])]

@@ -45,6 +45,37 @@ def test_lists_of_labels_are_masks(dtype: Any, isa: str) -> None:
         loss(z, np.array([0, 1]))
 
 
+def test_lists_of_labels_may_have_types_without_the_number_of_classes() -> None:
+    """After their end, lists say more than int8 holds: 200, the number of classes."""
+    z, lists = np.zeros((1, 200)), np.full((1, 200), -1, np.int8)
+    lists[0, :2] = 3, 120
+    mask = np.zeros((1, 200))
+    mask[0, [3, 120]] = 1
+    loss = lossk.MultiLabelMargin()
+    assert loss(z, lists) == loss(z, mask)
+    np.testing.assert_array_equal(loss.grad(z, lists), loss.grad(z, mask))
+
+
+@each_dtype
+def test_a_row_whose_weight_is_nan_is_nan(dtype: Any, isa: str) -> None:
+    loss, z = lossk.MultiLabelMargin(), np.array([[0.5, -1.0, 2.0]] * 4, dtype)
+    labels = np.array([[0, 0, 0], [1, 1, 1], [1, 0, 0], [1, 0, 0]], dtype)
+    weight = np.array([NAN, NAN, NAN, 1], dtype)
+    each = loss(z, labels, sample_weight=weight, reduction="none")
+    parts = (each, loss.vjp(z, labels, weight), *loss.grad_and_hess(z, labels, sample_weight=weight, reduction="none"))
+    wanted = loss.reference(z, labels, sample_weight=weight, reduction="none", derivatives=True)
+    for got, want in zip(parts, (wanted[0], wanted[1], *wanted[1:]), strict=True):
+        assert np.isnan(got[:3]).all()
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    loss = lossk.MultiLabelMargin()
+    for call in (loss, loss.grad, loss.reference, lambda z, y: loss.vjp(z, y, np.ones(2))):
+        with pytest.raises(TypeError, match="z: got dtype <U4, wanted float32"):
+            call("text", np.ones((2, 3)))
+
+
 def test_statistics_and_outputs_of_multi_label_margin(rng: np.random.Generator) -> None:
     loss = lossk.MultiLabelMargin()
     for dtype in (np.float32, np.float16):
@@ -100,6 +131,18 @@ def test_divergences_of_neighbours_keep_their_digits(dtype: Any, isa: str) -> No
     total = y.astype(np.float64) + z
     np.testing.assert_allclose(lossk.JensenShannonDivergence()(z, y), (d**2 / total).sum() / 4, rtol=2e-6)
     np.testing.assert_allclose(lossk.JeffreysDivergence()(z, y), (d * np.log1p(d / y)).sum(), rtol=1e-6)
+
+
+@each_dtype
+def test_divergences_of_subnormal_numbers(dtype: Any, isa: str) -> None:
+    """Ratios of them are those of other numbers, within the digits that they have."""
+    least = float(np.finfo(dtype).smallest_subnormal)
+    y, z = np.array([[1.0, 3.0, 0.0, 0.0, 2000.0, 1.0]]), np.array([[3.0, 1.0, 1.0, 700.0, 1.0, 2000.0]])
+    loss = lossk.JensenShannonDivergence()
+    want = loss.reference(z, y, derivatives=True)[1]
+    for scale in (least, float(np.finfo(dtype).smallest_normal) / 2048, 1.0):
+        got = loss.grad((z * scale).astype(dtype), (y * scale).astype(dtype))
+        np.testing.assert_allclose(got, want, rtol=2e-6)
 
 
 def test_jensen_shannon_is_scipys(rng: np.random.Generator) -> None:

@@ -220,7 +220,7 @@ class LinearCrossEntropy(Frozen):
         factors = {"sample_weight": sample_weight}
         problem = make_problem(self._loss, x, w, target, bias, factors, reduction, normalizer, num_threads)
         into = make_outputs(problem, wrt, out)
-        value, row_stats = run(problem, self, into, stats, whole=out is not None)
+        value, row_stats = run(problem, self, into.plain(), stats, whole=out is not None)
         gradients = into.dx if wrt == "x" else tuple(into)
         return (value, gradients, row_stats) if stats else (value, gradients)
 
@@ -247,7 +247,7 @@ class LinearCrossEntropy(Frozen):
         factors = {"cotangent": cotangent, "sample_weight": sample_weight}
         problem = make_problem(self._loss, x, w, target, bias, factors, "sum", None, num_threads)
         into = make_outputs(problem, wrt, out)
-        run(problem, self, into, False, whole=out is not None)
+        run(problem, self, into.plain(), False, whole=out is not None)
         return into.dx if wrt == "x" else tuple(into)
 
     def reference(

@@ -20,6 +20,10 @@ class Outputs(NamedTuple):
     dw: Array | None = None
     dbias: Array | None = None
 
+    def plain(self) -> Outputs:
+        """Return the same memory as arrays of no subclass."""
+        return Outputs(*(None if a is None else np.asarray(a) for a in self))  # type: ignore[arg-type]
+
 
 def make_outputs(problem: Problem, wrt: str, out: Any) -> Outputs:
     """Return what gradients are written to: the user's arrays, checked, or fresh ones."""
@@ -54,7 +58,7 @@ def _check_output(name: str, out: Any, shape: Any, dtypes: tuple[np.dtype[Any], 
         if out is not None:
             raise TypeError(f"{name}: got {type(out).__name__}, wanted None, as there is no bias")
         return
-    if not isinstance(out, np.ndarray):
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"{name}: got {type(out).__name__}, wanted a NumPy array to write to")
     if out.dtype not in dtypes:
         raise TypeError(f"{name}: got dtype {out.dtype}, wanted {' or '.join(dict.fromkeys(map(str, dtypes)))}")

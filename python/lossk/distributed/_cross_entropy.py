@@ -244,7 +244,7 @@ class VocabParallelCrossEntropy:
         total, ignored = self.shards.total, self.loss.ignore_index
         labels = integer_labels(labels, shape, total, ignored)
         counts = counting(labels, ignored)
-        kept = np.where(counts, labels, -1).astype(np.int64)
+        kept = np.where(counts, labels.astype(np.int64), -1)  # widened first: unsigned types have no -1
         if weight is not None:
             counts &= weight.reshape(-1) != 0
         weights = np.ones(int(np.count_nonzero(counts)))

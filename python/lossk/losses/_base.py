@@ -68,7 +68,7 @@ def weighted_reference(
 
 
 def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tuple[int, ...]) -> Array:
-    """Return upstream gradient times sample weight, in the type of the arithmetic on `z`."""
+    """Return upstream gradient times sample weight, in the type of the arithmetic on `z`; 0 where either is."""
     upstream = weights_like("cotangent", cotangent, z)
     if upstream.shape != shape:
         raise ValueError(f"cotangent: got shape {upstream.shape}, wanted {shape}, one entry a sample")
@@ -77,7 +77,8 @@ def product_of_weights(z: Array, cotangent: Any, sample_weight: Any, shape: tupl
     weight = weights_like("sample_weight", sample_weight, z)
     if weight.shape != shape:
         raise ValueError(f"sample_weight: got shape {weight.shape}, wanted {shape}, one weight a sample")
-    return np.asarray(upstream * weight)
+    counts = (upstream != 0) & (weight != 0)
+    return np.multiply(upstream, weight, out=np.zeros_like(upstream), where=counts)
 
 
 def reduce_reference(

@@ -65,7 +65,7 @@ class PairLoss(Frozen):
         asked = (verb, inputs, y, w, *how)
         is_plain = [isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in (y, w)]
         # Else it is checked once it is prepared.
-        if check and self._takes_target and is_plain[0] and (w is None or is_plain[1]):
+        if check and self._takes_target and is_plain[0] and (w is None or (is_plain[1] and w.shape == y.shape)):
             self._check_target(y, w)
         result = self._bound(asked)
         return self._run_prepared(asked, check) if result is NotImplemented else result
@@ -78,9 +78,9 @@ class PairLoss(Frozen):
         samples = first.shape if self._single else first.shape[:-1]
         outputs = self._outputs(out, given, first, {"y": y, "sample_weight": w}) if verb != VALUE else ()
         if self._takes_target:
-            if isinstance(y, int | float | np.generic):
-                y = allocated("y", samples, first.dtype, functools.partial(np.full, samples, y, first.dtype))
             y = weights_like("y", y, first)
+            if y.ndim == 0:
+                y = allocated("y", samples, y.dtype, functools.partial(np.full, samples, y))
         w = None if w is None else weights_like("sample_weight", w, first)
         if check and self._takes_target:
             self._check_target(y, w)
@@ -172,7 +172,7 @@ class LossOfTwo(PairLoss):
         x1, x2 : array_like of float32, float64, float16 or bfloat16
             Inputs of one shape and dtype, (..., D) or any, as the class says.
         y : array_like, or one number
-            Target of each sample, -1 or 1; one number is that of every sample.
+            Target of each sample, -1 or 1; one number, in an array without axes too, is that of every sample.
         sample_weight : array_like, optional
             Factor of each sample's loss.
         reduction : {"mean", "sum", "none"}

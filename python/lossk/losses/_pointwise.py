@@ -85,7 +85,8 @@ class PointwiseLoss(Loss):
         z : array_like of float32, float64, float16 or bfloat16, any shape
             Predictions.
         y : array_like, the shape of `z`, or one number
-            Targets; converted to the dtype of `z`. One number is the target of every sample; no array broadcasts.
+            Targets; converted to the dtype of `z`. One number, in an array without axes too, is the target of every
+            sample; no other array broadcasts.
         sample_weight : array_like, the shape of `z`, optional
             Factor of each sample's loss.
         reduction : {"mean", "sum", "none"}

@@ -33,7 +33,7 @@ class BinaryCrossEntropy(PointwiseLoss):
     ------
     ValueError
         If `label_smoothing` is not as above; from the verbs, if an entry of `z` or `y` is outside [0, 1] or one of `z`
-        is NaN, before anything is written.
+        is NaN, before anything is written. With ``check=False`` such a `z` has a value of NaN.
 
     References
     ----------

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _core
-from .._arrays import Array, Output, arithmetic, contiguous, empty, float64, floats, is_integer
+from .._arrays import Array, Output, arithmetic, contiguous, empty, float64, floats, is_integer, read_array
 from .._keywords import Reduction, Value
 from .._parameters import Frozen, boolean, dataclass_transform
 from ._targets import as_labels
@@ -219,6 +219,8 @@ class CTC(Frozen):
             for t, row in reversed(list(enumerate(z[:, states]))):
                 after[t] = np.logaddexp.reduce(way + (after[t + 1] + row)[:, None], axis=0)
             loss = -np.logaddexp.reduce(before[-1, -2:])
+            if np.isnan(z[:, states]).any():  # of states that no path may be in, too
+                loss = np.nan
             if loss == np.inf and self.zero_infinity:
                 return 0.0, np.zeros(z.shape)
             gradient = np.exp(z)
@@ -232,7 +234,7 @@ class CTC(Frozen):
         array = floats("z", z, "target", target)
         if array.ndim != 3 or array.shape[2] <= self.blank:
             raise ValueError(f"z: got shape {array.shape}, wanted (T, N, C), C above {self.blank}, the blank")
-        samples, y = array.shape[1], as_labels(np.asarray(target))
+        samples, y = array.shape[1], as_labels(read_array("target", target, "integer labels"))
         if y.ndim not in (1, 2) or (y.ndim == 2 and len(y) != samples):
             raise ValueError(f"target: got shape {y.shape}, wanted ({samples}, S) or one axis of all labels")
         if y.ndim == 1 and target_lengths is None:
@@ -281,8 +283,8 @@ class _Place:
 def _lengths(name: str, given: Any, samples: int, most: int) -> NDArray[np.int64]:
     if given is None:
         return np.full(samples, most, np.int64)
-    array = np.asarray(given)
-    if array.dtype.kind not in "iu" and array.size > 0:
+    array = read_array(name, given, "integers")
+    if array.dtype.kind not in ("iu" if array.size > 0 else "iuf"):  # no numbers are of any type
         raise TypeError(f"{name}: got dtype {array.dtype}, wanted integers")
     if array.shape != (samples,):
         raise ValueError(f"{name}: got shape {array.shape}, wanted ({samples},), one a sample")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arrays import Array, as_array, class_axis, share_memory
+from .._arrays import Array, as_array, class_axis, floats, share_memory
 from .._keywords import Value
 from .._request import GRAD, GRAD_AND_HESS, VALUE, VALUE_AND_GRAD, Fields, prepare_outputs
 from ._base import Reference, loss
@@ -118,7 +118,7 @@ class MultiLabelMargin(RowLoss):
     def _run(self, asked: Fields) -> Any:
         verb, z, target, third, w, reduction, normalizer, num_threads, out, *others, axis = asked
         how = reduction, normalizer, num_threads
-        z = z if isinstance(z, np.ndarray) else as_array("z", z)
+        z = z if isinstance(z, np.ndarray) else floats("z", z, "target", target)
         target = label_mask(target, z, axis)
         written = out if isinstance(out, tuple) else (out,)
         apart = not any(isinstance(o, np.ndarray) and share_memory(o, z) for o in written)
@@ -164,5 +164,5 @@ def label_mask(target: Any, z: Array, axis: int) -> Any:
         row = ", ".join(str(int(i)) for i in np.argwhere(wrong)[0])
         raise IndexError(f"target[{row}]: got {lists[wrong][0]}, wanted a label in [0, {classes}), or -1 at the end")
     mask = np.zeros((*lists.shape[:-1], classes + 1), z.dtype)
-    np.put_along_axis(mask, np.where(counted, lists, classes).astype(np.int64), 1, axis=-1)
+    np.put_along_axis(mask, np.where(counted, lists.astype(np.int64), classes), 1, axis=-1)
     return np.moveaxis(mask[..., :-1], -1, at)

@@ -28,7 +28,8 @@ class TripletMargin(PairLoss):
 
     With `swap`, ``d(positive, negative)`` takes the place of ``d(anchor, negative)`` where it is smaller; where both
     are the same, each has half of the gradient. The gradient passes where the loss is just 0; that of a distance of 0
-    is 0.
+    is 0. A distance whose ``|u - v + eps|**p`` are all below the smallest normal number of the arithmetic (1.2e-38 in
+    float32) may be taken as 0.
 
     Parameters
     ----------

@@ -24,11 +24,13 @@ T* data_of(const py::handle& array) {
     return array.is_none() ? nullptr : static_cast<T*>(const_cast<void*>(py::cast<py::array>(array).data()));
 }
 
-element element_of_array(const py::array& a) {
+element element_of_array(const py::array& a, const char* name) {
     const std::optional<array_view> seen = view(a);
     const std::optional<element> type = seen ? element_of(*seen) : std::nullopt;
-    if (!type) throw py::type_error("linear: wanted C-contiguous arrays of floats");
-    return *type;
+    if (type) return *type;
+    const std::string kind = py::str(py::type::handle_of(a).attr("__name__")), dtype = py::str(a.dtype());
+    throw py::type_error(std::string(name) + ": got " + kind + " of " + dtype +
+                         ", wanted a plain, C-contiguous, aligned array of floats");
 }
 
 // What multiplies inputs of this type. Pairs of bf16 where the CPU has a unit for them: of f32 as many as `terms`,
@@ -52,7 +54,7 @@ const linear_kernels& unit_of(element type, int terms) {
 
 // Bytes for a chunk of so many rows and a window of so many classes, for each thread, and for each block that is kept.
 std::array<index, 3> bytes_of(const py::array& x, int terms, index rows, index features, index window, bool gradient) {
-    const linear_unit& unit = unit_of(element_of_array(x), terms).shape;
+    const linear_unit& unit = unit_of(element_of_array(x, "x"), terms).shape;
     return {linear_layout_of(unit, rows, features, window, gradient).end + 64, linear_scratch(unit),
             linear_kept_bytes(rows)};
 }
@@ -173,7 +175,7 @@ public:
     T* data(const char* name) const {
         return data_of<T>(at<py::object>(name));
     }
-    element type() const { return element_of_array(at<py::array>("x")); }
+    element type() const { return element_of_array(at<py::array>("x"), "x"); }
     const linear_kernels& unit() const { return unit_of(type(), at<int>("terms")); }
 
     // What a chunk and a piece of one have alike.
@@ -220,7 +222,7 @@ py::tuple chunk_call(const py::kwargs& given) {
     for (std::size_t i = 0; i < dw.size(); ++i) {
         const auto& [begin, rows] = dw[i];
         a.dw[i] = {begin, begin + rows.shape(0), const_cast<void*>(rows.data())};
-        a.dw_kind = storage_of(element_of_array(rows));
+        a.dw_kind = storage_of(element_of_array(rows, "dw"));
     }
     a.filter_eps = asked.at<double>("filter_eps");
     passes run = asked.passes_of(a, asked.at<index>("kept"));
@@ -292,7 +294,7 @@ void bind_linear(py::module_& m) {
         .def(py::init<const py::kwargs&>())
         .def("sum_up", &shard::sum_up)
         .def("finish", &shard::finish, py::kw_only(), "of_rows"_a, "labels"_a, "class_weight"_a, "again"_a);
-    m.def("linear_unit", [](const py::array& x, int terms) { return unit_of(element_of_array(x), terms).unit; });
+    m.def("linear_unit", [](const py::array& x, int terms) { return unit_of(element_of_array(x, "x"), terms).unit; });
 }
 
 }  // namespace lossk

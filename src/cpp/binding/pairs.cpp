@@ -53,6 +53,7 @@ bool call::accept_numbers(std::optional<array_view>& to, py::handle from, const 
     to = view(from);
     if (!to || !is_arithmetic(*to, type)) return false;
     if (to->has_shape(x[0]->shape(), leading())) return true;
+    if (to->ndim() == 0 && &to == &target) return false;  // one number, every sample's
     throw py::value_error(std::string(name) + ": got shape " + to->shape_text() + ", wanted " +
                           shape_text(x[0]->shape(), leading()) + ", one entry a sample");
 }

@@ -40,6 +40,7 @@ bool call::accept(py::handle constant) {
     const std::optional<element> e = element_of(*z);
     if (!e || y->type() != z->type()) return false;
     type = *e;
+    if (y->ndim() == 0 && z->ndim() > 0) return false;  // one number, every sample's
     check_same_shape(*y, "y", *z, "z");
     if (!asked.sample_weight.is_none()) {
         w = view(asked.sample_weight);

@@ -43,14 +43,21 @@ class label_sets_driver {
         return {value.result(), grad.result()};
     }
 
+    // What gradients are added to: 0, or NaN where the weight is.
+    static void start(void* p, index begin, index end, double weight) {
+        if (!p) return;
+        clear_elements<T>(storage::same, p, begin, end);
+        for (index i = begin; weight != weight && i < end; ++i) static_cast<T*>(p)[i] = static_cast<T>(weight);
+    }
+
     // The loss of a row, weighed.
     double run_row(index row) {
         const index begin = row * a.classes, end = begin + a.classes;
         const T *const z = static_cast<const T*>(a.z) + begin, *const y = static_cast<const T*>(a.target) + begin;
         T* const g = a.g ? static_cast<T*>(a.g) + begin : nullptr;
-        if (a.g) clear_elements<T>(storage::same, a.g, begin, end);
-        if (a.h) clear_elements<T>(storage::same, a.h, begin, end);
         const double w = a.row_weight ? static_cast<double>(static_cast<const T*>(a.row_weight)[row]) : 1.0;
+        start(a.g, begin, end, w);
+        start(a.h, begin, end, w);
         if (w == 0) return 0;
         const double scale = w * a.scale;
         double value = 0;

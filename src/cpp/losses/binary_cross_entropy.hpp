@@ -21,14 +21,14 @@ struct binary_cross_entropy {
         return ~(z * (T(1) - z) >= T(0)) | of_shares::outside(y);
     }
 
-    // The gradient is (z - y) / (z (1 - z)), the divisor at least 1e-12.
+    // The gradient is (z - y) / (z (1 - z)), the divisor at least 1e-12. The value is NaN where z is outside [0, 1].
     template <class V>
     point<V> operator()(V z, V y) const {
-        const V other = T(1) - z, no = T(1) - y;
+        const V other = T(1) - z, no = T(1) - y, both = z * other;
         const V value = -(y * max(T(-100), log_probability(z)) + no * max(T(-100), log_other_probability(z)));
-        const V inverse = T(1) / max(T(1e-12), z * other);
+        const V inverse = T(1) / max(T(1e-12), both);
         const V a = other * inverse, b = z * inverse;
-        return {value, (z - y) * inverse, y * a * a + no * b * b};
+        return {nan_where<V>(~(both >= T(0)), value), (z - y) * inverse, y * a * a + no * b * b};
     }
 };
 

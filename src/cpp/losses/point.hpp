@@ -12,5 +12,11 @@ struct point {
     V value, grad, hess;
 };
 
+// NaN where the mask is set, v elsewhere: one `or`, as a number whose bits are all set is NaN.
+template <class V>
+inline V nan_where(bits<V> mask, V v) {
+    return from_bits<V>(mask | as_bits(v));
+}
+
 }  // namespace
 }  // namespace lossk

@@ -1,0 +1,40 @@
+"""Calls of losses whose classes are split over processes, in a group of one process."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import lossk
+from lossk.distributed import SingleProcess, VocabParallelCrossEntropy, VocabParallelLinearCrossEntropy
+from tests.fuzz import losses
+from tests.fuzz.arrays import Rng, chance
+from tests.fuzz.calls import Call
+
+VERBS = ("__call__", "grad", "value_and_grad")
+
+
+def _of_shards(rng: Rng, call: Call, cls: Any, classes: int) -> Call:
+    """Return the call of a loss as one of its class of split classes."""
+    loss = call.function.__self__  # type: ignore[attr-defined]
+    known = {f.name for f in dataclasses.fields(loss)} - {"filter_eps"}
+    split = cls(SingleProcess(), classes, **{n: getattr(loss, n) for n in known}, equal_bits=chance(rng, 0.7))
+    function = getattr(split, call.function.__name__)
+    options = {name: given for name, given in call.options.items() if name != "check"}
+    return dataclasses.replace(call, what=f"{cls.__name__} as {call.what}", function=function, options=options)
+
+
+def split_rows(rng: Rng) -> Call:
+    """Cross-entropy of labels or probabilities."""
+    while True:
+        call = losses.rows(rng, (lossk.CrossEntropy,), VERBS)
+        if "axis" not in call.options and (classes := call.arrays["z"].shape[-1]) > 0:
+            call.free_outputs = False
+            return _of_shards(rng, call, VocabParallelCrossEntropy, classes)
+
+
+def split_linear(rng: Rng) -> Call:
+    """A linear layer with cross-entropy."""
+    call = losses.linear(rng, VERBS)
+    call.takes_out = False
+    return _of_shards(rng, call, VocabParallelLinearCrossEntropy, len(call.arrays["w"]))
