@@ -297,7 +297,7 @@ def of_rows(loss: Any) -> Callable[[dict[str, Any], Any], Any]:
         vectors = [np.asarray(arrays[n], np.float64) for n in loss._inputs]
         rows = [~np.isfinite(a).all(axis=-1, keepdims=True) for a in vectors]
         if "anchor" in arrays:
-            wide = np.result_type(arrays["anchor"].dtype, np.float32)
+            wide = np.result_type(np.asarray(arrays["anchor"]).dtype, np.float32)
             for i, k in ((0, 1), (0, 2), (1, 2)):
                 largest = np.abs(vectors[i] - vectors[k] + loss.eps).max(axis=-1, keepdims=True)
                 rows.append((largest > 0) & (largest**loss.p < np.finfo(wide).tiny))
