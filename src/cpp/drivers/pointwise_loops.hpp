@@ -53,7 +53,7 @@ struct pointwise_formula {
     // Second derivatives, which few ask for, and registers of 16 bytes, whose code would be long, stream by way of a
     // buffer.
     static constexpr bool streams = wants_grad(what) && !wants_hess(what) && register_bytes > 16;
-    static constexpr bool looks = streams && !is_light<Formula>;  // one loop, for all ways to store
+    static constexpr bool looks = streams && !streams_apart<Formula>;  // one loop, for all ways to store
 
     // Calls work(k, inputs...) for the registers of a group at j.
     template <class F>
