@@ -11,6 +11,7 @@ import pytest
 import lossk
 from lossk import _core
 from lossk.optimizers import OPTIMIZERS
+from tests.support.arrays import seeded
 from tests.support.cases import Case
 from tests.support.isas import REGISTER_BYTES
 
@@ -75,7 +76,7 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    return np.random.default_rng(20240229)
+    return seeded()
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
 from lossk.activations import Activation
 from tests.support.activations import COMPUTED, draw_activation, each_activation
-from tests.support.arrays import bits, each_dtype
+from tests.support.arrays import bits, each_dtype, in_turn
 from tests.support.layouts import LAYOUTS
 from tests.support.memory import ENDS, assert_surroundings_kept, at_offset, guarded
 from tests.support.streaming import streamed_results
@@ -31,7 +30,7 @@ def test_bits_do_not_depend_on_layout(act: Activation, isa: str, rng: np.random.
                 assert bits(d) == want, layout
 
 
-@pytest.mark.parametrize("at", ENDS)
+@in_turn("at", ENDS)
 @each_dtype
 @each_activation
 def test_activations_stay_inside(act: Activation, dtype: Any, at: str, isa: str, rng: np.random.Generator) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import lossk
 from lossk._linear._run import Plan
+from tests.support.arrays import in_turn
 from tests.support.linear import BFLOAT16, MB, NARROW, close, of_dz, problem
 
 SHAPES_OF_MEMORY = [
@@ -38,7 +39,7 @@ print(status("VmHWM") - before)
 """
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, *NARROW], ids=str)
+@in_turn("dtype", [np.float32, np.float64, *NARROW])
 @pytest.mark.parametrize(("rows", "features", "classes", "chunk_bytes"), SHAPES_OF_MEMORY, ids=str)
 def test_memory_stays_below_chunk_bytes(
     rows: int, features: int, classes: int, chunk_bytes: int, dtype: Any, rng: np.random.Generator
@@ -62,7 +63,7 @@ def test_memory_stays_below_chunk_bytes(
 
 @pytest.mark.parametrize("given", [{"stats": True}, {"label_smoothing": 0.1}, {"softcap": 5.0}], ids=str)
 @pytest.mark.parametrize("rows", [1, 5])
-@pytest.mark.parametrize("dtype", [np.float32, BFLOAT16], ids=str)
+@in_turn("dtype", [np.float32, BFLOAT16])
 def test_options_keep_to_chunk_bytes(
     dtype: Any, rows: int, given: dict[str, Any], rng: np.random.Generator, windowed: list[Plan]
 ) -> None:

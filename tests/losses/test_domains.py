@@ -11,7 +11,7 @@ import pytest
 
 import lossk
 from lossk.losses import LOSSES, PointwiseLoss
-from tests.support.arrays import Array, bits, each_dtype
+from tests.support.arrays import Array, bits, each_dtype, in_turn
 from tests.support.cases import CASES, VERBS, Case, draw, each_case, run_verb
 
 SIGNS, SHARES = "-1 or 1, as 2*y - 1 makes them of 0 and 1", "a number in [0, 1]"
@@ -71,7 +71,7 @@ def shapes(case: Case) -> tuple[tuple[int, ...], ...]:
     return ((1,), (75,), (1300,)) if case.pointwise else ((7, 3), (75, 10), (40, 24), (5, 1200), (2, 40_000))
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16], ids=str)
+@in_turn("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("case", WITH_A_DOMAIN, ids=str)
 def test_the_first_target_outside_is_told_before_anything_is_written(
     case: Case, dtype: Any, isa: str, rng: np.random.Generator

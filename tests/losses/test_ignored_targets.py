@@ -6,17 +6,16 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import pytest
 
 import lossk
-from tests.support.arrays import Array, bits
+from tests.support.arrays import Array, bits, in_turn
 from tests.support.cases import REDUCTIONS, VERBS, Case, draw, draw_gaussian, each_pointwise_case, run_verb
 from tests.support.streaming import streamed_results
 
 DTYPES = (np.float64, np.float32, np.float16, ml_dtypes.bfloat16)
 BAD = (np.nan, np.inf, -np.inf, 7.0)
 
-each_type = pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
+each_type = in_turn("dtype", DTYPES)
 
 
 def changed(array: Array, at: Array, value: float) -> Array:
@@ -96,7 +95,7 @@ def test_otherwise_nan_targets_give_nan_and_where_all_are_ignored_the_gradient_i
         assert call(z, y, normalizer=3, ignore_nan=True)[0] == 0
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=lambda d: np.dtype(d).name)
+@in_turn("dtype", [np.float64, np.float32])
 def test_with_a_variance_and_streamed_results(dtype: Any, isa: str, rng: np.random.Generator) -> None:
     loss = lossk.GaussianNLL()
     z, y, var = draw_gaussian(rng, (40, 33), dtype)

@@ -7,11 +7,10 @@ import sys
 from typing import Any
 
 import numpy as np
-import pytest
 
 import lossk
 from lossk import _core
-from tests.support.arrays import bits, each_dtype
+from tests.support.arrays import bits, each_dtype, in_turn
 from tests.support.cases import VERBS, Batch, Case, draw, draw_gaussian, each_case, each_loss
 from tests.support.memory import ENDS, ODD_SIZES, guarded, outputs, run_into
 from tests.support.narrow import each_narrow, narrow_batch
@@ -40,7 +39,7 @@ def test_the_guard_ends_a_process_that_leaves_the_array() -> None:
     assert done.stdout.split() == ["True"] * 4, done.stderr
 
 
-@pytest.mark.parametrize("at", ENDS)
+@in_turn("at", ENDS)
 @each_dtype
 @each_case
 def test_losses_stay_inside_their_arrays(case: Case, dtype: Any, at: str, isa: str, rng: np.random.Generator) -> None:
@@ -61,7 +60,7 @@ def test_losses_stay_inside_their_arrays(case: Case, dtype: Any, at: str, isa: s
                 assert run_into(loss, verb, Batch(own, target, weight), into) == want, verb
 
 
-@pytest.mark.parametrize("at", ENDS)
+@in_turn("at", ENDS)
 @each_dtype
 @each_case
 def test_losses_stay_inside_across_chunks(case: Case, dtype: Any, at: str, isa: str, rng: np.random.Generator) -> None:
@@ -75,7 +74,7 @@ def test_losses_stay_inside_across_chunks(case: Case, dtype: Any, at: str, isa: 
             assert run_into(loss, "value_and_grad", Batch(z, target, weight), out, num_threads=threads) == want
 
 
-@pytest.mark.parametrize("at", ENDS)
+@in_turn("at", ENDS)
 @each_dtype
 def test_functions_and_sums_stay_inside(dtype: Any, at: str, isa: str) -> None:
     for n in ODD_SIZES:
@@ -88,7 +87,7 @@ def test_functions_and_sums_stay_inside(dtype: Any, at: str, isa: str) -> None:
 
 @each_narrow
 @each_loss
-@pytest.mark.parametrize("end", ["start", "end"])
+@in_turn("end", ["start", "end"])
 def test_losses_of_16_bits_stay_inside(isa: str, case: Case, dtype: Any, end: str) -> None:
     rng = np.random.default_rng(0)
     for n in (1, 5, 15, 17, 31, 513):

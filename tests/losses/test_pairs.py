@@ -12,7 +12,7 @@ import pytest
 
 import lossk
 from lossk.losses import PAIR_LOSSES
-from tests.support.arrays import Array, bits, each_dtype
+from tests.support.arrays import Array, bits, each_dtype, in_turn
 from tests.support.layouts import LAYOUTS
 
 LOSSES = [cls(**kwargs) for cls in PAIR_LOSSES.values() for kwargs in cls._variants]
@@ -52,7 +52,7 @@ def test_pairs_match_their_reference(loss: Any, dtype: Any, isa: str, rng: np.ra
                     np.testing.assert_allclose(a, c, rtol=rtol, atol=atol * float(np.abs(c).max(initial=1.0)))
 
 
-@pytest.mark.parametrize("dtype", NARROW, ids=str)
+@in_turn("dtype", NARROW)
 @each_loss
 def test_16_bits_are_rounded_once(loss: Any, dtype: Any, isa: str, rng: np.random.Generator) -> None:
     for shape in ((5, 3), (7, 65), (3, 513)):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lossk
-from tests.support.arrays import Array, bits
+from tests.support.arrays import Array, bits, in_turn
 from tests.support.cases import VERBS, Case, draw, each_case, run_verb
 from tests.support.linear import draw_layer
 
@@ -22,7 +22,7 @@ def with_bad_samples(array: Array, at: Array, value: float) -> Array:
     return changed
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16], ids=lambda d: np.dtype(d).name)
+@in_turn("dtype", [np.float64, np.float32, np.float16])
 @each_case
 def test_what_a_sample_of_weight_0_holds_changes_no_bit(
     case: Case, dtype: Any, isa: str, rng: np.random.Generator
@@ -46,7 +46,7 @@ def test_what_a_sample_of_weight_0_holds_changes_no_bit(
         assert not np.asarray(grad)[at].any()
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=lambda d: np.dtype(d).name)
+@in_turn("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("classes", [2, 3, 10, 64, 1200])
 def test_options_and_soft_targets_keep_to_it(classes: int, dtype: Any, isa: str, rng: np.random.Generator) -> None:
     z, at = rng.normal(size=(40, classes)).astype(dtype), np.array([0, 7, 39])

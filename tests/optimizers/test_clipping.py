@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lossk
-from tests.support.arrays import DTYPES, bits, each_dtype
+from tests.support.arrays import DTYPES, bits, each_dtype, in_turn
 from tests.support.layouts import LAYOUTS
 from tests.support.narrow import NARROW
 from tests.support.optimizers import SHAPES, draw_arrays, each_variant, make, norm, saved_arrays
@@ -68,7 +68,7 @@ def test_a_norm_beyond_f32_is_finite() -> None:
     np.testing.assert_allclose(p, -1e4 / np.sqrt(1000), rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [*DTYPES, *NARROW], ids=lambda d: d.name)
+@in_turn("dtype", [*DTYPES, *NARROW])
 def test_clip_grad_norm_multiplies_all_gradients(dtype: Any, isa: str, rng: np.random.Generator) -> None:
     """By one factor, in f32 where they are narrower, and alike on any number of threads."""
     start = [*draw_arrays(rng, SHAPES, dtype), np.zeros(0, dtype)]

@@ -10,7 +10,7 @@ import pytest
 
 import lossk
 from lossk.optimizers import OPTIMIZERS
-from tests.support.arrays import bits, each_dtype, product
+from tests.support.arrays import bits, each_dtype, in_turn, product
 from tests.support.optimizers import VARIANTS, draw_arrays, each_optimizer, each_variant, follow, make, saved_arrays
 
 # Five steps of sizes about 1; Lion's sign and RMSprop's variance amplify nothing, as numbers are drawn at random.
@@ -223,7 +223,7 @@ def test_none_leaves_the_parameter_and_its_state(rng: np.random.Generator) -> No
     np.testing.assert_array_equal(p[1], before)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=str)
+@in_turn("dtype", [np.float32, np.float64])
 def test_radam_without_a_share_of_the_root_takes_gradients_whose_squares_are_infinite(dtype: Any, isa: str) -> None:
     large = dtype(3e19 if dtype == np.float32 else 3e160)
     p = np.zeros(70, dtype)

@@ -9,13 +9,13 @@ import pytest
 
 import lossk
 from lossk.optimizers import OPTIMIZERS
-from tests.support.arrays import bits
+from tests.support.arrays import bits, in_turn
 from tests.support.memory import ENDS, ODD_SIZES, guarded
 from tests.support.narrow import BF16
 
 
-@pytest.mark.parametrize("at", ENDS)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@in_turn("at", ENDS)
+@in_turn("dtype", ["float32", "float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_stay_inside(name: str, dtype: str, at: str, isa: str, rng: np.random.Generator) -> None:
     kind = BF16 if dtype == "bfloat16" else np.dtype(dtype)

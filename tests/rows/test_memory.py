@@ -9,14 +9,14 @@ import pytest
 
 import lossk
 from lossk.row_functions import RowFunction
-from tests.support.arrays import Array, bits, each_dtype
+from tests.support.arrays import Array, bits, each_dtype, in_turn
 from tests.support.cases import VERBS, run_verb
 from tests.support.memory import ENDS, ODD_SIZES, assert_surroundings_kept, at_offset, guarded
 from tests.support.row_functions import draw_with_cotangent, each_function
 from tests.support.streaming import streamed_results
 
 
-@pytest.mark.parametrize("at", ENDS)
+@in_turn("at", ENDS)
 @each_dtype
 def test_options_of_cross_entropy_stay_inside(dtype: Any, at: str, isa: str, rng: np.random.Generator) -> None:
     """Class weights, probabilities, label types, and the statistics' own arrays."""
@@ -61,7 +61,7 @@ def test_streamed_long_rows_stay_inside(dtype: Any, function: str, isa: str, rng
             assert_surroundings_kept(out)
 
 
-@pytest.mark.parametrize("at", ENDS)
+@in_turn("at", ENDS)
 @each_dtype
 def test_results_of_row_functions_stay_inside(dtype: Any, at: str, isa: str, rng: np.random.Generator) -> None:
     for n in (*ODD_SIZES, 16_385):
@@ -76,7 +76,7 @@ def test_results_of_row_functions_stay_inside(dtype: Any, at: str, isa: str, rng
             assert bits(lossk.logsumexp(x)) == bits(lossk.logsumexp(x.copy()))
 
 
-@pytest.mark.parametrize("at", ["start", "end"])
+@in_turn("at", ["start", "end"])
 @each_dtype
 @each_function
 def test_what_row_functions_pass_back_stays_inside(

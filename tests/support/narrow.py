@@ -6,15 +6,14 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
-from tests.support.arrays import Array
+from tests.support.arrays import Array, in_turn
 from tests.support.cases import Case, draw
 
 NARROW = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 
-each_narrow = pytest.mark.parametrize("dtype", NARROW, ids=lambda d: d.name)
+each_narrow = in_turn("dtype", NARROW)
 
 
 def steps_apart(got: Array, want: NDArray[np.float64]) -> int:

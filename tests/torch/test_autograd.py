@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import lossk.torch as ours
+from tests.support.arrays import in_turn
 from tests.support.torch import CASES, REDUCTIONS, TOLERANCE, Draw, cast, close, each_case, run, theirs
 
 checkpoint = torch.utils.checkpoint.checkpoint
@@ -77,7 +78,7 @@ def test_gradients_that_lossk_does_not_have_are_torchs() -> None:
             close(got, want, torch.float64, "gradient")
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@in_turn("dtype", TOLERANCE)
 @pytest.mark.parametrize("scale", [1.0, 0.125, 1024.0, -3.0, 0.0])
 def test_upstream_gradients_are_multiplied(dtype: Any, scale: float) -> None:
     draw = Draw(13, 6, 50)
@@ -211,7 +212,7 @@ def test_jacobians_are_made_in_one_pass(create_graph: bool) -> None:
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
+@in_turn("dtype", [torch.float64, torch.float16])
 def test_checkpointed_losses_have_the_same_gradients(reduction: str, dtype: Any) -> None:
     """What was saved may be computed anew, and is looked at once: of every loss, also with a factor from above."""
     for name, draw, options in CASES:
@@ -241,7 +242,7 @@ def test_checkpointed_layers_have_the_same_gradients() -> None:
         assert torch.equal(got, want)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@in_turn("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("factor", [32768.0, -32768.0, 3.0])
 def test_gradients_of_sixteen_bits_are_rounded_once(dtype: Any, factor: float) -> None:
     """After the factor: small ones are there, and all are the nearest numbers."""

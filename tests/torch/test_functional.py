@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import lossk.torch as ours
+from tests.support.arrays import in_turn
 from tests.support.torch import CASES, REDUCTIONS, TOLERANCE, Draw, cast, close, each_case, run, theirs
 
 
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("torch_seed")
 
 
 @each_case
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@in_turn("dtype", TOLERANCE)
 def test_values_and_gradients_are_torchs(name: str, draw: Any, options: dict[str, Any], dtype: Any) -> None:
     """Against torch in float64, on the same rounded numbers."""
     flat = name.startswith("multi")  # losses that torch has of two axes, or lossk
@@ -117,7 +118,7 @@ def test_nothing_is_copied() -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@in_turn("dtype", TOLERANCE)
 def test_softmax_is_torchs(name: str, dtype: Any) -> None:
     for shape in ((5,), (4, 7), (2, 3, 5)):
         for dim in range(-len(shape), len(shape)):

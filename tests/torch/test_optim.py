@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import lossk.torch as lt
+from tests.support.arrays import in_turn
 from tests.support.torch_optim import (
     TOLERANCE,
     assert_close,
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("torch_seed")
 
 
 @each_case
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@in_turn("dtype", TOLERANCE)
 def test_steps_are_torchs(name: str, options: dict[str, Any], dtype: Any) -> None:
     ours = parameters(dtype)
     theirs = copies(ours)
@@ -46,7 +47,7 @@ def test_steps_are_torchs(name: str, options: dict[str, Any], dtype: Any) -> Non
 
 
 @each_case
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@in_turn("dtype", [torch.bfloat16, torch.float16])
 def test_16_bits_are_updated_in_float32(name: str, options: dict[str, Any], dtype: Any) -> None:
     """What float32 steps, rounded once a step, give; the same gradients."""
     ours = parameters(dtype)

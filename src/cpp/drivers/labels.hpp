@@ -6,12 +6,10 @@
 namespace lossk {
 namespace {
 
-template <class I, class T>
+template <class I>
 struct label_driver {
     const label_args& a;
     const I* label = static_cast<const I*>(a.label);
-    const T* class_weight = static_cast<const T*>(a.class_weight);
-    const T* row_weight = static_cast<const T*>(a.row_weight);
     const std::uint64_t classes = static_cast<std::uint64_t>(a.classes);
     const bool can_ignore = a.ignores && (I(-1) < I(0) || a.ignore_index >= 0);
 
@@ -21,7 +19,10 @@ struct label_driver {
     bool ignored(std::int64_t t) const { return can_ignore & (t == a.ignore_index); }
     bool good(std::int64_t t) const { return !ignored(t) & (static_cast<std::uint64_t>(t) < classes); }
 
+    template <class T>
     double weight(index begin, index end) const {
+        const T* const class_weight = static_cast<const T*>(a.class_weight);
+        const T* const row_weight = static_cast<const T*>(a.row_weight);
         double sum = 0;
         for (index i = begin; i < end; ++i) {
             const auto t = static_cast<std::int64_t>(__atomic_load_n(label + i, __ATOMIC_RELAXED));
@@ -32,23 +33,20 @@ struct label_driver {
         return sum;
     }
 
-    // Loops without a branch, so that the compiler can vectorise them.
-    label_summary check(index begin, index end) const {
+    // Loops without a branch, so that the compiler can vectorise them; the same for weights of any type.
+    [[gnu::noinline]] label_summary check(index begin, index end) const {
         index ignored_rows = 0, good_rows = 0;
         for (index i = begin; i < end; ++i) {
             ignored_rows += ignored(at(i));
             good_rows += good(at(i));
         }
         label_summary out{-1, good_rows, static_cast<double>(good_rows)};
-        if (good_rows + ignored_rows != end - begin) {
+        if (good_rows + ignored_rows != end - begin)
             for (index i = begin; i < end && out.first_bad < 0; ++i)
                 if (!good(at(i)) && !ignored(at(i))) out.first_bad = i;
-        } else if (class_weight || row_weight) {
-            out.weight = weight(begin, end);
-        }
         return out;
     }
-    void convert(index begin, index end) const {
+    [[gnu::noinline]] void convert(index begin, index end) const {
         for (index i = begin; i < end; ++i) {
             const std::int64_t t = at(i);
             a.converted[i] = good(t) ? t : -1;
@@ -59,10 +57,14 @@ struct label_driver {
 // With a.converted, labels that were checked before are brought there; without, they are checked.
 template <class I, class T>
 label_summary labels(const label_args& a, index begin, index end) {
-    const label_driver<I, T> driver{a};
-    if (!a.converted) return driver.check(begin, end);
-    driver.convert(begin, end);
-    return {-1, 0, 0};
+    const label_driver<I> driver{a};
+    if (a.converted) {
+        driver.convert(begin, end);
+        return {-1, 0, 0};
+    }
+    label_summary out = driver.check(begin, end);
+    if (out.first_bad < 0 && (a.class_weight || a.row_weight)) out.weight = driver.template weight<T>(begin, end);
+    return out;
 }
 
 }  // namespace

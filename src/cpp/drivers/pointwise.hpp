@@ -94,7 +94,9 @@ template <class Formula, class T, verb what>
 double pointwise(const pointwise_args& a, index begin, index end) {
     if constexpr (requires { typename Formula::usual; })
         if (Formula::is_usual(a.parameters)) return pointwise<typename Formula::usual, T, what>(a, begin, end);
-    if constexpr (is_short<Formula> && inputs_of<Formula>() == 2 && sizeof(T) == sizeof(float) && !compact) {
+    // Second derivatives of 16 bits, which hardly anyone asks for, go by way of tiles.
+    if constexpr (is_short<Formula> && inputs_of<Formula>() == 2 && sizeof(T) == sizeof(float) && !compact &&
+                  !wants_hess(what)) {
         if (a.kind == storage::bf16) return pointwise_on<Formula, bf16, what>(a, begin, end);
         if (a.kind == storage::f16) return pointwise_on<Formula, f16, what>(a, begin, end);
     }

@@ -9,9 +9,10 @@ namespace lossk {
 namespace {
 
 // What a formula may declare besides its call and its domain: a third input; that it takes a few instructions only, so
-// that the way to and from memory counts; that it branches, so that nothing is gained by several registers side by
-// side; that it is long or asked for seldom, so that its code is kept short: one loop, a register at a time; and itself
-// without branches, for parameters that are usual.
+// that the way to and from memory counts; that a loop of its own streams gradients, as a look at how they are stored,
+// for each group, would cost 4 % of its instructions or more; that it branches, so that nothing is gained by several
+// registers side by side; that it is long or asked for seldom, so that its code is kept short: one loop, a register at
+// a time; and itself without branches, for parameters that are usual.
 template <class Formula>
 constexpr int inputs_of() {
     if constexpr (requires { Formula::inputs; })
@@ -21,6 +22,8 @@ constexpr int inputs_of() {
 }
 template <class Formula>
 constexpr bool is_short = requires { Formula::is_short; };
+template <class Formula>
+constexpr bool streams_apart = is_short<Formula> || requires { Formula::streams_apart; };
 template <class Formula>
 constexpr bool is_long = requires { Formula::is_long; };
 template <class Formula>

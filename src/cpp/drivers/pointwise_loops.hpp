@@ -53,6 +53,7 @@ struct pointwise_formula {
     // Second derivatives, which few ask for, and registers of 16 bytes, whose code would be long, stream by way of a
     // buffer.
     static constexpr bool streams = wants_grad(what) && !wants_hess(what) && register_bytes > 16;
+    static constexpr bool looks = streams && !streams_apart<Formula>;  // one loop, for all ways to store
 
     // Calls work(k, inputs...) for the registers of a group at j.
     template <class F>
@@ -92,7 +93,9 @@ struct pointwise_formula {
                         g[k] = p.grad * scale;
                         h[k] = p.hess * scale;
                     });
-                    if constexpr (streamed)
+                    if constexpr (looks)
+                        store_group(how, at.g + j, g);
+                    else if constexpr (streamed)
                         store_group_streaming(how, at.g + j, g);
                     else if constexpr (wants_grad(what))
                         store_group<store_kind::cached>(at.g + j, g);
@@ -139,7 +142,7 @@ struct pointwise_formula {
             return with_groups();
     }
     static constexpr pointwise_loops<E> with_groups() {
-        return {run_groups<false>, run_groups<streams>, run_registers, inputs, wants_value(what),
+        return {run_groups<looks>, run_groups<streams>, run_registers, inputs, wants_value(what),
                 streams,           wants_hess(what)};
     }
 };

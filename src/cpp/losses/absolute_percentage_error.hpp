@@ -10,6 +10,7 @@ template <class T>
 struct absolute_percentage_error {
     static constexpr const char* name = "absolute_percentage_error";
     static constexpr int parameters = 1;
+    static constexpr bool streams_apart = true;
 
     T eps;
     explicit absolute_percentage_error(const double* p) : eps(static_cast<T>(p[0])) {}

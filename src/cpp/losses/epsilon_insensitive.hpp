@@ -10,6 +10,7 @@ template <class T>
 struct epsilon_insensitive {
     static constexpr const char* name = "epsilon_insensitive";
     static constexpr int parameters = 1;
+    static constexpr bool streams_apart = true;
 
     T epsilon;
     explicit epsilon_insensitive(const double* p) : epsilon(static_cast<T>(p[0])) {}

@@ -10,6 +10,7 @@ template <class T>
 struct exponential : of_signs {
     static constexpr const char* name = "exponential";
     static constexpr int parameters = 0;
+    static constexpr bool streams_apart = true;
 
     explicit exponential(const double*) {}
 

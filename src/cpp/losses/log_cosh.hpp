@@ -10,6 +10,7 @@ template <class T>
 struct log_cosh {
     static constexpr const char* name = "log_cosh";
     static constexpr int parameters = 0;
+    static constexpr bool streams_apart = true;
 
     explicit log_cosh(const double*) {}
 

@@ -10,6 +10,7 @@ template <class T>
 struct modified_huber : of_signs {
     static constexpr const char* name = "modified_huber";
     static constexpr int parameters = 0;
+    static constexpr bool streams_apart = true;
 
     explicit modified_huber(const double*) {}
 

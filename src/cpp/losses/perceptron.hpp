@@ -10,6 +10,7 @@ template <class T>
 struct perceptron : of_signs {
     static constexpr const char* name = "perceptron";
     static constexpr int parameters = 0;
+    static constexpr bool streams_apart = true;
 
     explicit perceptron(const double*) {}
 

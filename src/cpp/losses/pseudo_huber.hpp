@@ -10,6 +10,7 @@ template <class T>
 struct pseudo_huber {
     static constexpr const char* name = "pseudo_huber";
     static constexpr int parameters = 1;
+    static constexpr bool streams_apart = true;
 
     T delta, inverse_delta;
     explicit pseudo_huber(const double* p)

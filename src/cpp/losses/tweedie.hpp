@@ -15,6 +15,7 @@ template <class T, bool compound>
 struct tweedie_power {
     static constexpr const char* name = "tweedie";
     static constexpr int parameters = 1;
+    static constexpr bool streams_apart = true;
     static constexpr domain_text domain{"a number of at least 0, above 0 from a power of 2 on", nullptr};
 
     T a, b, inverse_a, inverse_b;  // inverses only where compound: there nothing cancels
