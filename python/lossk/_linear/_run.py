@@ -136,8 +136,10 @@ class Planner:
 class Run:
     """One call: its memory, and the steps of a chunk."""
 
-    def __init__(self, problem: Problem, layer: LinearCrossEntropy, plan: Plan, into: Outputs | None) -> None:
-        self.problem, self.layer, self.plan, self.into = problem, layer, plan, into
+    def __init__(
+        self, problem: Problem, layer: LinearCrossEntropy, plan: Plan, into: Outputs | None, whole: bool
+    ) -> None:
+        self.problem, self.layer, self.plan, self.into, self.whole = problem, layer, plan, into, whole
         self.left_out = 0.0
         classes = len(problem.w)
         self.memory = empty("memory of a chunk (chunk_bytes)", plan.bytes, np.uint8)
@@ -216,6 +218,7 @@ class Run:
             kept=self.plan.kept,
             memory=self.memory,
             threads=self.plan.threads,
+            whole=self.whole,
         )
         if results is None:
             return
@@ -228,8 +231,9 @@ def run(
     problem: Problem, layer: LinearCrossEntropy, into: Outputs | None, stats: bool, whole: bool = False
 ) -> tuple[Value, RowStats | None]:
     """Return the value and the statistics of a call, and fill its gradients; `whole`: no signal may interrupt it."""
-    work = Run(problem, layer, Planner(problem, layer, into).plan(), into)
-    if not whole:
+    work = Run(problem, layer, Planner(problem, layer, into).plan(), into, whole)
+    one_chunk = work.plan.rows >= problem.counted and not work.plan.sum_classes
+    if not whole or one_chunk:
         return work.all(stats)
     context = contextvars.copy_context()  # np.errstate, filters of warnings
     result: tuple[Value, RowStats | None] = _core.uninterrupted(lambda: context.run(work.all, stats))
