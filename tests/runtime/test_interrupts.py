@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -128,14 +129,15 @@ def test_a_linear_loss_that_writes_to_the_users_arrays_ends_first(rng: np.random
 
 def test_a_handler_that_does_not_raise_changes_nothing(rng: np.random.Generator) -> None:
     """It runs in the middle of a call, shares out work of its own with scratch of its own, and the call goes on."""
-    z, rows = rng.uniform(1, 9, 1 << 22), np.tile(rng.normal(size=(1000, 4000)).astype(np.float16), (8, 1))
-    times, long = rng.normal(size=(400, 40, 100)), rng.normal(size=(16, 30_000)).astype(np.float16)
-    t, labels = rng.integers(0, 4000, 8000), rng.integers(1, 100, (40, 80))
+    z, rows = rng.uniform(1, 9, 1 << 20), rng.normal(size=(1000, 4000)).astype(np.float16)
+    times, long = rng.normal(size=(400, 10, 100)), rng.normal(size=(16, 30_000)).astype(np.float16)
+    t, labels = rng.integers(0, 4000, 1000), rng.integers(1, 100, (10, 80))
     poisson, rows_loss = lossk.PoissonNLL(log_input=False, full=True), lossk.CrossEntropy(softcap=5.0)
-    calls: dict[str, Callable[[int], Any]] = {
-        "samples": lambda threads: poisson.value_and_grad(z, z, num_threads=threads),
-        "rows": lambda threads: rows_loss.value_and_grad(rows, t, num_threads=threads),
-        "CTC": lambda threads: lossk.CTC().value_and_grad(times, labels, num_threads=threads),
+    # Of so many copies of the inputs.
+    calls: dict[str, Callable[[int], Callable[..., Any]]] = {
+        "samples": lambda n: partial(poisson.value_and_grad, np.tile(z, n), np.tile(z, n)),
+        "rows": lambda n: partial(rows_loss.value_and_grad, np.tile(rows, (n, 1)), np.tile(t, n)),
+        "CTC": lambda n: partial(lossk.CTC().value_and_grad, np.tile(times, (1, n, 1)), np.tile(labels, (n, 1))),
     }
     within = rows_loss.grad(long, t[:16])
     found: list[bool] = []
@@ -145,17 +147,23 @@ def test_a_handler_that_does_not_raise_changes_nothing(rng: np.random.Generator)
 
     handler = signal.signal(signal.SIGALRM, handle)
     try:
-        for name, call in calls.items():
-            want = call(2)
+        for name, of_copies in calls.items():
+            copies, seconds = 1, 0.0
+            while seconds < 0.1:  # several times what passes before the first look
+                call, copies = of_copies(copies), 2 * copies
+                started = time.perf_counter()
+                want = call(num_threads=2)
+                seconds = time.perf_counter() - started
             for threads in (1, 2):
                 found.clear()
                 signal.setitimer(signal.ITIMER_REAL, 0.02)
-                got = call(threads)
+                got = call(num_threads=threads)
+                in_call = list(found)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 assert got[0] == want[0], (name, threads)
                 assert np.array_equal(got[1], want[1]), (name, threads)
-                assert found, (name, threads)
-                assert all(found), (name, threads)
+                assert in_call, (name, threads)
+                assert all(in_call), (name, threads)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
