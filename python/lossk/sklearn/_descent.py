@@ -14,6 +14,9 @@ from ..optimizers import Optimizer
 from ._objective import Objective, Penalty
 from ._schedules import FACTOR, SMALLEST_SHARE, Plateau, patience, rate, show
 
+# What rows are copied to, a call for all of it: a part of the L2 of any CPU, which batches are read from soon after.
+BUFFER_BYTES = 1 << 18
+
 
 class Samples(NamedTuple):
     """Rows x (n, D), their targets y, and their weights (n,), which have a mean of 1."""
@@ -23,20 +26,24 @@ class Samples(NamedTuple):
     w: Array | None
 
     def batches(self, size: int, order: Array | None, buffer: Array | None) -> Iterator[Samples]:
-        """Yield batches; with an order their rows are copied to the buffer, without one they are views."""
+        """Yield batches, views of x, or of copies of rows in an order: as many at once as the buffer holds."""
         x, y, w = self
         if order is not None:
             y, w = y[order], None if w is None else w[order]
-        for start in range(0, len(y), size):
-            part: Any = slice(start, start + size)
+        held = size if buffer is None else len(buffer)
+        for first in range(0, len(y), held):
+            some: Any = slice(first, first + held)
             if order is None:
-                batch = x[part]
+                rows = x[some]
             elif buffer is None:
-                batch = x[order[part]]
+                rows = x[order[some]]
             else:
-                batch = buffer[: len(y) - start]
-                take_rows(batch, x, order[part], None)
-            yield Samples(batch, y[part], None if w is None else w[part])
+                rows = buffer[: len(y) - first]
+                take_rows(rows, x, order[some], None)
+            for start in range(0, rows.shape[0], size):
+                part: Any = slice(first + start, first + start + size)
+                batch = rows if held == size else rows[start : start + size]
+                yield Samples(batch, y[part], None if w is None else w[part])
 
 
 class Descent:
@@ -103,7 +110,8 @@ class Descent:
         if model.shuffle and self._rows < n:
             order = np.random.default_rng((self._seed, epoch)).permutation(n)
             if isinstance(samples.x, np.ndarray) and samples.x.flags.c_contiguous:
-                buffer = np.empty((self._rows, samples.x.shape[1]), samples.x.dtype)
+                batches = max(1, BUFFER_BYTES // max(1, self._rows * samples.x[0].nbytes))
+                buffer = np.empty((batches * self._rows, samples.x.shape[1]), samples.x.dtype)
         for i, (x, y, w) in enumerate(samples.batches(self._rows, order, buffer)):
             self._optimizer.lr = self._lr * rate(
                 model.learning_rate, epoch + i * self._rows / n, model.max_iter, model.power_t
