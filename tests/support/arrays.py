@@ -27,6 +27,9 @@ def in_turn(argument: str, values: Iterable[Any]) -> Callable[[Callable[..., Non
     In other respects it is as `pytest.mark.parametrize`; the value at which a test failed is printed.
     """
 
+    values = tuple(values)
+    assert values, argument
+
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(test)
         def run(**others: Any) -> None:
@@ -35,7 +38,7 @@ def in_turn(argument: str, values: Iterable[Any]) -> Callable[[Callable[..., Non
                     others["rng"] = seeded()
                 try:
                     test(**{argument: value}, **others)
-                except Exception:
+                except BaseException:  # pytest's own, such as that nothing was raised, are no Exceptions
                     print(f"{argument}: {value}")
                     raise
 
@@ -60,7 +63,5 @@ def product(**choices: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*choices.values()):
         yield dict(zip(choices, values, strict=True))
 
-
-INF, NAN = np.inf, np.nan
 
 INF, NAN = np.inf, np.nan

@@ -22,7 +22,8 @@ class Outputs(NamedTuple):
 
     def plain(self) -> Outputs:
         """Return the same memory as arrays of no subclass."""
-        return Outputs(*(None if a is None else np.asarray(a) for a in self))  # type: ignore[arg-type]
+        dw, dbias = (None if a is None else np.asarray(a) for a in (self.dw, self.dbias))
+        return Outputs(np.asarray(self.dx), dw, dbias)
 
 
 def make_outputs(problem: Problem, wrt: str, out: Any) -> Outputs:

@@ -284,7 +284,7 @@ def _lengths(name: str, given: Any, samples: int, most: int) -> NDArray[np.int64
     if given is None:
         return np.full(samples, most, np.int64)
     array = read_array(name, given, "integers")
-    if array.dtype.kind not in ("iu" if array.size > 0 else "iuf"):  # no numbers are of any type
+    if array.dtype.kind not in ("iu" if array.size > 0 else "iuf"):  # an empty list is one of float64
         raise TypeError(f"{name}: got dtype {array.dtype}, wanted integers")
     if array.shape != (samples,):
         raise ValueError(f"{name}: got shape {array.shape}, wanted ({samples},), one a sample")
