@@ -37,24 +37,30 @@ def softplus(x: Array) -> Array:
     return result
 
 
-def normal_cdf(x: Array) -> Array:
-    """In long double: a series near 0, further out the continued fraction of the tail."""
-    wide = x.astype(np.longdouble)
-    a = np.minimum(np.abs(wide), 45)
+def upper_tail(a: Array) -> Array:
+    """1 - cdf(a) of long doubles >= 0: a series near 0, further out a continued fraction."""
     upper = a.astype(np.float32).astype(np.longdouble)  # whose square is exact
     density = (
         np.exp(-upper * upper / 2) * np.exp(-(a - upper) * (a + upper) / 2) / np.sqrt(2 * np.arccos(np.longdouble(-1)))
     )
-    fraction = a + 60
-    for k in range(400, 0, -1):
-        fraction = a + k / fraction
-    near = np.minimum(a, 2)
-    term = total = near
+    near = a < 2
+    term = total = a[near]
     for k in range(1, 40):
-        term = term * near * near / (2 * k + 1)
+        term = term * a[near] * a[near] / (2 * k + 1)
         total = total + term
-    tail = np.where(a < 2, np.longdouble(0.5) - density * total, density / fraction)
-    result: Array = np.where(wide < 0, tail, 1 - tail)
+    fraction = a[~near] + 60
+    for k in range(400, 0, -1):
+        fraction = a[~near] + k / fraction
+    density[near] = np.longdouble(0.5) - density[near] * total
+    density[~near] /= fraction
+    return density
+
+
+def normal_cdf(x: Array) -> Array:
+    """In long double. Below 2^-70 results are one half, and past 45 what they are at 45: below any double."""
+    a, place = np.unique(np.clip(np.abs(x), 2.0**-70, 45), return_inverse=True)
+    tail = upper_tail(a.astype(np.longdouble))[place.reshape(x.shape)]
+    result: Array = np.where(x < 0, tail, 1 - tail)
     return result if x.dtype == np.longdouble else result.astype(np.float64)
 
 
