@@ -1,7 +1,4 @@
-"""What a caller can choose, measured: where results go, and from which size on a second thread pays.
-
-Prints the two tables of docs/speed.md: one first call, and medians of calls that are interleaved.
-"""
+"""Where results go, measured: the table of docs/speed.md, of one first call and medians of interleaved ones."""
 
 from __future__ import annotations
 
@@ -17,21 +14,16 @@ from rich.table import Table
 
 import lossk
 
-Call = Callable[[], Any]
-console = Console(width=110)
 
-
-def medians(calls: dict[str, Call], rounds: int, repeat: int = 1) -> dict[str, float]:
+def medians(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """Seconds of each call."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
     for _ in range(rounds):
         for name, call in calls.items():
+            call()
             start = time.perf_counter()
-            for _ in range(repeat):
-                call()
-            seconds[name].append((time.perf_counter() - start) / repeat)
+            call()
+            seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -47,33 +39,16 @@ def places_of_results(rng: np.random.Generator) -> None:
         start = time.perf_counter()
         call(z, y)
         first = time.perf_counter() - start
-        calls: dict[str, Call] = {
+        calls: dict[str, Callable[[], Any]] = {
             "new result": partial(call, z, y),
             "out=": partial(call, z, y, out=out),
             "in place": partial(call, own, y, out=own),
         }
         took = [first, *medians(calls, rounds=15).values()]
-        table.add_row(
-            type(loss).__name__, " x ".join(map(str, shape)), *(f"{seconds * 1e3:.1f} ms" for seconds in took)
-        )
-    console.print(table)
-
-
-def threads_by_size(rng: np.random.Generator) -> None:
-    """Time calls around 49,152 elements, below which they stay on their thread, whatever num_threads says."""
-    table = Table("loss", "elements", "one thread", "as many as pay")
-    for loss in (lossk.Huber(), lossk.LogCosh()):
-        for size in (16_384, 32_768, 49_151, 49_152, 65_536, 131_072):
-            z, y = rng.standard_normal((2, size), dtype=np.float32)
-            out = np.empty_like(z)
-
-            call = partial(loss.value_and_grad, z, y, out=out)
-            took = medians({"one": partial(call, num_threads=1), "choice": call}, rounds=101, repeat=10)
-            table.add_row(type(loss).__name__, f"{size:,}", *(f"{seconds * 1e6:.1f} us" for seconds in took.values()))
-    console.print(table)
+        what = type(loss).__name__, " x ".join(f"{n:,}" for n in shape)
+        table.add_row(*what, *(f"{seconds * 1e3:.1f} ms" for seconds in took))
+    Console().print(table)
 
 
 if __name__ == "__main__":
-    rng = np.random.default_rng(0)
-    places_of_results(rng)
-    threads_by_size(rng)
+    places_of_results(np.random.default_rng(0))

@@ -150,10 +150,8 @@ def model(rows: list[dict[str, Any]], ranks: int, gbit: float, latency: float) -
     """Return times for more ranks: kernels' times over the ranks, and bytes over the network."""
     alone = {row["what"]: row["seconds"] * ranks for row in rows if row["how"] in ("no exchange", TWO_PASSES)}
     table = Table("ranks", *(f"{name}, ms" for name in NAMES), title=f"modelled: {gbit:g} Gbit/s, {latency * 1e6:g} us")
-    rate, pieces = (
-        gbit / 8 * 1e9,
-        {name: -(-n // 16_384) for name, n in zip(NAMES, (CLASSES, LAYER_CLASSES), strict=False)},
-    )
+    rate = gbit / 8 * 1e9
+    pieces = {name: -(-n // 16_384) for name, n in zip(NAMES, (CLASSES, LAYER_CLASSES), strict=False)}
     for size in (2, 4, 8, 16, 32, 64, 128, 256, 512):
         cells = []
         for name in NAMES:
@@ -190,9 +188,8 @@ def main() -> None:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "LOSSK_NUM_THREADS"), "1")
         subprocess.run(command, check=True, env=os.environ | threads)
         rows = json.loads(file.read_text("utf-8"))
-    table = Table(
-        "what", "how", "ms", "no exchange / this", "memory beside, MB", title=f"{options.ranks} ranks of one thread"
-    )
+    columns = ("what", "how", "ms", "no exchange / this", "extra memory, MB")
+    table = Table(*columns, title=f"{options.ranks} ranks of one thread")
     for row in rows:
         cells = (f"{1e3 * row['seconds']:.1f}", f"{row['ratio']:.2f}", f"{row['memory'] / 1e6:.1f}")
         table.add_row(row["what"], row["how"], *cells)

@@ -159,6 +159,7 @@ def test_options(benchmark: BenchmarkFixture, options: dict[str, Any], shape: tu
     [
         ("cross_entropy", (512, 128256), False, 12.0),
         ("cross_entropy", (512, 128256), True, 5.0),
+        ("cross_entropy", (32, 10), False, 1.0),
         ("huber_loss", (1000,), False, 1.0),
     ],
 )
@@ -181,3 +182,24 @@ def test_autograd(
     ours = Runner(partial(step, getattr(lossk.torch, name)))
     own, seconds = interleaved(benchmark, ours, {"torch": timed(Runner(partial(step, peer)))})
     assert median_ratio(seconds["torch"], own) >= factor
+
+
+@pytest.mark.parametrize(("times", "samples", "classes", "labels"), [(150, 32, 29, 30), (500, 16, 1000, 60)])
+def test_ctc(benchmark: BenchmarkFixture, times: int, samples: int, classes: int, labels: int) -> None:
+    """Take half as long as torch's function and its gradient, on as many threads."""
+    torch = pytest.importorskip("torch", reason="torch is not installed: nothing to compare with")
+    rng = np.random.default_rng(0)
+    z = lossk.log_softmax(rng.standard_normal((times, samples, classes), np.float32))
+    target = rng.integers(1, classes, (samples, labels))
+    leaf, lengths = torch.from_numpy(z).requires_grad_(), [(n,) * samples for n in (times, labels)]
+    torch.set_num_threads(lossk.get_num_threads())
+
+    def theirs() -> None:
+        loss = torch.nn.functional.ctc_loss(leaf, torch.from_numpy(target), *lengths)
+        torch.autograd.grad(loss, leaf)
+
+    ours = Runner(partial(lossk.CTC().value_and_grad, z, target))
+    own, seconds = interleaved(benchmark, ours, {"torch": timed(Runner(theirs))})
+    gain = median_ratio(seconds["torch"], own)
+    benchmark.extra_info |= {"gain": gain, "threads": lossk.get_num_threads()}
+    assert gain >= 2, benchmark.extra_info
