@@ -9,7 +9,7 @@
 #include <initializer_list>
 #include <string>
 
-#include "../src/cpp/base/types.hpp"
+#include "../src/cpp/base/table.hpp"
 
 namespace lossk {
 

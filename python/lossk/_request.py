@@ -9,7 +9,7 @@ import numpy as np
 
 from ._arrays import Array, Output
 
-# The verbs, and what softmax kernels put out, numbered as verb and row_output in src/cpp/base/types.hpp.
+# Numbered as in src/cpp/base: verb of types.hpp, row_output of softmax.hpp.
 VALUE, GRAD, VALUE_AND_GRAD, GRAD_AND_HESS = range(4)
 LOSS, SOFTMAX, LOG_SOFTMAX = range(3)
 

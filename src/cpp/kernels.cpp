@@ -1,4 +1,5 @@
 // All kernels, compiled once per ISA: LOSSK_TABLE and LOSSK_ISA name the one symbol that this object exports.
+#include "base/table.hpp"
 #include "registry.hpp"
 
 namespace lossk {

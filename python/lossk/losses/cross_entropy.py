@@ -122,7 +122,7 @@ class CrossEntropy(RowLoss):
 
     @property
     def _options(self) -> tuple[float, ...]:
-        """The options as kernels take them: `cross_entropy_options` of base/types.hpp."""
+        """The options as kernels take them: `cross_entropy_options` of base/softmax.hpp."""
         return self.label_smoothing, self.z_loss, self.softcap or 0.0, self.focal_gamma, self.poly_epsilon
 
     def _bind(self) -> Kernel:

@@ -1,7 +1,7 @@
 // A linear layer and the cross-entropy of its outputs: x (N, D), w (C, D), labels (N). Plain data, as in types.hpp.
 #pragma once
 
-#include "types.hpp"
+#include "softmax.hpp"
 
 namespace lossk {
 

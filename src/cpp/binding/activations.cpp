@@ -67,7 +67,7 @@ py::object call::run(py::handle parameters) {
 
     const index n = x->size();
     const activation_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(what)];
-    without_gil(n, overwrites, [&] {
+    without_gil(n, interrupts_of(overwrites), [&] {
         each_piece(n, pointwise_chunk, worthwhile_threads(threads, n),
                    [&](index, index begin, index end) { kernel(a, begin, end); });
     });
@@ -145,7 +145,7 @@ py::object gated_call(const arguments& given) {
     a.gate_out = halves ? out.mutable_data() + run * bytes : gate_out ? gate_out->mutable_data() : nullptr;
     const gated_kernel kernel = entry.kernel[arithmetic_of(*type)];
     const int threads = threads_of(given[gated_threads_at]);
-    without_gil(n, false, [&] {
+    without_gil(n, interrupts::allowed, [&] {
         each_piece(n, pointwise_chunk, worthwhile_threads(threads, n),
                    [&](index, index begin, index end) { kernel(a, begin, end); });
     });

@@ -30,7 +30,7 @@ struct call {
     template <class F>
     void each(F&& work) const {
         const index n = x->size();
-        without_gil(n, true, [&] {
+        without_gil(n, interrupts::deferred, [&] {
             each_piece(n, pointwise_chunk, worthwhile_threads(threads, n),
                        [&](index, index begin, index end) { work(out->mutable_data(), x->data(), begin, end); });
         });
@@ -68,7 +68,7 @@ void take_rows(py::array& out, const py::array& x, const py::array_t<std::int64_
     const std::int64_t* const at = order.data();
     const int threads = worthwhile_threads(threads_of(num_threads), n * bytes / 4);
     std::atomic<bool> outside{false};
-    without_gil(n * bytes, true, [&] {
+    without_gil(n * bytes, interrupts::deferred, [&] {
         parallel_for(n, threads, [&](index begin, index end) {
             for (index i = begin; i < end; ++i) {
                 if (at[i] < 0 || at[i] >= rows) return outside.store(true);

@@ -45,7 +45,7 @@ py::object ctc_call(const arguments& in) {
     const index work = 8 * a.times * (a.samples + a.first[a.samples]) + z->size();
     const int threads = worthwhile_threads(threads_of(in[9]), work);
     const ctc_kernel kernel = kernels().ctc[arithmetic_of(*type)];
-    without_gil(work, in[10].ptr() == Py_True, [&] {
+    without_gil(work, interrupts_of(in[10].ptr() == Py_True), [&] {
         const scratch memory(static_cast<std::size_t>(ctc_scratch_bytes(a, arithmetic_bytes(*type))),
                              threads_for(a.samples, threads));
         each_piece(a.samples, 1, threads, [&](index, index begin, index end) {

@@ -35,7 +35,7 @@ py::object clip_call(const py::list& grads, const py::object& keys, double max_n
     if (const auto pair = memory.collision())
         throw py::value_error(tensor_name("grads", keys, pair->second) + ": got memory that overlaps " +
                               tensor_name("grads", keys, pair->first) + ", wanted separate memory");
-    const py::float_ before(without_gil(elements, true, [&] {
+    const py::float_ before(without_gil(elements, interrupts::deferred, [&] {
         const double norm = norm_of(chunks, gradients, elements, threads);
         const double factor = clip_factor(norm, max_norm);
         if (!std::isfinite(norm) || factor == 1.0) return norm;

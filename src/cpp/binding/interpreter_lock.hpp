@@ -71,12 +71,16 @@ inline bool handles_signals() {
     }
 }
 
-// Runs `work` without the lock where it is long enough to be worth the switch. `writes`: what is the user's, so that it
-// has to be done as a whole; else it may be interrupted where it takes longer than a signal may wait.
+// Whether a signal may end a call half way: not where it writes to the user's arrays.
+enum class interrupts { allowed, deferred };
+constexpr interrupts interrupts_of(bool overwrites) { return overwrites ? interrupts::deferred : interrupts::allowed; }
+
+// Runs `work` without the lock where it is long enough to be worth the switch, and lets signals in where it takes
+// longer than they may wait.
 template <class F>
-auto without_gil(index elements, bool writes, F&& work) {
+auto without_gil(index elements, interrupts signals, F&& work) {
     if (elements < 16384) return work();
-    const bool may_stop = !writes && elements >= index{1} << 20 && handles_signals();
+    const bool may_stop = signals == interrupts::allowed && elements >= index{1} << 20 && handles_signals();
     const released_lock released;
     std::optional<interruptible_work> stoppable;
     if (may_stop) stoppable.emplace(released, elements);

@@ -142,7 +142,7 @@ void row_inputs::check_probabilities(rows_domain_kernel outside, const double* p
     a.kind = storage_of(type);
     std::copy_n(parameters, max_parameters, a.parameters);
     const index per_piece = std::max(index{1}, row_chunk / classes);
-    const auto firsts = without_gil(z->size(), false, [&] {
+    const auto firsts = without_gil(z->size(), interrupts::allowed, [&] {
         return results_of_pieces(rows, per_piece, worthwhile_threads(threads, z->size()),
                                  [&](index b, index e) { return outside(a, b, e); });
     });

@@ -228,7 +228,7 @@ py::tuple chunk_call(const py::kwargs& given) {
     passes run = asked.passes_of(a, asked.at<index>("kept"));
     // 64 products take as long as an element of other losses, about.
     const index work = a.rows * a.features * std::min(a.window, a.classes) / 64;
-    const double total = without_gil(work, asked.at<bool>("whole"), [&] { return run.run(); });
+    const double total = without_gil(work, interrupts_of(asked.at<bool>("whole")), [&] { return run.run(); });
     return py::make_tuple(total, run.left_out());
 }
 

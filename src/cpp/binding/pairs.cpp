@@ -128,7 +128,7 @@ py::object call::run(py::handle parameters) {
     const index per_piece = std::max(index{1}, row_chunk / a.length);
     const int worthwhile = worthwhile_threads(threads, x[0]->size());
     double value = 0, divisor = 1;
-    without_gil(x[0]->size(), !item(out_at).is_none(), [&] {
+    without_gil(x[0]->size(), interrupts_of(!item(out_at).is_none()), [&] {
         divisor = divide(worthwhile);
         // Gradients of single pairs are weighed before they are scaled: those of weights that are all 0 stay 0.
         a.scale = entry->single && divisor == 0 ? 0.0 : 1.0 / divisor;

@@ -76,7 +76,7 @@ void call::fill_arguments(py::handle parameters) {
 void call::check_domain() const {
     const domain_kernel outside = entry->outside[arithmetic_of(type)];
     if (!outside || !asked.check) return;
-    const auto firsts = without_gil(z->size(), false, [&] {
+    const auto firsts = without_gil(z->size(), interrupts::allowed, [&] {
         return results_of_pieces(z->size(), pointwise_chunk, worthwhile(),
                                  [&](index b, index e) { return outside(a, b, e); });
     });
@@ -131,7 +131,7 @@ py::object call::run(py::handle parameters) {
 
     const pointwise_kernel kernel = entry->kernel[arithmetic_of(type)][static_cast<int>(asked.what)];
     double value = 0, divisor = 1;
-    without_gil(n, overwrites, [&] {
+    without_gil(n, interrupts_of(overwrites), [&] {
         divisor = divide();
         a.scale = 1.0 / divisor;
         value = sum_of_pieces(n, pointwise_chunk, worthwhile(), [&](index b, index e) { return kernel(a, b, e); });

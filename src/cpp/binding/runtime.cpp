@@ -37,7 +37,7 @@ float run_twin(const py::list& reads, const py::list& writes, bool streaming, co
     const index n = std::max(bytes, index{0}) / 4;
     const twin_kernel kernel = kernels().twin;
     const int threads = threads_of(num_threads);
-    return static_cast<float>(without_gil(n, true, [&] {
+    return static_cast<float>(without_gil(n, interrupts::deferred, [&] {
         return sum_of_pieces(n, twin_chunk, threads, [&](index begin, index end) { return kernel(a, begin, end); });
     }));
 }
@@ -52,7 +52,8 @@ void run_function(const std::string& name, const py::array& x, const py::array& 
         const unary_entry& entry = kernels().unary[i];
         if (name != entry.name) continue;
         const unary_kernel kernel = entry.kernel[arithmetic_of(*element_of(*from))];
-        without_gil(from->size(), true, [&] { kernel(from->data(), to->mutable_data(), from->size()); });
+        without_gil(from->size(), interrupts::deferred,
+                    [&] { kernel(from->data(), to->mutable_data(), from->size()); });
         return;
     }
     throw py::value_error("function: no function '" + name + "'");

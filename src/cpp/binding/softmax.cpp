@@ -149,7 +149,7 @@ py::object call::run() {
     a.outside = asked.check && !overwrites && in.target ? &outside : nullptr;
     double value = 0, divisor = 1;
     index bad = -1;
-    without_gil(in.z->size(), overwrites, [&] {
+    without_gil(in.z->size(), interrupts_of(overwrites), [&] {
         const label_summary summary = in.count(asked.threads);
         bad = summary.first_bad;
         if (bad >= 0) return;

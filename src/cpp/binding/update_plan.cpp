@@ -180,7 +180,8 @@ outcome update_plan::update(py::handle steps, const std::optional<array_view>& c
                             std::optional<double> max_norm, int threads) {
     note_counts();
     each_buffer([](py::handle strided, py::handle buffer) { copy(buffer, strided); });
-    const outcome result = without_gil(elements_, true, [&] { return run(scale, guarded, max_norm, threads); });
+    const outcome result =
+        without_gil(elements_, interrupts::deferred, [&] { return run(scale, guarded, max_norm, threads); });
     if (!result.applied) return result;
     each_buffer([](py::handle strided, py::handle buffer) { copy(strided, buffer); });
     for (std::size_t i = 0; i < parameters_.size(); ++i)

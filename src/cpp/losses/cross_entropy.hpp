@@ -13,6 +13,7 @@
 // V holds a row per lane (short rows) or the same row in all lanes.
 #pragma once
 
+#include "../base/softmax.hpp"
 #include "logit.hpp"
 #include "power.hpp"
 

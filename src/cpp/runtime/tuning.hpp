@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "../base/types.hpp"
+#include "../base/table.hpp"
 
 namespace lossk {
 

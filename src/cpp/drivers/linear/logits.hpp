@@ -72,7 +72,7 @@ struct logit_block {
         O* const staged = reinterpret_cast<O*>(in.a.scratch);
         index k = 0;
         do {  // without features, too: their logits are 0
-            const index wide = smaller(widest, in.a.features - k), operands = (wide + depth - 1) / depth;
+            const index wide = smaller(widest, in.a.features - k), operands = in.operands(wide);
             for (index first = 0; first < n; first += U::rows) {
                 stage(first, k, wide, staged);
                 for (index panel = 0; panel < in.panels(); ++panel)

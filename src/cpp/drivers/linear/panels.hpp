@@ -74,6 +74,8 @@ struct linear_chunk {
     using O = typename U::operand;
     static constexpr index L = lossk::lanes<V>, lanes = U::lanes, depth = U::depth, widest = linear_depth;
     static constexpr int R = static_cast<int>(lanes / L);  // registers of a panel
+    // Operands of so many features.
+    static constexpr index operands(index features) { return (features + depth - 1) / depth; }
     // Features, or rows, that a product adds up: pairs twice as many, so that it is as long.
     static constexpr index deepest = U::in_registers ? linear_depth * depth : linear_depth;
     static constexpr linear_unit unit{lanes, U::rows, U::filtered, depth, sizeof(T), U::terms};
@@ -112,15 +114,14 @@ struct linear_chunk {
     // [feature / deepest][panel][feature][lane]: all that products read at a time lies together. From feature k on.
     O* x_panel(index panel, index k) const {
         const index first = k / deepest * deepest, n = smaller(deepest, a.features - first);
-        return at<O>(l.x_panels) + first / depth * l.rows +
-               (panel * ((n + depth - 1) / depth) + (k - first) / depth) * lanes;
+        return at<O>(l.x_panels) + first / depth * l.rows + (panel * operands(n) + (k - first) / depth) * lanes;
     }
     // [panel of features][row][lane]
     O* x_columns(index panel) const { return at<O>(l.x_columns) + panel * (l.rows / depth) * lanes; }
     // [panel][feature][lane]
     T* dx(index panel) const { return at<T>(l.dx) + panel * padded_features() * lanes; }
     // How far the operands' terms are apart.
-    index x_panels_plane() const { return l.rows * ((a.features + depth - 1) / depth); }
+    index x_panels_plane() const { return l.rows * operands(a.features); }
     index x_columns_plane() const { return l.rows / depth * linear_up(a.features, lanes); }
     // Logits, then dz, of a block: [panel][class][lane], and room for the terms of dz
     T* z(index panel, index block) const { return at<T>(l.z) + panel * panel_stride() + block * z_block(); }
@@ -169,8 +170,7 @@ void pack_rows(const linear_args& args, index begin, index end) {
                 operands_along<U>(numbers[j], n, operands[0], widest);
                 O* const to = in.x_panel((row + j) / lanes, k) + (row + j) % lanes;
                 for (index t = 0; t < U::terms; ++t)
-                    for (index i = 0; i < (n + depth - 1) / depth; ++i)
-                        to[t * in.x_panels_plane() + i * lanes] = operands[t][i];
+                    for (index i = 0; i < in.operands(n); ++i) to[t * in.x_panels_plane() + i * lanes] = operands[t][i];
             }
             if (!args.dx) continue;
             operands_across<U>(numbers[0], numbers[depth - 1], padded, operands[0], widest);
