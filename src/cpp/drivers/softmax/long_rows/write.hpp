@@ -20,10 +20,16 @@ struct result_block {
     G* g;  // the row's
     index first, n, lead;
 
+    // Up to which whole groups are streamed: the line that the next block begins in is left to that.
+    index streamed() const { return n / group * group - (lead > 0 ? group - lead : 0); }
+    // The line that is streamed lies behind the logits that are read next, not ahead of them: CPUs take a load for one
+    // of what was just stored where both have the same place in a page, and it waits. Rows of a multiple of 4 KiB do.
     template <bool streaming>
     [[gnu::always_inline]] void write_group(index i) const {
-        i += lead;
-        if (streaming && i + group > n) return;  // the block after writes it
+        if constexpr (streaming) {
+            i -= lead > 0 ? group - lead : 0;
+            if (i < 0) return;  // the line that was begun by the block before
+        }
         i += first;
         if constexpr (!streaming) prefetch(formula.from + i, 2 * row_block);
         for (int k = 0; k < K; ++k) {
@@ -101,7 +107,7 @@ class result_writer {
         if constexpr (!narrow)
             if (at_once) work(group_writer<true, result_block<E, formula>>{block});
         if (!at_once) work(group_writer<false, result_block<E, formula>>{block});
-        if (!at_once || first + n == end) block.write_plainly(lead + (n - lead) / group * group, n);
+        if (!at_once || first + n == end) block.write_plainly(lead > block.streamed() ? lead : block.streamed(), n);
         before = block.formula;
     }
 
