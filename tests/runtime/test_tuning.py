@@ -190,6 +190,21 @@ def test_a_choice_is_kept_where_a_second_look_confirms_it(monkeypatch: pytest.Mo
     assert [line[0] for line in tuner.lines] == ["rows"]
 
 
+@pytest.mark.parametrize(
+    ("faster", "chosen"), [((1.3, 0.9), None), ((0.9, 0.8), _profile.NEVER), ((1.0, 0.8), _profile.NEVER)]
+)
+def test_streaming_is_changed_where_no_length_of_rows_loses_by_it(
+    faster: tuple[float, float], chosen: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuner = tune.Tuner()
+    monkeypatch.setattr(tune, "MAKERS", {"long_rows": lambda n: [0, 1]})
+    monkeypatch.setattr(tune, "streams", lambda call: True)
+    monkeypatch.setattr(tune.Tuner, "with_choice", lambda self, call, *choice: call)
+    monkeypatch.setattr(tune, "advantage", lambda usual, other: faster[other])
+    tuner.streaming("long_rows")
+    assert tuner.families["long_rows"].get("stream_from") == chosen
+
+
 @pytest.mark.parametrize("named_by", ["--output", "LOSSK_PROFILE"])
 def test_what_tune_writes_is_a_profile_of_this_machine(
     named_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,7 +26,8 @@ PAYS = 1.03  # a choice is changed where the other one is this much faster
 SHARES = (0.25, 0.5, 1, 2, 4)  # of the last-level cache: sizes of results at which streaming is tried
 MOST = 256 << 20  # bytes of a result, whatever the cache
 SECONDS = 0.35  # of one comparison
-CLASSES = 8192  # of long rows
+# Of long rows: as long as those of vocabularies, and no power of two, which meets itself in caches and memory.
+LENGTHS = (8_000, 50_257)
 IN_L2 = 1 << 17  # bytes of a result that, with what it is made from, fits into any L2
 
 Call = Callable[[], object]
@@ -55,8 +56,8 @@ def _activations(n: int) -> list[Call]:
 
 
 def _rows(n: int) -> list[Call]:
-    loss = lossk.KLDivergence()
-    return _made(n, CLASSES, lambda z, out: partial(loss.value_and_grad, z, np.full_like(z, 1 / CLASSES), out=out))
+    loss, classes = lossk.KLDivergence(), LENGTHS[0]
+    return _made(n, classes, lambda z, out: partial(loss.value_and_grad, z, np.full_like(z, 1 / classes), out=out))
 
 
 def _cross_entropy(n: int, classes: int) -> list[Call]:
@@ -67,7 +68,7 @@ def _cross_entropy(n: int, classes: int) -> list[Call]:
 
 
 def _row_maps(n: int) -> list[Call]:
-    return _made(n, CLASSES, lambda z, out: partial(lossk.softmax, z, out=out))
+    return [call for c in LENGTHS for call in _made(n, c, lambda z, out: partial(lossk.softmax, z, out=out))]
 
 
 def _steps(n: int) -> list[Call]:
@@ -75,13 +76,13 @@ def _steps(n: int) -> list[Call]:
     return [partial(make([p], lr=1e-3).step, [g]) for make in (partial(lossk.SGD, momentum=0.9), lossk.AdamW)]
 
 
-# Kernels of each family, with results of so many elements; the first writes float32, which may be streamed.
+# Kernels of each family, with results of so many elements.
 MAKERS: dict[str, Callable[[int], list[Call]]] = {
     "pointwise": _pointwise,
     "activations": _activations,
     "rows": _rows,
     "short_rows": lambda n: _cross_entropy(n, 10),
-    "long_rows": lambda n: _cross_entropy(n, CLASSES),
+    "long_rows": lambda n: [call for classes in LENGTHS for call in _cross_entropy(n, classes)],
     "row_maps": _row_maps,
     "steps": _steps,
 }
@@ -101,6 +102,11 @@ def advantage(usual: Call, other: Call, seconds: float = SECONDS) -> float:
         ratio = _seconds(first) / _seconds(second)
         ratios.append(ratio if first is usual else 1 / ratio)
     return cautious(ratios)
+
+
+def streams(call: Call) -> bool:
+    """Whether a call may stream its result: one of float32."""
+    return isinstance(call, partial) and getattr(call.keywords.get("out"), "dtype", None) == np.float32
 
 
 def pays(gains: list[float]) -> bool:
@@ -178,21 +184,21 @@ class Tuner:
         """Find the size of results from which on streaming pays, at it and at every larger one."""
         isa = self.families[family].get("isa", "")
         _profile.choose(family, 0, isa)
-        usual, found, gain, against = _profile.choices()[family][0], _profile.NEVER, 1.0, 1.0
+        usual, found, gains, against = _profile.choices()[family][0], _profile.NEVER, [1.0], [1.0]
         for size in sorted({min(MOST, int(share * _profile.last_level_cache())) for share in SHARES}, reverse=True):
-            call = MAKERS[family](size // 4)[0]
-            faster = advantage(
-                self.with_choice(call, family, _profile.NEVER, isa), self.with_choice(call, family, 1, isa)
-            )
-            if faster < PAYS:
-                against = 1 / faster
+            faster = [
+                advantage(self.with_choice(call, family, _profile.NEVER, isa), self.with_choice(call, family, 1, isa))
+                for call in filter(streams, MAKERS[family](size // 4))
+            ]
+            if not pays(faster):
+                against = [1 / gain for gain in faster]
                 break
-            found, gain = size, faster
+            found, gains = size, faster
         if found > usual:  # what lossk would stream is stored: that has to pay as well
-            gain = against
-        if found != usual and gain > PAYS:
+            gains = against
+        if found != usual and pays(gains):
             self.families[family]["stream_from"] = found
-            self._tell(family, "streams from", _size(usual), _size(found), gain)
+            self._tell(family, "streams from", _size(usual), _size(found), max(gains))
 
     def threads(self) -> None:
         """Find the smallest array that two threads work on faster than one."""
