@@ -19,7 +19,8 @@ from sphinx_gallery.sorting import FunctionSortKey
 import lossk
 from lossk._parameters import Frozen
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tools")]
+import machines_page
 from reference_pages import write_pages
 
 DOCS = Path(__file__).resolve().parent
@@ -28,7 +29,6 @@ BUILD = DOCS / "_build"
 PAGES = {
     DOCS.parent / "ARCHITECTURE.md": "architecture.md",
     DOCS.parent / "CONTRIBUTING.md": "contributing.md",
-    DOCS.parent / "bench/MACHINES.md": "machines.md",
     DOCS.parent / "bench/README.md": "benchmarks.md",
 }
 
@@ -155,5 +155,6 @@ def setup(app: Any) -> None:
     """Connect what is above."""
     BUILD.mkdir(exist_ok=True)
     write_pages()
+    (DOCS / "machines.md").write_text(machines_page.render(machines_page.measured()), encoding="utf-8")
     app.connect("autodoc-process-signature", class_signature)
     app.connect("include-read", links_of_the_site)

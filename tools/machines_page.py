@@ -1,6 +1,6 @@
-"""All machines side by side: ``python tools/machines_page.py [lossk-bench/results.json]`` writes bench/MACHINES.md.
+"""Machines side by side: ``python tools/machines_page.py lossk-bench/results.json`` adds one to bench/machines/.
 
-With the results of ``lossk bench --suite machine``, their medians become ``bench/machines/CPU.json`` first.
+Its medians of ``lossk bench --suite machine`` become ``CPU.json``; the documentation makes a page of all of them.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 from lossk.cli.bench.markdown import duration
 from lossk.cli.bench.results import Results, read_json
 
-FOLDER = Path(__file__).parents[1] / "bench"
+FOLDER = Path(__file__).parents[1] / "bench/machines"
 LOW = 0.8  # fractions of the limit below this are marked
 STREAMED, STORED = "lossk streamed", "lossk stored"
 
 INTRODUCTION = """# Machines
 
-Made by `python tools/machines_page.py` from [machines/](machines), one file a machine, each written on it by
+Made from `bench/machines/`, one file a machine, each written on it by
 
     lossk bench --suite machine && python tools/machines_page.py lossk-bench/results.json
 
-which takes under four minutes and is welcome from any machine. [README.md](README.md) says how it measures.
+which takes under four minutes and is welcome from any machine. [Benchmarks](benchmarks.md) says how it measures.
 
 **Cells**: time; fraction of the memory limit (the faster of the ordinary and the streaming twin), and behind a slash of
 the arithmetic limit (the same kernel on data in L1) where that takes longer; **bold** where the larger is below .80.
@@ -92,6 +92,11 @@ def _choice(row: dict[str, Any]) -> str:
     return f"**{shown}**" if row["ratio"] < 0.97 else shown
 
 
+def measured() -> dict[str, dict[str, Any]]:
+    """Return the machines so far, by the names of their files."""
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(FOLDER.glob("*.json"))}
+
+
 def render(machines: dict[str, dict[str, Any]]) -> str:
     """Render the page."""
     found = {
@@ -117,16 +122,14 @@ def render(machines: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Command line: a run's results, or nothing."""
+    """Command line: results of runs."""
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
     for argument in sys.argv[1:]:
         results = read_json(Path(argument))
-        file = FOLDER / "machines" / f"{name_of(results.facts)}.json"
-        file.parent.mkdir(exist_ok=True)
+        file = FOLDER / f"{name_of(results.facts)}.json"
         file.write_text(json.dumps(condensed(results), indent=1) + "\n", encoding="utf-8")
-    machines = {
-        file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted((FOLDER / "machines").glob("*.json"))
-    }
-    (FOLDER / "MACHINES.md").write_text(render(machines), encoding="utf-8")
+        print(f"wrote {file}")
 
 
 if __name__ == "__main__":
