@@ -154,6 +154,7 @@ def test_options(benchmark: BenchmarkFixture, options: dict[str, Any], shape: tu
     assert median_ratio(own, seconds["plain"]) <= 1.15
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # inductor's own
 @pytest.mark.parametrize(
     ("name", "shape", "compiled", "factor"),
     [

@@ -19,7 +19,8 @@ from sphinx_gallery.sorting import FunctionSortKey
 import lossk
 from lossk._parameters import Frozen
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tools")]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import machines_page
 from reference_pages import write_pages
 
