@@ -27,7 +27,8 @@ Made from `bench/machines/`, one file a machine, each written on it by
 which takes under four minutes and is welcome from any machine. [Benchmarks](benchmarks.md) says how it measures.
 
 **Cells**: time; fraction of the memory limit (the faster of the ordinary and the streaming twin), and behind a slash of
-the arithmetic limit (the same kernel on data in L1) where that takes longer; **bold** where the larger is below .80.
+the arithmetic limit (the same kernel on data in L1) where that takes longer, **bold** where the larger is below .80;
+largest error against float64.
 """
 
 CHOICES = """
@@ -71,6 +72,11 @@ def name_of(facts: dict[str, str]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words).strip("-")
 
 
+def _title(facts: dict[str, str]) -> str:
+    """Name a machine for people."""
+    return f"{facts['cpu']} ({facts['cpu kind']}), {facts['cores']} cores"
+
+
 def _cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
@@ -106,7 +112,8 @@ def render(machines: dict[str, dict[str, Any]]) -> str:
     keys = dict.fromkeys((case, mode) for rows in found.values() for case, mode, _ in rows)
     names = list(machines)
     own = [[case, mode, *(_cell(found[name].get((case, mode, "lossk"))) for name in names)] for case, mode in keys]
-    parts = [INTRODUCTION, _table(["case", "mode", *names], own), CHOICES]
+    titles = {name: _title(machine["facts"]) for name, machine in machines.items()}
+    parts = [INTRODUCTION, _table(["case", "mode", *titles.values()], own), CHOICES]
     for name in names:
         isas = {p for *_, p in found[name] if p not in ("lossk", STREAMED, STORED)}
         providers = [STREAMED, STORED, *sorted(isas)]
@@ -116,7 +123,7 @@ def render(machines: dict[str, dict[str, Any]]) -> str:
             if any(cells):
                 rows.append([case, mode, *(_choice(cell) if cell else "" for cell in cells)])
         facts = ", ".join(f"{key} {text}" for key, text in machines[name]["facts"].items() if text != "not installed")
-        parts += [f"### {name}\n", f"{facts}; {machines[name]['created']}.\n"]
+        parts += [f"### {titles[name]}\n", f"{facts}; {machines[name]['created']}.\n"]
         parts += [_table(["case", "mode", *(p.removeprefix("lossk ") for p in providers)], rows), ""]
     return "\n".join(parts)
 

@@ -226,6 +226,7 @@ def test_machines_are_compared_by_case_and_mode(tmp_path: Path) -> None:
     write_json(results_of(result_of(case, *rows)), tmp_path / "results.json")
     machine = machines_page.condensed(read_json(tmp_path / "results.json"))
     page = machines_page.render({"one": machine, "other": machine})
+    assert "| a CPU (vendor 25 1), 2 cores |" in page
     assert "**.50**" in page
     assert page.count(f"| {case.name} |") == 3, "once side by side, once for each machine's choices"
     assert "3.00" in page
