@@ -7,8 +7,8 @@
 namespace lossk {
 namespace {
 
-// n results from element `first` of a row on. What is streamed goes out by whole lines: the first `lead` elements
-// belong to a line that begins before them.
+// n results from element `first` of a row on. What is streamed goes out by whole lines: the first of them begins `past`
+// elements before these.
 template <class G, class Formula>
 struct result_block {
     using V = typename Formula::V;
@@ -18,17 +18,17 @@ struct result_block {
 
     Formula formula;
     G* g;  // the row's
-    index first, n, lead;
+    index first, n, past;
 
     // Up to which whole groups are streamed: the line that the next block begins in is left to that.
-    index streamed() const { return n / group * group - (lead > 0 ? group - lead : 0); }
+    index streamed() const { return n / group * group - past; }
     // The line that is streamed lies behind the logits that are read next, not ahead of them: CPUs take a load for one
     // of what was just stored where both have the same place in a page, and it waits. Rows of a multiple of 4 KiB do.
     template <bool streaming>
     [[gnu::always_inline]] void write_group(index i) const {
         if constexpr (streaming) {
-            i -= lead > 0 ? group - lead : 0;
-            if (i < 0) return;  // the line that was begun by the block before
+            i -= past;
+            if (i < 0) return;  // the line that the block before has begun
         }
         i += first;
         if constexpr (!streaming) prefetch(formula.from + i, 2 * row_block);
@@ -42,11 +42,11 @@ struct result_block {
     }
     // The line that begins in the block before, whose formula may have other constants. A short last block ends in it.
     [[gnu::noinline]] void write_shared_line(const Formula& before) const {
-        if (n < lead) {
-            result_block{before, g, first, n, lead}.write_plainly(lead - group, 0);
+        if (n < group - past) {
+            result_block{before, g, first, n, past}.write_plainly(-past, 0);
             return write_plainly(0, n);
         }
-        const index i = first + lead - group;
+        const index i = first - past;
         for (int k = 0; k < K; ++k) {
             const index theirs = first - i - k * L;
             const bits<V> mask = first_lanes<V>(static_cast<int>(theirs < 0 ? 0 : theirs));
@@ -101,8 +101,8 @@ class result_writer {
 
     template <class F>
     void write_formula(index first, index n, F&& work) {
-        const index to_line = at_once ? (group - past_line(g + first)) % group : 0, lead = smaller(to_line, n);
-        const result_block<E, formula> block{formula_at<kind>(in, row, first, s), g, first, n, to_line};
+        const index past = at_once ? past_line(g + first) : 0, lead = smaller((group - past) % group, n);
+        const result_block<E, formula> block{formula_at<kind>(in, row, first, s), g, first, n, past};
         if (lead > 0) first == begin ? block.write_plainly(0, lead) : block.write_shared_line(before);
         if constexpr (!narrow)
             if (at_once) work(group_writer<true, result_block<E, formula>>{block});
