@@ -25,7 +25,7 @@ from lossk.cli.bench.worker import Pool, open_case, time_one
 THREADS = lossk.get_num_threads()
 L2 = int((re.search(r"L2 (\d+)K", _runtime.versions()["caches"]) or ["", "1024"])[1]) << 10
 TYPES = {"float32": 1 << 25, "float64": 1 << 24, "bfloat16": 1 << 25}  # elements that no cache holds
-LONG_ROWS = ((1024, 32000), (1021, 32003), (512, 128256), (2048, 50257), (64, 262144), (100, 1000))
+LONG_ROWS = ((1024, 32000), (1000, 32768), (1021, 32003), (512, 128256), (2048, 50257), (64, 262144), (100, 1000))
 SHORT_ROWS = (2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64)
 IN_ALL_TYPES = ("SquaredError", "Huber", "Hinge", "BinaryCrossEntropyWithLogits", "Logistic", "Focal", "SGD", "AdamW")
 
