@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     bytes: int  # of everything
     threads: int
     sum_classes: int = 0  # of dw that have float32 sums
-    kept: int = 0  # blocks whose exponentials are kept in the chunk's memory, after those that dw has room for
+    kept: int = 0  # blocks whose exponentials are kept in the chunk's memory, after those that dw holds
 
 
 class Planner:

@@ -129,7 +129,7 @@ struct ctc_args {
 // Samples [begin, end).
 using ctc_kernel = void (*)(const ctc_args&, index begin, index end);
 
-// Elements of a row of states, with room before and after; and of rows that are kept: of all times, or of two.
+// Elements of a row of states, with a margin before and after; and of rows that are kept: of all times, or of two.
 constexpr index ctc_margin = 16;
 static inline index ctc_row(const ctc_args& a) { return (a.most_labels / ctc_margin + 3) * ctc_margin; }
 static inline index ctc_kept(const ctc_args& a) { return a.g ? a.times + 1 : 2; }

@@ -123,7 +123,7 @@ struct linear_chunk {
     // How far the operands' terms are apart.
     index x_panels_plane() const { return l.rows * operands(a.features); }
     index x_columns_plane() const { return l.rows / depth * linear_up(a.features, lanes); }
-    // Logits, then dz, of a block: [panel][class][lane], and room for the terms of dz
+    // Logits, then dz, of a block: [panel][class][lane], and after them the terms of dz
     T* z(index panel, index block) const { return at<T>(l.z) + panel * panel_stride() + block * z_block(); }
     index panel_stride() const { return l.classes * lanes * (a.dx ? U::terms : 1); }
     index z_block() const { return linear_block * lanes * (a.dx ? U::terms : 1); }
