@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import runpy
+import shutil
+import subprocess
+import sys
+import textwrap
 import warnings
 from pathlib import Path
 from typing import Any
@@ -49,3 +54,19 @@ def test_the_readme_runs() -> None:
     names: dict[str, Any] = {}
     exec(block, names)
     assert names["result"].applied
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the workflow that publishes runs GNU's sed, on Linux")
+def test_links_of_the_published_readme_are_whole(tmp_path: Path) -> None:
+    workflow = ROOT / ".github/workflows/wheels.yml"
+    if not workflow.exists():
+        pytest.skip("an sdist has no workflows")
+    (script,) = re.findall(r"- run: \|\n((?: +(?:here|sed|-e).*\n)+)", workflow.read_text(encoding="utf-8"))
+    shutil.copy(README, tmp_path)
+    names = {"GITHUB_REPOSITORY": "owner/name", "GITHUB_SHA": "0a1b", "PATH": os.environ["PATH"]}
+    subprocess.run(["bash", "-euc", textwrap.dedent(script)], cwd=tmp_path, env=names, check=True)
+    published = (tmp_path / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", published)
+    assert "https://github.com/owner/name/raw/0a1b/docs/limits.png" in links
+    assert all(link.startswith("https://") for link in links), links
+    assert re.sub(r"\]\([^)]+\)", "", published) == re.sub(r"\]\([^)]+\)", "", README.read_text(encoding="utf-8"))
