@@ -20,9 +20,9 @@ py::object words_from_dlpack(const py::capsule& capsule) {
 
     const auto ndim = static_cast<std::size_t>(t.ndim);
     std::vector<py::ssize_t> shape(t.shape, t.shape + ndim), strides(ndim);
-    py::ssize_t next = sizeof(std::uint16_t);
-    for (std::size_t i = ndim; i-- > 0; next *= shape[i])
-        strides[i] = t.strides ? t.strides[i] * static_cast<py::ssize_t>(sizeof(std::uint16_t)) : next;
+    std::size_t next = 1;  // unsigned, as it may wrap: of shapes that no memory holds, which NumPy refuses
+    for (std::size_t i = ndim; i-- > 0; next *= static_cast<std::size_t>(shape[i]))
+        strides[i] = static_cast<py::ssize_t>((t.strides ? static_cast<std::size_t>(t.strides[i]) : next) * 2);
 
     // NumPy would take memory of its own in the place of none, whatever that holds.
     if (!t.data && std::find(shape.begin(), shape.end(), 0) == shape.end())
