@@ -80,8 +80,8 @@ class Call:
         a, first = self.arrays[name], next(iter(self.arrays.values()))
         a = np.float64(a) if type(a) in (int, float) and name in self.converted else a
         types = [getattr(x, "dtype", np.dtype(object)).newbyteorder("=") for x in (a, first)]
-        converts = name in self.converted and not self.classes and all(t in FLOATS for t in types)
-        if not converts:
+        numbers = types[1] in FLOATS and (types[0] in FLOATS or types[0] == np.longdouble)
+        if name not in self.converted or self.classes or not numbers:
             return a
         converted = np.asarray(a).astype(types[1])
         return converted if isinstance(a, np.ndarray) else float(converted)
