@@ -26,7 +26,7 @@ PAYS = 1.03  # a choice is changed where the other one is this much faster
 SHARES = (0.25, 0.5, 1, 2, 4)  # of the last-level cache: sizes of results at which streaming is tried
 MOST = 256 << 20  # bytes of a result, whatever the cache
 SECONDS = 0.35  # of one comparison
-# Of long rows: as long as those of vocabularies, and no power of two, which meets itself in caches and memory.
+# Of long rows: as long as those of vocabularies, and no multiples of a page, which loads and stores would share.
 LENGTHS = (8_000, 50_257)
 IN_L2 = 1 << 17  # bytes of a result that, with what it is made from, fits into any L2
 

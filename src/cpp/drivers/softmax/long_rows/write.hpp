@@ -22,8 +22,9 @@ struct result_block {
 
     // Up to which whole groups are streamed: the line that the next block begins in is left to that.
     index streamed() const { return n / group * group - past; }
-    // The line that is streamed lies behind the logits that are read next, not ahead of them: CPUs take a load for one
-    // of what was just stored where both have the same place in a page, and it waits. Rows of a multiple of 4 KiB do.
+    // The line that is streamed lies behind the logits that are read next, not ahead of them: a load waits for a
+    // pending store at the same offset in its page (4K aliasing), and rows of a multiple of 4 KiB have such offsets
+    // everywhere.
     template <bool streaming>
     [[gnu::always_inline]] void write_group(index i) const {
         if constexpr (streaming) {
