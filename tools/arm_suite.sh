@@ -18,6 +18,10 @@ tests=("$@")
 for package in debootstrap qemu-user-static binfmt-support g++-aarch64-linux-gnu; do
     dpkg -s "$package" >/dev/null 2>&1 || apt-get install -y --no-install-recommends "$package"
 done
+# A container has the kernel's table of emulators, but may not have it mounted or filled.
+formats=/proc/sys/fs/binfmt_misc
+[[ -e $formats/register ]] || mount -t binfmt_misc none $formats
+[[ -e $formats/qemu-aarch64 ]] || update-binfmts --enable qemu-aarch64
 if [[ ! -e $root/complete ]]; then
     rm -rf "$root"
     debootstrap --arch=arm64 --variant=minbase --include=python3,libpython3-dev,libgomp1 $release "$root"
@@ -30,7 +34,7 @@ version=${version#python}
 site=$root/opt/site
 if [[ ! -e $site/pytest ]]; then
     "$python" -m pip install -q --target "$site" --python-version "$version" --only-binary=:all: \
-        --platform manylinux_2_{17,27,28,34}_aarch64 --platform manylinux2014_aarch64 \
+        --platform=manylinux_2_{17,27,28,34}_aarch64 --platform=manylinux2014_aarch64 \
         'numpy>=1.25' 'pytest>=8' 'pytest-xdist>=3.6' 'pytest-benchmark>=4' 'hypothesis>=6.100' 'ml_dtypes>=0.4' 'mpmath>=1.3' 'scikit-learn>=1.6'
 fi
 
