@@ -12,6 +12,7 @@ from lossk.row_functions import RowFunction
 from tests.support.arrays import Array, bits, each_dtype, in_turn
 from tests.support.cases import VERBS, run_verb
 from tests.support.memory import ENDS, ODD_SIZES, assert_surroundings_kept, at_offset, guarded
+from tests.support.narrow import NARROW
 from tests.support.row_functions import draw_with_cotangent, each_function
 from tests.support.streaming import streamed_results
 
@@ -40,7 +41,7 @@ def test_options_of_cross_entropy_stay_inside(dtype: Any, at: str, isa: str, rng
 
 
 @pytest.mark.parametrize("function", ["CrossEntropy", "softmax", "log_softmax"])
-@each_dtype
+@in_turn("dtype", (np.float32, np.float64, *NARROW))
 def test_streamed_long_rows_stay_inside(dtype: Any, function: str, isa: str, rng: np.random.Generator) -> None:
     """Rows of several blocks, whose last one ends before a cache line does, in it, or behind it; and of one block."""
     for classes in (1023, 1025, 1039, 2048, 2049, 2050, 2054, 2063, 2065, 3079, 3100):
@@ -53,7 +54,7 @@ def test_streamed_long_rows_stay_inside(dtype: Any, function: str, isa: str, rng
             return result
 
         want = call(None)
-        for offset in range(64 // dtype.itemsize):
+        for offset in range(64 // z.itemsize):
             out = at_offset(z, offset)
             with streamed_results():
                 call(out)

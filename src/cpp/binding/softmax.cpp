@@ -91,7 +91,8 @@ void call::allocate() {
     a.correct = correct ? reinterpret_cast<std::uint8_t*>(correct->mutable_data()) : nullptr;
     a.kind = storage_of(in.type);
     const bool narrow = a.kind != storage::same;
-    a.streaming = out.g && !narrow && should_stream_rows(kind, *out.g, z, a.rows, a.classes);
+    a.streaming =
+        out.g && !(narrow && kind == family::short_rows) && should_stream_rows(kind, *out.g, z, a.rows, a.classes);
     kept = int{a.streaming || (a.g && narrow)} + int{a.g && a.softcap > 0};
 }
 

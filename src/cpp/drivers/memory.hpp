@@ -69,10 +69,14 @@ inline void prefetch_to_write(T* p, index distance) {
         prefetch(reinterpret_cast<char*>(p), distance + at);
 }
 
-// How many elements past the start of a cache line p is.
+// How many elements p is past the last address that is a multiple of n elements' bytes; and past the start of its line.
+template <index n, class T>
+inline index past_multiple(const T* p) {
+    return static_cast<index>(reinterpret_cast<std::uintptr_t>(p) / sizeof(T) % n);
+}
 template <class T>
 inline index past_line(const T* p) {
-    return static_cast<index>(reinterpret_cast<std::uintptr_t>(p) % line_bytes / sizeof(T));
+    return past_multiple<line_bytes / static_cast<index>(sizeof(T))>(p);
 }
 
 // How many elements lie before the first start of a line from p on.
@@ -127,7 +131,7 @@ public:
             own_ = 0;
             i = line;
         }
-        for (; i < whole; i += step) store_streaming(to_ + i, load<V>(bytes(buffer_ + i)));
+        for (; i < whole; i += step) store_streaming(bytes(to_ + i), load<V>(bytes(buffer_ + i)));
         for (index k = 0; k < line; k += step) store(bytes(buffer_ + k), load<V>(bytes(buffer_ + whole + k)));
         to_ += whole;
         filled_ -= whole;
@@ -140,7 +144,7 @@ public:
         };
         const index head = smaller(n, (line - filled_) % line), whole = (n - head) / line * line;
         few(head);
-        for (index i = 0; i < whole; i += step) store_streaming(to_ + i, V{});
+        for (index i = 0; i < whole; i += step) store_streaming(bytes(to_ + i), V{});
         to_ += whole;
         few(n - head - whole);
     }

@@ -156,6 +156,10 @@ inline void store(E* p, vec<float> v) {
     const words16 w = narrow_register(v, E());
     __builtin_memcpy(p, &w, sizeof w);
 }
+template <narrow_element E>
+inline void store_streaming(E* p, vec<float> v) {
+    store_streaming(static_cast<void*>(p), narrow_register(v, E()));
+}
 template <class V, narrow_element E>
 inline V load_first(const E* p, int n, float fill) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)

@@ -7,8 +7,8 @@
 namespace lossk {
 namespace {
 
-// n results from element `first` of a row on. What is streamed goes out by whole lines: the first of them begins `past`
-// elements before these.
+// n results from element `first` of a row on. What is streamed goes out by whole groups, a line or half a line: the
+// first of them begins `past` elements before these.
 template <class G, class Formula>
 struct result_block {
     using V = typename Formula::V;
@@ -20,7 +20,7 @@ struct result_block {
     G* g;  // the row's
     index first, n, past;
 
-    // Up to which whole groups are streamed: the line that the next block begins in is left to that.
+    // Up to which whole groups are streamed: the one that the next block begins in is left to that.
     index streamed() const { return n / group * group - past; }
     // The line that is streamed lies behind the logits that are read next, not ahead of them: a load waits for a
     // pending store at the same offset in its page (4K aliasing), and rows of a multiple of 4 KiB have such offsets
@@ -29,10 +29,12 @@ struct result_block {
     [[gnu::always_inline]] void write_group(index i) const {
         if constexpr (streaming) {
             i -= past;
-            if (i < 0) return;  // the line that the block before has begun
+            if (i < 0) return;  // the group that the block before has begun
         }
         i += first;
         if constexpr (!streaming) prefetch(formula.from + i, 2 * row_block);
+        // Other results have the lines in which their e_k were kept.
+        if constexpr (!streaming && narrow_element<G>) prefetch_to_write<group>(g + i, write_ahead);
         for (int k = 0; k < K; ++k) {
             const V v = formula.at(i + k * L, whole_register<V>{});
             if constexpr (streaming)
@@ -41,8 +43,8 @@ struct result_block {
                 store(g + i + k * L, v);
         }
     }
-    // The line that begins in the block before, whose formula may have other constants. A short last block ends in it.
-    [[gnu::noinline]] void write_shared_line(const Formula& before) const {
+    // The group that begins in the block before, whose formula may have other constants. A short last block ends in it.
+    [[gnu::noinline]] void write_shared_group(const Formula& before) const {
         if (n < group - past) {
             result_block{before, g, first, n, past}.write_plainly(-past, 0);
             return write_plainly(0, n);
@@ -78,6 +80,9 @@ class result_writer {
     using T = arithmetic<E>;
     using V = vec<T>;
     static constexpr bool narrow = narrow_element<E>;
+    // 16 bits are streamed by half lines, in one store, as quarters take longer than a line that is read before; of
+    // what is asked for less often they are stored, for the sake of less code.
+    static constexpr bool streams = !narrow || (register_bytes == line_bytes && kind == row_kind::labels);
     static constexpr index group = long_rows<T>::group;
     using stream = line_stream<T, row_block>;
     using formula = decltype(formula_at<kind>(long_rows<E>({}), 0, 0, row_scratch<T>({}, 0)));
@@ -87,9 +92,9 @@ class result_writer {
     const row_scratch<T>& s;
     E* const g = in.g_row(row);
     E* const h = in.a.h ? in.h_row(row) : g;
-    // Formulas are streamed at once, by whole lines; other results by way of a line_stream.
+    // Formulas are streamed at once, by whole groups; other results by way of a line_stream.
     const bool by_formula = kind != row_kind::other && in.counts(row),
-               at_once = by_formula && !narrow && in.a.streaming;
+               at_once = streams && by_formula && in.a.streaming;
     formula before;  // of the block before
     stream g_stream{streamed(g)}, h_stream{streamed(h)};
 
@@ -102,10 +107,10 @@ class result_writer {
 
     template <class F>
     void write_formula(index first, index n, F&& work) {
-        const index past = at_once ? past_line(g + first) : 0, lead = smaller((group - past) % group, n);
+        const index past = at_once ? past_multiple<group>(g + first) : 0, lead = smaller((group - past) % group, n);
         const result_block<E, formula> block{formula_at<kind>(in, row, first, s), g, first, n, past};
-        if (lead > 0) first == begin ? block.write_plainly(0, lead) : block.write_shared_line(before);
-        if constexpr (!narrow)
+        if (lead > 0) first == begin ? block.write_plainly(0, lead) : block.write_shared_group(before);
+        if constexpr (streams)
             if (at_once) work(group_writer<true, result_block<E, formula>>{block});
         if (!at_once) work(group_writer<false, result_block<E, formula>>{block});
         if (!at_once || first + n == end) block.write_plainly(lead > block.streamed() ? lead : block.streamed(), n);
