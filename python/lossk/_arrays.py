@@ -187,7 +187,8 @@ def convert(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
 
 def real_kind(dtype: np.dtype[Any]) -> str:
     """Return the kind of a type as NumPy has it, and "f" for bfloat16, which is none of NumPy's."""
-    return "f" if dtype.name == "bfloat16" else dtype.kind
+    kind = dtype.kind  # names take microseconds
+    return "f" if kind == "V" and dtype.name == "bfloat16" else kind
 
 
 def is_integer(value: object) -> bool:

@@ -184,9 +184,10 @@ def make_problem(
     shape, ignored = x.shape[:-1], loss.ignore_index
     labels = integer_labels(target, shape, classes, ignored)
     weights = tuple(row_factor(name, factor, shape) for name, factor in factors.items() if factor is not None)
-    # The kernel checks these, on no rows at all.
-    options: dict[str, Any] = {"reduction": reduction, "normalizer": normalizer, "num_threads": threads}
-    loss(np.empty((0, classes), x.dtype), np.empty(0, np.int64), **options)
+    if not (type(reduction) is str and reduction == "mean" and normalizer is None and threads is None):
+        # The kernel checks these, on no rows at all.
+        options: dict[str, Any] = {"reduction": reduction, "normalizer": normalizer, "num_threads": threads}
+        loss(np.empty((0, classes), x.dtype), np.empty(0, np.int64), **options)
     flat = x.reshape(labels.size, x.shape[-1])
     threads = get_num_threads() if threads is None else int(threads)
     problem = Problem(flat, w, bias, labels, weights, ignored, shape, reduction, threads, None, 0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import _core
-from .._arrays import Array, empty
+from .._arrays import Array, arithmetic, empty
 from .._keywords import Value
 from ..losses import RowStats
 from ._problem import GROUP, TERMS, Problem, Rows
@@ -42,24 +43,63 @@ class Plan(NamedTuple):
     kept: int = 0  # blocks whose exponentials are kept in the chunk's memory, after those that dw holds
 
 
+class Sizes(NamedTuple):
+    """All that a plan depends on."""
+
+    isa: str
+    dtype: np.dtype[Any]
+    counted: int  # rows
+    features: int
+    classes: int
+    threads: int
+    chunk_bytes: int
+    terms: int
+    capped: bool
+    has_bias: bool
+    has_class_weight: bool
+    gradient: bool
+    dw: np.dtype[Any] | None  # its type
+    dbias: bool
+
+
+def sizes_of(problem: Problem, layer: LinearCrossEntropy, into: Outputs | None) -> Sizes:
+    """Return what the plan of a call depends on."""
+    dw, dbias = (None, None) if into is None else (into.dw, into.dbias)
+    return Sizes(
+        _core.isa(),
+        problem.x.dtype,
+        problem.counted,
+        problem.x.shape[1],
+        len(problem.w),
+        problem.threads,
+        layer.chunk_bytes,
+        TERMS[layer.precision],
+        bool(layer.softcap),
+        problem.bias is not None,
+        layer.weight is not None,
+        into is not None,
+        None if dw is None else dw.dtype,
+        dbias is not None,
+    )
+
+
 class Planner:
     """Chooses sizes so that everything together stays below `chunk_bytes`, whatever the number of threads."""
 
-    def __init__(self, problem: Problem, layer: LinearCrossEntropy, into: Outputs | None) -> None:
-        self.problem, self.terms, self.into, self.threads = problem, TERMS[layer.precision], into, problem.threads
-        self.chunk_bytes, self.softcap = layer.chunk_bytes, layer.softcap
-        self.classes, self.features = map(int, problem.w.shape)
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes, self.classes, self.features = sizes, sizes.classes, sizes.features
+        self.chunk_bytes, self.counted = sizes.chunk_bytes, max(1, sizes.counted)
+        self.like_x, self.wide = np.empty(0, sizes.dtype), arithmetic(sizes.dtype)
         self.thread_bytes = self._bytes(GROUP, BLOCK)[1]
         self.for_threads = max(self.chunk_bytes // 8, self.thread_bytes)
         # Sums of dbias, and numbers of classes that are copied where they have another type.
-        of_class = 8 if into is not None and into.dbias is not None else 0
-        of_class += problem.wide.itemsize * ((problem.bias is not None) + (layer.weight is not None))
+        of_class = 8 * sizes.dbias + self.wide.itemsize * (sizes.has_bias + sizes.has_class_weight)
         self.fixed = RESERVE + of_class * self.classes + self.for_threads + max(0, 4 * self.features - RESERVE // 2)
 
     def plan(self) -> Plan:
         """Return the sizes; ValueError where the least of them are too much."""
-        budget, rows = self.chunk_bytes - self.fixed, max(1, self.problem.counted)
-        narrow = self.into is not None and self.into.dw is not None and self.into.dw.dtype != self.problem.wide
+        budget, rows = self.chunk_bytes - self.fixed, self.counted
+        narrow = self.sizes.dw is not None and self.sizes.dw != self.wide
         window = min(BLOCK, self.classes)
         if self._needed(GROUP, window) > budget:
             wanted = self.fixed + self._needed(GROUP, window)
@@ -92,7 +132,7 @@ class Planner:
     def _keeping(self, plan: Plan, budget: int) -> Plan:
         """Return the plan with as small a window as its rows need, and kept blocks in the memory that this leaves."""
         blocks, fit = -(-self.classes // BLOCK), plan.window // BLOCK
-        if self.softcap or fit >= blocks or self.problem.x.dtype == np.float16:
+        if self.sizes.capped or fit >= blocks or self.sizes.dtype == np.float16:
             return plan
         each = self._bytes(plan.rows, BLOCK)[2]
         in_dw = 2 * self.classes * self.features // max(each, 2 * BLOCK * self.features)
@@ -104,8 +144,8 @@ class Planner:
         return sized._replace(kept=kept, bytes=sized.bytes + kept * each)
 
     def _bytes(self, rows: int, window: int) -> tuple[int, int, int]:
-        x, gradient = self.problem.x, self.into is not None
-        return _core.linear_bytes(x, self.terms, rows, self.features, window, gradient)
+        sizes = self.sizes
+        return _core.linear_bytes(self.like_x, sizes.terms, rows, self.features, window, sizes.gradient)
 
     def _needed(self, rows: int, window: int) -> int:
         return int(self._bytes(rows, window)[0]) + rows * ROW_RESERVE
@@ -124,13 +164,18 @@ class Planner:
 
     def _even(self, largest: int) -> int:
         """Return the rows of chunks of nearly equal size."""
-        counted = max(1, self.problem.counted)
-        count = -(-counted // largest)
-        return min(counted, -(-counted // (count * GROUP)) * GROUP)
+        count = -(-self.counted // largest)
+        return min(self.counted, -(-self.counted // (count * GROUP)) * GROUP)
 
     def _sized(self, rows: int, window: int) -> Plan:
-        threads = min(self.threads, self.for_threads // self.thread_bytes)
+        threads = min(self.sizes.threads, self.for_threads // self.thread_bytes)
         return Plan(rows, window, self._bytes(rows, window)[0] + threads * self.thread_bytes, threads)
+
+
+@functools.lru_cache(maxsize=64)
+def plan_of(sizes: Sizes) -> Plan:
+    """Return the plan for these sizes; of calls in a loop they are the same."""
+    return Planner(sizes).plan()
 
 
 class Run:
@@ -231,7 +276,7 @@ def run(
     problem: Problem, layer: LinearCrossEntropy, into: Outputs | None, stats: bool, whole: bool = False
 ) -> tuple[Value, RowStats | None]:
     """Return the value and the statistics of a call, and fill its gradients; `whole`: no signal may interrupt it."""
-    work = Run(problem, layer, Planner(problem, layer, into).plan(), into, whole)
+    work = Run(problem, layer, plan_of(sizes_of(problem, layer, into)), into, whole)
     one_chunk = work.plan.rows >= problem.counted and not work.plan.sum_classes
     if not whole or one_chunk:
         return work.all(stats)
