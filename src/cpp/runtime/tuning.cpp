@@ -33,6 +33,8 @@ constexpr preset presets[] = {
     {"AuthenticAMD", 0x19, 0x00, 0x0f, "AMD Zen 3, server", {0.5, 0.5, 0.5, 2, 1, 1, 0}, {}, 24576},
     // bench/machines/amd-epyc-authenticamd-25-17-2-cores.json, and lossk tune on it
     {"AuthenticAMD", 0x19, 0x10, 0x1f, "AMD Zen 4, server", {0.25, 0.25, 0.5, 2, 1, 1, 0}, {}, 24576},
+    // bench/machines/amd-epyc-authenticamd-26-2-2-cores.json, and lossk tune on it
+    {"AuthenticAMD", 0x1a, 0x00, 0x1f, "AMD Zen 5, server", {0.5, 0.5, 0.5, 2, 1, 1, 0}, {}, 32768},
 };
 
 const preset& find_preset() {
