@@ -1,36 +1,49 @@
 // The interpreter lock: released around long work, and asked for by threads that may outlive the interpreter.
 //
 // A daemon thread that asks for the lock while the interpreter ends never gets it. Python 3.14 lets it wait for ever;
-// before, pthread_exit unwinds its stack through destructors, which may not throw and, without the lock, must not touch
-// Python's objects. So here it waits for ever with every version.
+// before, pthread_exit unwinds its stack through destructors, which without the lock must not touch Python's objects.
+// So here the first of them waits for ever, with every version.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
-#include <unistd.h>
-
+#include <chrono>
+#include <exception>
 #include <optional>
-
-#if defined(__GLIBCXX__)
-#include <cxxabi.h>
-#endif
+#include <thread>
+#include <type_traits>
 
 #include "../runtime/parallel.hpp"
 
 namespace lossk {
 
+// Waits for ever where the stack is unwound for another reason than an exception.
+class no_thread_exit {
+    const int exceptions_ = std::uncaught_exceptions();
+    bool returned_ = false;
+
+public:
+    no_thread_exit() = default;
+    no_thread_exit(const no_thread_exit&) = delete;
+    ~no_thread_exit() {
+        while (!returned_ && std::uncaught_exceptions() == exceptions_)
+            std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+    void returned() { returned_ = true; }
+};
+
 // What call() returns, which may ask for the lock: anything that may run Python's code does.
 template <class F>
 auto asking_for_lock(F&& call) {
-#if defined(__GLIBCXX__)
-    try {
-        return call();
-    } catch (const abi::__forced_unwind&) {
-        for (;;) pause();
+    no_thread_exit here;
+    if constexpr (std::is_void_v<decltype(call())>) {
+        call();
+        here.returned();
+    } else {
+        auto result = call();
+        here.returned();
+        return result;
     }
-#else
-    return call();
-#endif
 }
 
 class released_lock {
