@@ -61,6 +61,8 @@ def boolean(name: str, value: object) -> bool:
 
 def at_least_0(name: str, value: object) -> float:
     """Check that a parameter is a finite number, at least 0."""
+    if type(value) is float and 0 <= value <= LARGEST:  # as schedules set it every step
+        return value
     return check_number(name, value, _AT_LEAST_0, lambda x: 0 <= x <= LARGEST)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from .._arrays import Array, take_rows
+from .._profile import last_level_cache
 from ..optimizers import Optimizer
 from ._objective import Objective, Penalty
 from ._schedules import FACTOR, SMALLEST_SHARE, Plateau, patience, rate, show
@@ -31,6 +32,8 @@ class Samples(NamedTuple):
         if order is not None:
             y, w = y[order], None if w is None else w[order]
         held = size if buffer is None else len(buffer)
+        # What the caches hold, one thread copies sooner than another wakes.
+        threads = 1 if buffer is not None and x.nbytes <= last_level_cache() else None
         for first in range(0, len(y), held):
             some: Any = slice(first, first + held)
             if order is None:
@@ -39,7 +42,7 @@ class Samples(NamedTuple):
                 rows = x[order[some]]
             else:
                 rows = buffer[: len(y) - first]
-                take_rows(rows, x, order[some], None)
+                take_rows(rows, x, order[some], threads)
             for start in range(0, rows.shape[0], size):
                 part: Any = slice(first + start, first + start + size)
                 batch = rows if held == size else rows[start : start + size]
