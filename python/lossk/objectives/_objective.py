@@ -19,9 +19,9 @@ from . import _hessians, _start
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# Elements of a block: margins, gradients and Hessians of float32 take 768 KiB, which an L2 of 1 MiB holds; a smaller L2
-# costs time alone.
-BLOCK = 2**16
+# Bytes of a block of margins: with its gradients and Hessians 768 KiB, which an L2 of 1 MiB holds; a smaller L2 costs
+# time alone.
+BLOCK_BYTES = 2**18
 # Elements for each further thread: about a millisecond's work (EPYC, Zen 4), against which starting a thread is little.
 SERIAL = 2**18
 FREE = 3  # references to a buffer that nobody holds: the pair's, a local one, and that of the count itself
@@ -128,7 +128,7 @@ class Objective:
         if isinstance(self.loss, lossk.CrossEntropy) and self.hessian == "boosting":
             rule = self._softmax(rule, z.shape[1])
         rule, width = _hessians.with_width(rule, z, y, w)
-        rows = max(1, BLOCK // max(1, z[:1].size))
+        rows = max(1, BLOCK_BYTES // max(1, z[:1].nbytes))
         threads = min(self.num_threads or lossk.get_num_threads(), 1 + z.size // SERIAL)
         loss: Any = self.loss
         labels = isinstance(loss, lossk.CrossEntropy)
