@@ -47,6 +47,7 @@ class Sizes(NamedTuple):
     """All that a plan depends on."""
 
     isa: str
+    unit: str  # what multiplies
     dtype: np.dtype[Any]
     counted: int  # rows
     features: int
@@ -65,15 +66,17 @@ class Sizes(NamedTuple):
 def sizes_of(problem: Problem, layer: LinearCrossEntropy, into: Outputs | None) -> Sizes:
     """Return what the plan of a call depends on."""
     dw, dbias = (None, None) if into is None else (into.dw, into.dbias)
+    terms = TERMS[layer.precision]
     return Sizes(
         _core.isa(),
+        _core.linear_unit(problem.x, terms),
         problem.x.dtype,
         problem.counted,
         problem.x.shape[1],
         len(problem.w),
         problem.threads,
         layer.chunk_bytes,
-        TERMS[layer.precision],
+        terms,
         bool(layer.softcap),
         problem.bias is not None,
         layer.weight is not None,
