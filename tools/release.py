@@ -55,9 +55,9 @@ def only(folder: Path, pattern: str) -> Path:
 def build_wheel(python: str, sdist: Path, dist: Path, scratch: Path) -> Path:
     """Build a wheel from the sdist, repair and check it; return what goes into ``dist``."""
     raw, repaired = scratch / "raw", scratch / "repaired"
-    settings = ("-C", "cmake.define.LOSSK_COPY_LIBGOMP=ON")
-    run(python, "-m", "pip", "wheel", "--no-deps", *settings, "-w", raw, sdist)
-    here = sys.executable
+    here, settings = sys.executable, ("-C", "cmake.define.LOSSK_COPY_LIBGOMP=ON")
+    # This environment's pip: an older one may not know these options.
+    run(here, "-m", "pip", "--python", python, "wheel", "--no-deps", *settings, "-w", raw, sdist)
     run(here, "-m", "auditwheel", "repair", "--exclude", "libgomp.so.1", "-w", repaired, only(raw, "*.whl"))
     wheel = shutil.copy2(only(repaired, "*.whl"), dist)
     run(here, ROOT / "tools/check_wheel.py", wheel)
