@@ -129,8 +129,9 @@ html_theme_options = {
     "show_prev_next": False,
     "footer_start": ["copyright"],
     "footer_end": [],
+    "secondary_sidebar_items": {"**": ["page-toc"], "machines": []},  # its table is wide
 }
-html_sidebars: dict[str, list[str]] = {"index": []}
+html_sidebars: dict[str, list[str]] = {"index": [], "machines": []}
 
 
 def class_signature(_app: Any, _kind: str, _name: str, value: Any, *_: Any) -> tuple[str, str] | None:
