@@ -135,6 +135,23 @@ def run(function: Any, tensors: dict[str, Any], options: dict[str, Any], scale: 
     return value.detach(), z.grad
 
 
+def _clamp_has_gradient_at_bound() -> bool:
+    z = torch.zeros(1, requires_grad=True)
+    z.clamp(min=0).sum().backward()
+    assert z.grad is not None
+    return bool(z.grad.item() == 1)
+
+
+# Up to 2.13 torch's clamp passes a gradient on at its bound, as lossk does, from 2.14 on none: both are subgradients of
+# the corner that hinges have there.
+CORNERS_ALIKE = _clamp_has_gradient_at_bound()
+
+
+def away_from(corner: Any, gradient: Any) -> Any:
+    """The gradient, 0 at the corner where torch may have another one there."""
+    return gradient if CORNERS_ALIKE else gradient.masked_fill(corner, 0)
+
+
 def close(got: Any, want: Any, dtype: Any, what: str) -> None:
     assert got.dtype == dtype, what
     assert got.shape == want.shape, what

@@ -13,6 +13,9 @@ from tests.support.torch import CASES, REDUCTIONS, Draw, close, run, theirs
 
 pytestmark = pytest.mark.usefixtures("torch_seed")
 
+# opcheck of torch 2.14 looks at the gradients of what it has computed.
+without_warnings_of_torch = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that:UserWarning")
+
 
 @pytest.mark.parametrize("name", sorted({case[0] for case in CASES}))
 def test_compile_does_not_break_the_graph(name: str) -> None:
@@ -108,6 +111,7 @@ def test_second_derivatives_of_compiled_losses_are_refused() -> None:
             torch.autograd.grad(value.sum(), z, create_graph=True)
 
 
+@without_warnings_of_torch
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_operators_pass_torchs_checks(dtype: Any) -> None:
     """torch's own checks: schema, fake tensors, autograd, dynamic shapes."""
@@ -127,6 +131,7 @@ def test_operators_pass_torchs_checks(dtype: Any) -> None:
         torch.library.opcheck(lossk_ops.row_function_vjp, (image.detach(), image.detach(), "log_softmax", dim))
 
 
+@without_warnings_of_torch
 @pytest.mark.parametrize("wrt", ["none", "x", "all"])
 def test_the_operator_of_a_layer_passes_torchs_checks(wrt: str) -> None:
     x, w, labels = (torch.randn(4, 3), torch.randn(5, 3), torch.tensor([0, 1, -100, 4]))
