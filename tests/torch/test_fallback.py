@@ -161,7 +161,8 @@ def test_transforms_of_torch_func_are_torchs(name: str) -> None:
         return [grad(total)(z[0]), hessian(total)(z[0]), vmap(total)(z), jvp(total, (z[0],), (z[1],))]
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit, which torch itself uses
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)  # of torch.jit, which torch itself uses
         torch.testing.assert_close(found(ours), found(theirs))
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(z, torch.ones_like(z))
