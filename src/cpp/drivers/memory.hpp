@@ -25,6 +25,24 @@ struct whole_register {
     }
     V mask(V v) const { return v; }
 };
+// The whole of one whose line is probably not in L1: by halves, unless that is not wanted.
+template <class V, bool by_halves = true>
+struct register_past_l1 : whole_register<V> {
+    template <class E>
+    V load(const E* p, lane_t<V> = 0) const {
+        if constexpr (by_halves)
+            return load_by_halves<V>(p);
+        else
+            return lossk::load<V>(p);
+    }
+    template <class E>
+    void store(E* p, V v) const {
+        if constexpr (by_halves)
+            store_by_halves(p, v);
+        else
+            lossk::store(p, v);
+    }
+};
 template <class V>
 struct part_of_register {
     int n;
@@ -55,9 +73,15 @@ inline void prefetch(const T* p, index distance) {
     __builtin_prefetch(reinterpret_cast<const char*>(p) + distance * static_cast<index>(sizeof(T)), 0, 2);
 }
 
+// Into L1: of one stream beside others whose lines come there by being read.
+template <class T>
+inline void prefetch_to_l1(const T* p, index distance) {
+    __builtin_prefetch(reinterpret_cast<const char*>(p) + distance * static_cast<index>(sizeof(T)), 0, 3);
+}
+
 // How far ahead of a store its line is asked for: more than what a core writes in the time that memory takes to answer,
 // as it does not write all the time.
-constexpr index write_ahead = 4096;
+constexpr index write_ahead = 6144;
 
 // Asks for the lines of the n elements that lie `distance` bytes behind p, which will be written. Cores that find them
 // elsewhere than in their own caches would otherwise wait for each, as registers of stores are few. They come into L2,

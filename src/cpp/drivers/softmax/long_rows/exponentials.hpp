@@ -72,6 +72,8 @@ template <bool subtracting, linear_terms linear, bool storing, class T, class E,
     constexpr int L = lanes<V>, K = long_rows<T>::K;
     constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(X));
     constexpr T nothing = -T(__builtin_inf());
+    // Where nothing is stored, and of 16 bits, whole registers take less time.
+    constexpr register_past_l1<V, storing && !narrow_element<E>> fresh{};
     const index n = block.n, t = block.t;
     V sum[K]{}, term[K]{}, weight[K]{}, largest = splat<V>(lowest<T>);
 
@@ -116,18 +118,19 @@ template <bool subtracting, linear_terms linear, bool storing, class T, class E,
         const index stop = t >= i && t < n ? t / group * group : n / group * group;
         for (; i < stop; i += group) {
             prefetch(block.z + i, ahead);
-            if constexpr (linear == linear_terms::weighted) prefetch(block.y + i, ahead);
+            // As far ahead as the logits are read for their maxima.
+            if constexpr (linear == linear_terms::weighted) prefetch_to_l1(block.y + i, row_block);
             V d[K], x[K];
             for (int k = 0; k < K; ++k) {
-                largest = max(largest, load<V>(block.coming + i + k * L));
+                largest = max(largest, fresh.load(block.coming + i + k * L));
                 d[k] = difference(load<V>(block.z + i + k * L));
                 x[k] = r.exp_k(d[k]);
             }
             for (int k = 0; k < K; ++k) sum[k] += x[k];
-            for (int k = 0; k < K; ++k) add_linear(k, d[k], i + k * L, whole_register<V>{});
+            for (int k = 0; k < K; ++k) add_linear(k, d[k], i + k * L, fresh);
             if constexpr (storing) {
                 prefetch_to_write<group>(block.e + i, block.write_ahead);
-                for (int k = 0; k < K; ++k) store(block.e + i + k * L, x[k]);
+                for (int k = 0; k < K; ++k) fresh.store(block.e + i + k * L, x[k]);
             }
             meanwhile(i);
         }

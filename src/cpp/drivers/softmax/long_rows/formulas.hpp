@@ -1,7 +1,7 @@
 // Long softmax rows: what is written, a register at a time.
 //
-// at(i, reach) is the result for the elements of a row from i on. What a formula reads lies at from + i, for
-// prefetching; reads_kept: these are e_k, which the row reduced meanwhile keeps, too.
+// at(i, reach) is the result for the elements of a row from i on; reads_kept: it is made of their e_k, and the row
+// reduced meanwhile keeps its own, too. What is read here is in the caches, and no prefetch pays.
 #pragma once
 
 #include "row.hpp"
@@ -14,12 +14,12 @@ template <class T>
 struct scaled_exponentials {
     using V = vec<T>;
     static constexpr bool reads_kept = true;
-    const T* from;  // the row's e_k
+    const T* e;
     V factor, constant;
 
     template <class Reach>
     V at(index i, Reach reach) const {
-        return fma(reach.load(from + i), factor, -constant);
+        return fma(reach.load(e + i), factor, -constant);
     }
 };
 
@@ -28,13 +28,13 @@ template <class T, class E>
 struct targeted_exponentials {
     using V = vec<T>;
     static constexpr bool reads_kept = true;
-    const T* from;
+    const T* e;
     const E* y;
     V factor, share, constant;
 
     template <class Reach>
     V at(index i, Reach reach) const {
-        return fma(reach.load(from + i), factor, -fma(reach.load(y + i), share, constant));
+        return fma(reach.load(e + i), factor, -fma(reach.load(y + i), share, constant));
     }
 };
 
@@ -43,13 +43,13 @@ template <class T>
 struct capped_exponentials {
     using V = vec<T>;
     static constexpr bool reads_kept = true;
-    const T *from, *y;
+    const T *e, *y;
     V factor, constant;
     soft_cap<V> cap;
 
     template <class Reach>
     V at(index i, Reach reach) const {
-        return fma(reach.load(from + i), factor, -constant) * cap.slope(reach.load(y + i));
+        return fma(reach.load(e + i), factor, -constant) * cap.slope(reach.load(y + i));
     }
 };
 
@@ -58,12 +58,12 @@ template <class T, class E>
 struct shifted_logits {
     using V = vec<T>;
     static constexpr bool reads_kept = false;
-    const E* from;  // the row's z_k
+    const E* z;
     V maximum, log_total;
 
     template <class Reach>
     V at(index i, Reach reach) const {
-        return (reach.load(from + i) - maximum) - log_total;
+        return (reach.load(z + i) - maximum) - log_total;
     }
 };
 

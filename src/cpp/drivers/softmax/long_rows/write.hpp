@@ -32,15 +32,15 @@ struct result_block {
             if (i < 0) return;  // the group that the block before has begun
         }
         i += first;
-        if constexpr (!streaming) prefetch(formula.from + i, 2 * row_block);
         // Other results have the lines in which their e_k were kept.
         if constexpr (!streaming && narrow_element<G>) prefetch_to_write<group>(g + i, write_ahead);
+        constexpr register_past_l1<V, !narrow_element<G>> kept{};
         for (int k = 0; k < K; ++k) {
-            const V v = formula.at(i + k * L, whole_register<V>{});
+            const V v = formula.at(i + k * L, kept);
             if constexpr (streaming)
                 store_streaming(g + i + k * L, v);
             else
-                store(g + i + k * L, v);
+                kept.store(g + i + k * L, v);
         }
     }
     // The group that begins in the block before, whose formula may have other constants. A short last block ends in it.
