@@ -69,7 +69,7 @@ def serve() -> None:
 
 
 def measure(rounds: int) -> Iterator[tuple[str, str, str, float]]:
-    """Yield (call, workload, engine, seconds), in random order within a round."""
+    """Yield (call, workload, engine, seconds): in a round calls in random order, a call's engines one after another."""
     hidden = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     workers = {
@@ -82,14 +82,15 @@ def measure(rounds: int) -> Iterator[tuple[str, str, str, float]]:
         )
         for engine in ENGINES
     }
-    rows = [(call, workload, engine) for call in calls() for workload in BEFORE for engine in ENGINES]
+    rows = [(call, workload) for call in calls() for workload in BEFORE]
     for _ in track(range(rounds), console=Console(stderr=True)):
-        for call, workload, engine in random.sample(rows, len(rows)):
-            worker = workers[engine]
-            assert worker.stdin is not None
-            assert worker.stdout is not None
-            print(f"{call}\t{workload}", file=worker.stdin, flush=True)
-            yield call, workload, engine, float(worker.stdout.readline())
+        for call, workload in random.sample(rows, len(rows)):
+            for engine in random.sample(ENGINES, len(ENGINES)):
+                worker = workers[engine]
+                assert worker.stdin is not None
+                assert worker.stdout is not None
+                print(f"{call}\t{workload}", file=worker.stdin, flush=True)
+                yield call, workload, engine, float(worker.stdout.readline())
     for worker in workers.values():
         worker.communicate()
 
