@@ -101,28 +101,11 @@ struct dx_sums {
         }
     }
 
-    // Asks for a part of what comes next: the same classes of the next tiles, or the next block's. In parts, as what
-    // the tiles read would wait behind it.
-    void prefetch_next(const gradient_block<U>& block, index begin, index tile, index end, index part,
-                       index parts) const {
-        const linear_args& a = in.a;
-        const bool last = tile + most >= end;
-        const index next = last ? begin : tile + most, n = wide(next, smaller(most, end - next));
-        const index first = a.begin + (block.block + last) * linear_block;
-        for (index c = part * linear_block / parts; c < (part + 1) * linear_block / parts; ++c)
-            if (first + c < a.classes) prefetch_numbers<T>(a.kind, a.w, (first + c) * a.features + next * U::rows, n);
-        if (!last || block.block + 1 >= blocks()) return;
-        const index tiles = parts / in.panels(), n_z = in.z_block() / tiles;
-        prefetch_numbers<T>(storage::same, in.z(part % in.panels(), block.block + 1), part / in.panels() * n_z, n_z);
-    }
-
-    // The product of a tile of features with every panel; ahead(panel) comes before each.
-    template <class F>
-    void multiply(const gradient_block<U>& block, index tile, index t, F&& ahead) const {
+    // The product of a tile of features with every panel.
+    void multiply(const gradient_block<U>& block, index tile, index t) const {
         const linear_args& a = in.a;
         const index steps = block.padded / U::filtered;
         for (index panel = 0; panel < in.panels(); ++panel) {
-            ahead(panel);
             tile_operands<U> of{packed_tile(t), step_operands,   block.pairs_of_classes(panel), steps, step,
                                 plane,          block.dz_plane()};
             if (U::in_registers && !(a.filter_eps > 0)) of.steps = 1, of.inner = steps * step;
@@ -146,10 +129,7 @@ void add_dx(const linear_args& args, index begin, index end) {
         for (index tile = begin; tile < end; tile += sums.most) {
             const index tiles = smaller(sums.most, end - tile);
             sums.pack(block, tile, tiles);
-            for (index t = 0; t < tiles; ++t)
-                sums.multiply(block, tile, t, [&](index panel) {
-                    sums.prefetch_next(block, begin, tile, end, t * in.panels() + panel, tiles * in.panels());
-                });
+            for (index t = 0; t < tiles; ++t) sums.multiply(block, tile, t);
         }
     }
 }
