@@ -50,7 +50,7 @@ void reduce_and_write_row(const long_rows<E>& in, index row, const row_scratch<a
     chunk_reduction<E, reduced_as(kind)> reduction(in, row, chunk, s, ahead);
     result_writer<E, written_as(kind)> writer(in, done, chunk, of_done);
     each_block(in, chunk, [&](index first, index n) {
-        writer.block(first, n, [&](auto meanwhile) { reduction.block(first, n, meanwhile); });
+        writer.block(first, n, [&](const auto& meanwhile) { reduction.block(first, n, meanwhile); });
     });
     s.chunk[chunk] = reduction.result();
 }

@@ -65,14 +65,15 @@ struct row_totals<T, true> {
 // A function of its own, so that its constants have the registers to themselves.
 template <bool subtracting, linear_terms linear, bool storing, class T, class E, class X, class Totals, class F>
 [[gnu::noinline]] vec<T> exponentiate(const row_reference<T>& reference, const row_piece<T, E, X>& at, Totals& total,
-                                      F meanwhile) {
+                                      const F& work) {
     const row_reference<T> r = reference;
     const row_piece<T, E, X> block = at;
+    const F meanwhile = work;
     using V = vec<T>;
     constexpr int L = lanes<V>, K = long_rows<T>::K;
     constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(X));
     constexpr T nothing = -T(__builtin_inf());
-    // Where nothing is stored, and of 16 bits, whole registers take less time.
+    // For what L1 has not seen yet. Where nothing is stored, and of 16 bits, whole registers take less time.
     constexpr register_past_l1<V, storing && !narrow_element<E>> fresh{};
     const index n = block.n, t = block.t;
     V sum[K]{}, term[K]{}, weight[K]{}, largest = splat<V>(lowest<T>);

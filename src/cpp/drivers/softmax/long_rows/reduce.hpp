@@ -87,7 +87,7 @@ class chunk_reduction {
 
     // Whether e_k are kept: what writes a result meanwhile is compiled for that, else it is asked.
     template <bool subtracting, class X, class F>
-    V take(const row_piece<T, E, X>& block, F meanwhile) {
+    V take(const row_piece<T, E, X>& block, const F& meanwhile) {
         if constexpr (requires { F::reads_kept; })
             return exponentiate<subtracting, linear, F::reads_kept>(r, block, total, meanwhile);
         else if (kept && (caps || !in.capped))
@@ -98,7 +98,7 @@ class chunk_reduction {
 
     // The exponentials of a block whose (capped) logits are x.
     template <class X, class F>
-    void exponentiate_block(const X* x, index first, index n, F meanwhile) {
+    void exponentiate_block(const X* x, index first, index n, const F& meanwhile) {
         // The maxima of a block of another length, the last one's, are found apart.
         const index next = first + row_block, left = end - next;
         const E* const alike = z + (left >= n ? next : looks_ahead ? end : first);
@@ -134,7 +134,7 @@ class chunk_reduction {
     }
 
     template <class X, class F>
-    void mixed_block(const X* x, index first, index n, F meanwhile) {
+    void mixed_block(const X* x, index first, index n, const F& meanwhile) {
         if constexpr (mixes)
             if (mixed) add_linear(x, first, n);
         exponentiate_block(x, first, n, meanwhile);
@@ -158,7 +158,7 @@ public:
 
     // Calls meanwhile(i) for every whole group of the block, i its first element.
     template <class F>
-    [[gnu::noinline]] void block(index first, index n, F meanwhile) {
+    [[gnu::noinline]] void block(index first, index n, const F& meanwhile) {
         if (first == begin)
             raise_reference(true);
         else if (any<V>(coming > tolerated)) [[unlikely]]

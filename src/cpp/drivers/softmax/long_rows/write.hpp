@@ -34,13 +34,13 @@ struct result_block {
         i += first;
         // Other results have the lines in which their e_k were kept.
         if constexpr (!streaming && narrow_element<G>) prefetch_to_write<group>(g + i, write_ahead);
-        constexpr register_past_l1<V, !narrow_element<G>> kept{};
+        constexpr register_past_l1<V, !narrow_element<G>> reach{};
         for (int k = 0; k < K; ++k) {
-            const V v = formula.at(i + k * L, kept);
+            const V v = formula.at(i + k * L, reach);
             if constexpr (streaming)
                 store_streaming(g + i + k * L, v);
             else
-                kept.store(g + i + k * L, v);
+                reach.store(g + i + k * L, v);
         }
     }
     // The group that begins in the block before, whose formula may have other constants. A short last block ends in it.
