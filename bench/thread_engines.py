@@ -69,7 +69,7 @@ def serve() -> None:
 
 
 def measure(rounds: int) -> Iterator[tuple[str, str, str, float]]:
-    """Yield (call, workload, engine, seconds): in a round calls in random order, a call's engines one after another."""
+    """Yield (call, workload, engine, seconds). Rounds shuffle pairs of call and workload, and a pair's engines."""
     hidden = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     workers = {

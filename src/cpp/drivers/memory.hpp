@@ -25,19 +25,19 @@ struct whole_register {
     }
     V mask(V v) const { return v; }
 };
-// The whole of one whose line is probably not in L1: by halves, unless that is not wanted.
-template <class V, bool by_halves = true>
-struct register_past_l1 : whole_register<V> {
+// A whole register, which may be moved as two halves: for lines that are probably not in L1 (load_by_halves says why).
+template <class V, bool halved>
+struct halved_register : whole_register<V> {
     template <class E>
     V load(const E* p, lane_t<V> = 0) const {
-        if constexpr (by_halves)
+        if constexpr (halved)
             return load_by_halves<V>(p);
         else
             return lossk::load<V>(p);
     }
     template <class E>
     void store(E* p, V v) const {
-        if constexpr (by_halves)
+        if constexpr (halved)
             store_by_halves(p, v);
         else
             lossk::store(p, v);
@@ -66,24 +66,31 @@ inline void each_register(index n, F&& work) {
     if (i < n) work(i, part_of_register<V>{static_cast<int>(n - i)});
 }
 
+// Asks for the cache line that lies `bytes` behind p, as near as `locality` says: 2 is L2, 3 is L1. Harmless past the
+// end of an array. The empty asm keeps the call: GCC takes a function that only prefetches for pure, and drops calls
+// that it has not inlined yet.
+template <int locality>
+inline void prefetch_line(const void* p, index bytes) {
+    asm volatile("");
+    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(bytes);
+    __builtin_prefetch(reinterpret_cast<const void*>(at), 0, locality);
+}
+
 // Asks for the cache line `distance` elements behind p, into L2: what is asked for into L1 waits for one of the few
-// buffers that L1 has for its misses, while those of L2 keep the memory busy. Harmless past the end of the array. The
-// empty asm is for GCC, which leaves out calls of functions that do nothing but prefetch.
+// buffers that L1 has for its misses, while those of L2 keep the memory busy.
 template <class T>
 inline void prefetch(const T* p, index distance) {
-    asm volatile("");
-    __builtin_prefetch(reinterpret_cast<const char*>(p) + distance * static_cast<index>(sizeof(T)), 0, 2);
+    prefetch_line<2>(p, distance * static_cast<index>(sizeof(T)));
 }
 
-// Into L1: of one stream beside others whose lines come there by being read.
+// The same, into L1: for few lines, needed soon.
 template <class T>
 inline void prefetch_to_l1(const T* p, index distance) {
-    asm volatile("");
-    __builtin_prefetch(reinterpret_cast<const char*>(p) + distance * static_cast<index>(sizeof(T)), 0, 3);
+    prefetch_line<3>(p, distance * static_cast<index>(sizeof(T)));
 }
 
-// How far ahead of a store its line is asked for: more than what a core writes in the time that memory takes to answer,
-// as it does not write all the time.
+// How many bytes ahead of a store its line is asked for: more than what a core writes in the time that memory takes to
+// answer, as it does not write all the time.
 constexpr index write_ahead = 6144;
 
 // Asks for the lines of the n elements that lie `distance` bytes behind p, which will be written. Cores that find them

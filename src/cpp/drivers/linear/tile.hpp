@@ -83,7 +83,7 @@ template <class U, int a_row, int a_inner, int at_once>
 [[gnu::noinline]] void multiply_tile(const tile_operands<U>& of, typename U::sum* c, index c_stride, bool adds) {
     using V = typename U::V;
     constexpr int R = tile_registers, L = lanes<V>;
-    // Sums were last used a block ago; they come into L1 while the product is computed.
+    // What c has was last used a block of classes ago, or never: its lines come into L1 while the product is computed.
     constexpr int lines = (R * register_bytes + line_bytes - 1) / line_bytes;
     unrolled<U::rows>(
         [&](auto i) { unrolled<lines>([&](auto n) { prefetch_to_l1(c + i * c_stride, n * (U::lanes / lines)); }); });

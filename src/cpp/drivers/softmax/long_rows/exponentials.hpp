@@ -60,12 +60,13 @@ struct row_totals<T, true> {
     lane_sum<T, long_rows<T>::K> e, term, weight;
 };
 
-// Adds up what a block has to add: its e_k without the label's, and the linear terms of all. Calls meanwhile(i) for
-// every whole group, and returns the lanes' maxima of the block to come.
+// Adds up what a block has to add: its e_k without the label's, and the linear terms of all. Calls work(i) for every
+// whole group, and returns the lanes' maxima of the block to come.
 // A function of its own, so that its constants have the registers to themselves.
 template <bool subtracting, linear_terms linear, bool storing, class T, class E, class X, class Totals, class F>
 [[gnu::noinline]] vec<T> exponentiate(const row_reference<T>& reference, const row_piece<T, E, X>& at, Totals& total,
                                       const F& work) {
+    // Copies, as stores through block.e could change what the arguments refer to.
     const row_reference<T> r = reference;
     const row_piece<T, E, X> block = at;
     const F meanwhile = work;
@@ -73,8 +74,8 @@ template <bool subtracting, linear_terms linear, bool storing, class T, class E,
     constexpr int L = lanes<V>, K = long_rows<T>::K;
     constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(X));
     constexpr T nothing = -T(__builtin_inf());
-    // For what L1 has not seen yet. Where nothing is stored, and of 16 bits, whole registers take less time.
-    constexpr register_past_l1<V, storing && !narrow_element<E>> fresh{};
+    // For lines that are probably not in L1. Whole registers are faster where nothing is stored, and for 16 bits.
+    constexpr halved_register<V, storing && !narrow_element<E>> fresh{};
     const index n = block.n, t = block.t;
     V sum[K]{}, term[K]{}, weight[K]{}, largest = splat<V>(lowest<T>);
 
@@ -119,7 +120,7 @@ template <bool subtracting, linear_terms linear, bool storing, class T, class E,
         const index stop = t >= i && t < n ? t / group * group : n / group * group;
         for (; i < stop; i += group) {
             prefetch(block.z + i, ahead);
-            // As far ahead as the logits are read for their maxima.
+            // About a block ahead, as the logits are read for their maxima.
             if constexpr (linear == linear_terms::weighted) prefetch_to_l1(block.y + i, row_block);
             V d[K], x[K];
             for (int k = 0; k < K; ++k) {

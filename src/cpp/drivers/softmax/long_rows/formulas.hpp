@@ -1,7 +1,7 @@
 // Long softmax rows: what is written, a register at a time.
 //
-// at(i, reach) is the result for the elements of a row from i on; reads_kept: it is made of their e_k, and the row
-// reduced meanwhile keeps its own, too. What is read here is in the caches, and no prefetch pays.
+// at(i, reach) is the result for the elements of a row from i on. reads_kept: the formula reads the row's e_k, so the
+// row that is reduced meanwhile keeps its own, too. Nothing is prefetched: a row is written soon after it was reduced.
 #pragma once
 
 #include "row.hpp"

@@ -34,7 +34,8 @@ struct result_block {
         i += first;
         // Other results have the lines in which their e_k were kept.
         if constexpr (!streaming && narrow_element<G>) prefetch_to_write<group>(g + i, write_ahead);
-        constexpr register_past_l1<V, !narrow_element<G>> reach{};
+        // The row has left L1 since it was reduced; for 16 bits whole registers are faster all the same.
+        constexpr halved_register<V, !narrow_element<G>> reach{};
         for (int k = 0; k < K; ++k) {
             const V v = formula.at(i + k * L, reach);
             if constexpr (streaming)
@@ -187,7 +188,7 @@ public:
         write_other(first, n);
     }
     void block(index first, index n) {
-        block(first, n, [&](auto write_group) {
+        block(first, n, [&](const auto& write_group) {
             for (index i = 0; i + group <= n; i += group) write_group(i);
         });
     }
