@@ -79,7 +79,9 @@ def _from_dlpack(name: str, value: Any) -> Array:
 
 
 def _told(value: object) -> str:
-    return f"a {type(value).__name__}"
+    if value is None:
+        return "None"
+    return "an array of objects" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
 
 
 def _needs_gradient(value: Any) -> bool:

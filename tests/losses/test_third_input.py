@@ -96,7 +96,7 @@ def test_wrong_variances_are_refused_before_anything_is_written(rng: np.random.G
         (np.array([1, 1, -2.0, 1, 1]), ValueError, r"-2.0 at flat index 2, wanted var"),
         (var[:, :4], ValueError, r"var: got shape \(6, 4\), wanted \(6, 5\) or \(5,\)"),
         (1.0, ValueError, r"var: got shape \(\), wanted"),
-        (None, TypeError, r"var: got a NoneType, wanted"),
+        (None, TypeError, r"var: got None, wanted"),
         (var.astype("U8"), TypeError, r"var: got dtype <U8, wanted real numbers"),
     ]
     for third, error, message in wrong:
