@@ -142,8 +142,8 @@ def engine_ranks(engine: str, size: int, script: str, tmp_path: Path, expected: 
             "    timeout=datetime.timedelta(seconds=60))\n"
             "from lossk.distributed import as_group\ngroup = as_group(None)\n"
         )
-        # gloo's threads have to end before the process does.
-        script += "\ndist.barrier()\ndist.destroy_process_group()\n"
+        # Ends at once: where all is taken down in order, gloo's threads may still run, and std::terminate is called.
+        script += "\nimport os\ndist.barrier()\ndist.destroy_process_group()\nsys.stdout.flush()\nos._exit(0)\n"
         commands = [[sys.executable, str(file), str(rank)] for rank in range(size)]
     else:
         if find_spec("mpi4py") is None or shutil.which("mpiexec") is None:
