@@ -53,39 +53,52 @@ template <class U>
     return static_cast<float>(sum[0][0]);
 }
 
+// The product, by blocks of classes as a linear layer has them.
 template <class U>
-void report(const char* name) {
+struct packed_product {
     using O = typename U::operand;
     using T = typename U::sum;
-    constexpr lossk::index deep = linear_depth * U::depth, inner = deep / U::depth, parts = features / deep;
-    constexpr lossk::index panels = rows / U::lanes, tiles = classes / U::rows, row = inner + 16;
-    constexpr lossk::index block = linear_block / U::rows;  // tiles whose sums a block holds
+    static constexpr lossk::index deep = linear_depth * U::depth, inner = deep / U::depth, parts = features / deep;
+    static constexpr lossk::index panels = rows / U::lanes, tiles = classes / U::rows, row = inner + 16;
+    static constexpr lossk::index block = linear_block / U::rows;  // tiles
     static_assert(classes % U::rows == 0 && features % deep == 0);
-    const auto a = packed<O>(parts * U::rows * row), b = packed<O>(parts * panels * inner * U::lanes);
-    const auto c = packed<T>(panels * block * U::rows * U::lanes);
+
+    std::unique_ptr<O[], free_memory> a = packed<O>(parts * U::rows * row),
+                                      b = packed<O>(parts * panels * inner * U::lanes);
+    std::unique_ptr<T[], free_memory> c = packed<T>(panels * block * U::rows * U::lanes);
+
+    static constexpr double steps() { return static_cast<double>(tiles * panels * features / U::depth); }
+    void multiply_block(lossk::index some) const {
+        for (lossk::index part = 0; part < parts; ++part)
+            for (lossk::index t = 0; t < some; ++t)
+                for (lossk::index panel = 0; panel < panels; ++panel)
+                    multiply_tile<U, row, 1, 16>({a.get() + part * U::rows * row, 0,
+                                                  b.get() + (part * panels + panel) * inner * U::lanes, 1, inner},
+                                                 c.get() + (panel * block + t) * U::rows * U::lanes, U::lanes,
+                                                 part > 0);
+    }
+    void multiply() const {
+        for (lossk::index first = 0; first < tiles; first += block) multiply_block(std::min(block, tiles - first));
+    }
+};
+
+double median(std::vector<double> of) {
+    std::nth_element(of.begin(), of.begin() + rounds / 2, of.end());
+    return of[rounds / 2];
+}
+
+template <class U>
+void report(const char* name) {
     constexpr lossk::index times = 1 << 20;
-    const double flops_of_step = 2.0 * U::rows * static_cast<double>(U::lanes) * U::depth;
+    const packed_product<U> product;
     std::vector<double> peak, fraction;
     volatile float keep = 0;
     for (int r = 0; r < rounds; ++r) {
-        const double alone = seconds([&] { keep = multiply_registers<U>(b.get(), times); });
-        const double product = seconds([&] {
-            for (lossk::index first = 0; first < tiles; first += block)
-                for (lossk::index part = 0; part < parts; ++part)
-                    for (lossk::index t = first; t < std::min(first + block, tiles); ++t)
-                        for (lossk::index panel = 0; panel < panels; ++panel)
-                            multiply_tile<U, row, 1, 16>(
-                                {a.get() + part * U::rows * row, 0,
-                                 b.get() + (part * panels + panel) * inner * U::lanes, 1, inner},
-                                c.get() + (panel * block + t - first) * U::rows * U::lanes, U::lanes, part > 0);
-        });
-        const double steps = static_cast<double>(tiles * panels * features / U::depth);
-        peak.push_back(flops_of_step * times / alone / 1e9);
-        fraction.push_back(alone / times / (product / steps));
+        const double alone = seconds([&] { keep = multiply_registers<U>(product.b.get(), times); }) / times;
+        peak.push_back(2.0 * U::rows * static_cast<double>(U::lanes) * U::depth / alone / 1e9);
+        fraction.push_back(alone * product.steps() / seconds([&] { product.multiply(); }));
     }
-    std::nth_element(peak.begin(), peak.begin() + rounds / 2, peak.end());
-    std::nth_element(fraction.begin(), fraction.begin() + rounds / 2, fraction.end());
-    std::printf("%-12s registers %7.1f GFLOP/s, tiles %.3f of that\n", name, peak[rounds / 2], fraction[rounds / 2]);
+    std::printf("%-12s registers %7.1f GFLOP/s, tiles %.3f of that\n", name, median(peak), median(fraction));
 }
 
 int main() {

@@ -97,6 +97,7 @@ def test_wrong_variances_are_refused_before_anything_is_written(rng: np.random.G
         (var[:, :4], ValueError, r"var: got shape \(6, 4\), wanted \(6, 5\) or \(5,\)"),
         (1.0, ValueError, r"var: got shape \(\), wanted"),
         (None, TypeError, r"var: got None, wanted"),
+        (np.array([object()] * 5), TypeError, r"var: got an array of objects, wanted"),
         (var.astype("U8"), TypeError, r"var: got dtype <U8, wanted real numbers"),
     ]
     for third, error, message in wrong:

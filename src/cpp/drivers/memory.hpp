@@ -12,22 +12,10 @@ constexpr int line_bytes = 64;
 inline index smaller(index a, index b) { return a < b ? a : b; }
 
 // How much of a register an array fills: all of it, or the first n lanes at its end. A loop over an array runs the same
-// formula on both, so that a tail is never rounded differently from a middle.
-template <class V>
+// formula on both, so that a tail is never rounded differently from a middle. `halved`: moved by load_by_halves and
+// store_by_halves, which pays for lines that are probably not in L1.
+template <class V, bool halved = false>
 struct whole_register {
-    template <class E>
-    V load(const E* p, lane_t<V> = 0) const {
-        return lossk::load<V>(p);
-    }
-    template <class E>
-    void store(E* p, V v) const {
-        lossk::store(p, v);
-    }
-    V mask(V v) const { return v; }
-};
-// A whole register, which may be moved as two halves: for lines that are probably not in L1 (load_by_halves says why).
-template <class V, bool halved>
-struct halved_register : whole_register<V> {
     template <class E>
     V load(const E* p, lane_t<V> = 0) const {
         if constexpr (halved)
@@ -42,6 +30,7 @@ struct halved_register : whole_register<V> {
         else
             lossk::store(p, v);
     }
+    V mask(V v) const { return v; }
 };
 template <class V>
 struct part_of_register {

@@ -75,7 +75,7 @@ template <bool subtracting, linear_terms linear, bool storing, class T, class E,
     constexpr index group = K * L, ahead = 10240 / static_cast<index>(sizeof(X));
     constexpr T nothing = -T(__builtin_inf());
     // For lines that are probably not in L1. Whole registers are faster where nothing is stored, and for 16 bits.
-    constexpr halved_register<V, storing && !narrow_element<E>> fresh{};
+    constexpr whole_register<V, storing && !narrow_element<E>> fresh{};
     const index n = block.n, t = block.t;
     V sum[K]{}, term[K]{}, weight[K]{}, largest = splat<V>(lowest<T>);
 

@@ -35,7 +35,7 @@ struct result_block {
         // Other results have the lines in which their e_k were kept.
         if constexpr (!streaming && narrow_element<G>) prefetch_to_write<group>(g + i, write_ahead);
         // The row has left L1 since it was reduced; for 16 bits whole registers are faster all the same.
-        constexpr halved_register<V, !narrow_element<G>> reach{};
+        constexpr whole_register<V, !narrow_element<G>> reach{};
         for (int k = 0; k < K; ++k) {
             const V v = formula.at(i + k * L, reach);
             if constexpr (streaming)
